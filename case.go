@@ -1,0 +1,97 @@
+package moat
+
+import "fmt"
+
+// Rank orders risks by expected damage: P1 is the worst.
+type Rank uint8
+
+// The ranks. NoRank is "not worth a case".
+const (
+	NoRank Rank = iota
+	P1
+	P2
+	P3
+	P4
+)
+
+var rankNames = []string{"", "P1", "P2", "P3", "P4"}
+
+// String returns "P1" … "P4".
+func (r Rank) String() string { return enumText(rankNames, uint8(r)) }
+
+// MarshalText writes [Rank.String].
+func (r Rank) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads what [Rank.String] writes.
+func (r *Rank) UnmarshalText(b []byte) error {
+	for i, n := range rankNames {
+		if n == string(b) {
+			*r = Rank(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown rank %.20q: want P1, P2, P3 or P4", b)
+}
+
+// Share is how much one family of findings gave to a risk.
+type Share struct {
+	Family   string  `json:"family"`
+	Detector string  `json:"detector"` // the strongest of the family
+	LogOdds  float64 `json:"log_odds"` // what is left of it after decay
+	Finding  string  `json:"finding"`  // id
+}
+
+// Risk is what findings add up to for an entity at one time.
+type Risk struct {
+	Entity  Entity  `json:"entity"`
+	Partner string  `json:"partner"`
+	Time    Time    `json:"time"`
+	Score   float64 `json:"score"`  // 0..100
+	Shares  []Share `json:"shares"` // strongest first; with the prior they sum to the log-odds of Score
+}
+
+// Case is findings that belong together, worked as one. The engine writes all
+// of it but what people decide: State, Owner and Verdict.
+type Case struct {
+	ID        string   `json:"id"`
+	Partner   string   `json:"partner"`
+	Rank      Rank     `json:"rank"`
+	Score     float64  `json:"score"`  // highest risk among its entities so far, 0..100
+	Damage    float64  `json:"damage"` // expected number of people harmed, weighted by what was shown
+	Orders    int64    `json:"orders"` // estimated orders exposed
+	Opened    Time     `json:"opened"`
+	Updated   Time     `json:"updated"`
+	Title     string   `json:"title"`
+	Reason    string   `json:"reason"`
+	Entities  []Entity `json:"entities"`         // the subject first
+	Detectors []string `json:"detectors"`        // in the order in which they fired
+	Findings  []string `json:"findings"`         // ids, in time order; the newest 200
+	Merged    string   `json:"merged,omitempty"` // id of the case that it went into
+
+	State   CaseState `json:"state"`
+	Owner   string    `json:"owner,omitempty"`
+	Verdict Verdict   `json:"verdict,omitempty"`
+}
+
+// CaseState is where the work on a case stands.
+type CaseState string
+
+// The states of a case.
+const (
+	CaseOpen   CaseState = "open"
+	CaseClosed CaseState = "closed"
+)
+
+// Verdict is what an analyst decided about a case.
+type Verdict string
+
+// The verdicts.
+const (
+	NoVerdict  Verdict = ""
+	Confirmed  Verdict = "confirmed"
+	FalseAlarm Verdict = "false_alarm"
+	Accepted   Verdict = "accepted"
+)
+
+// CaseID returns the id of the case that the finding with that id opens.
+func CaseID(finding string) string { return stableID("c", finding) }

@@ -1,0 +1,353 @@
+package moat
+
+import (
+	"fmt"
+	"math/bits"
+	"slices"
+	"strings"
+	"unsafe"
+)
+
+// FieldID names one field of an [Event]. Numbers are stored in logs and
+// must never change; new fields are added at the end.
+type FieldID uint8
+
+// FieldKind is the shape of a field's value.
+type FieldKind uint8
+
+// The shapes of values. An enumeration is text in JSON and one byte in an Event.
+const (
+	KindString FieldKind = iota
+	KindStrings
+	KindInt
+	KindBool
+	KindTime
+	KindEnum
+	KindObject
+)
+
+// Field describes one field of the contract.
+type Field struct {
+	ID   FieldID
+	Name string // in JSON and in rules
+	Kind FieldKind
+	// Max bounds the bytes of a string or object, or of each element of a list.
+	Max int
+	// MaxItems bounds the elements of a list.
+	MaxItems int
+	// Enum holds the allowed texts, by number; nil for other kinds.
+	Enum []string
+	Doc  string
+
+	offset uintptr
+}
+
+// The fields, in the order of their numbers.
+const (
+	FieldNone FieldID = iota
+	FieldEventID
+	FieldTime
+	FieldType
+	FieldActor
+	FieldActorKind
+	FieldRole
+	FieldApp
+	FieldShops
+	FieldIP
+	FieldDevice
+	FieldUserAgent
+	FieldSession
+	FieldHost
+	FieldOutlet
+	FieldURL
+	FieldOperation
+	FieldOutcome
+	FieldReason
+	FieldOrders
+	FieldCount
+	FieldFields
+	FieldEncrypted
+	FieldBytes
+	FieldExtra
+	FieldMethod
+	FieldMFA
+	FieldObject
+	FieldChange
+	FieldBefore
+	FieldAfter
+	FieldFileHash
+	FieldDestination
+	FieldDestinationKind
+	FieldPurpose
+	FieldStatement
+	FieldTemplate
+	FieldDB
+	FieldTables
+	FieldRows
+	FieldDurationMS
+	FieldClient
+	FieldStatus
+	FieldLatencyMS
+	FieldKeyID
+	FieldPath
+	FieldReferer
+	FieldWAF
+	FieldService
+	FieldExe
+	FieldArgs
+	FieldParent
+	FieldUser
+	FieldPID
+	FieldHash
+	FieldVerdict
+	FieldPeer
+	FieldPort
+	FieldDirection
+	FieldName
+	FieldAction
+	FieldWebdriver
+	FieldHeadless
+	FieldTampered
+	FieldScript
+	FieldTimezone
+	FieldLanguage
+	FieldComplaintKind
+	FieldContactedAt
+	FieldToken
+	FieldChannel
+	FieldVersion
+	FieldSeq
+	FieldSent
+	FieldPartner
+	FieldsEnd // how many there are, FieldNone included
+)
+
+var zero Event
+
+// Fields is the event contract, by number; element 0 is unused. It must not be changed.
+var Fields = [FieldsEnd]Field{
+	FieldEventID:         {Name: "id", Kind: KindString, Max: 64, offset: unsafe.Offsetof(zero.ID), Doc: "unique per partner; the same id again within 7 days counts once"},
+	FieldTime:            {Name: "time", Kind: KindTime, offset: unsafe.Offsetof(zero.Time), Doc: "when it happened"},
+	FieldType:            {Name: "type", Kind: KindEnum, Enum: typeNames[:], offset: unsafe.Offsetof(zero.Type), Doc: "what happened"},
+	FieldActor:           {Name: "actor", Kind: KindString, Max: 256, offset: unsafe.Offsetof(zero.Actor), Doc: "the person's account inside the app; system for a job"},
+	FieldActorKind:       {Name: "actor_kind", Kind: KindEnum, Enum: actorKindNames[:], offset: unsafe.Offsetof(zero.ActorKind), Doc: "what sort of account acted"},
+	FieldRole:            {Name: "role", Kind: KindString, Max: 64, offset: unsafe.Offsetof(zero.Role), Doc: "job of the account: customer_service, packer, courier, …"},
+	FieldApp:             {Name: "app", Kind: KindString, Max: 128, offset: unsafe.Offsetof(zero.App), Doc: "the application, if the credentials serve several"},
+	FieldShops:           {Name: "shops", Kind: KindStrings, Max: 128, MaxItems: 100, offset: unsafe.Offsetof(zero.Shops), Doc: "shops whose data it is"},
+	FieldIP:              {Name: "ip", Kind: KindString, Max: 64, offset: unsafe.Offsetof(zero.IP), Doc: "the client's public address as the app saw it"},
+	FieldDevice:          {Name: "device", Kind: KindString, Max: 128, offset: unsafe.Offsetof(zero.Device), Doc: "device id; 0000000000 or absent means none"},
+	FieldUserAgent:       {Name: "user_agent", Kind: KindString, Max: 1024, offset: unsafe.Offsetof(zero.UserAgent), Doc: "the client's user agent"},
+	FieldSession:         {Name: "session", Kind: KindString, Max: 256, offset: unsafe.Offsetof(zero.Session), Doc: "session in the app"},
+	FieldHost:            {Name: "host", Kind: KindString, Max: 256, offset: unsafe.Offsetof(zero.Host), Doc: "server that served it"},
+	FieldOutlet:          {Name: "outlet", Kind: KindString, Max: 128, offset: unsafe.Offsetof(zero.Outlet), Doc: "logistics outlet or warehouse"},
+	FieldURL:             {Name: "url", Kind: KindString, Max: 2048, offset: unsafe.Offsetof(zero.URL), Doc: "request URL or task name; query values are stripped"},
+	FieldOperation:       {Name: "operation", Kind: KindString, Max: 64, offset: unsafe.Offsetof(zero.Operation), Doc: "view, view_list, search, print, print_list, export, export_list, download, decrypt, modify, delete, send, api_pull, or free text"},
+	FieldOutcome:         {Name: "outcome", Kind: KindEnum, Enum: outcomeNames[:], offset: unsafe.Offsetof(zero.Outcome), Doc: "how it ended"},
+	FieldReason:          {Name: "reason", Kind: KindString, Max: 256, offset: unsafe.Offsetof(zero.Reason), Doc: "why it failed"},
+	FieldOrders:          {Name: "orders", Kind: KindStrings, Max: 128, MaxItems: 1000, offset: unsafe.Offsetof(zero.Orders), Doc: "order or waybill ids touched"},
+	FieldCount:           {Name: "count", Kind: KindInt, offset: unsafe.Offsetof(zero.Count), Doc: "records touched when ids are unknown or cut"},
+	FieldFields:          {Name: "fields", Kind: KindStrings, Max: 64, MaxItems: 32, offset: unsafe.Offsetof(zero.Fields), Doc: "sensitive fields shown: name, phone, address, id_card, email, payment, goods, tracking_no"},
+	FieldEncrypted:       {Name: "encrypted", Kind: KindBool, offset: unsafe.Offsetof(zero.Encrypted), Doc: "the fields stayed encrypted or masked"},
+	FieldBytes:           {Name: "bytes", Kind: KindInt, offset: unsafe.Offsetof(zero.Bytes), Doc: "size sent out, in bytes"},
+	FieldExtra:           {Name: "extra", Kind: KindObject, Max: 8 << 10, offset: unsafe.Offsetof(zero.Extra), Doc: "anything else; unknown fields are kept here"},
+	FieldMethod:          {Name: "method", Kind: KindString, Max: 128, offset: unsafe.Offsetof(zero.Method), Doc: "login method, API method or HTTP method"},
+	FieldMFA:             {Name: "mfa", Kind: KindBool, offset: unsafe.Offsetof(zero.MFA), Doc: "a second factor was used"},
+	FieldObject:          {Name: "object", Kind: KindString, Max: 256, offset: unsafe.Offsetof(zero.Object), Doc: "account or key that was changed"},
+	FieldChange:          {Name: "change", Kind: KindString, Max: 64, offset: unsafe.Offsetof(zero.Change), Doc: "what was changed: password, phone, email, mfa, role, status, sub_account, key, …"},
+	FieldBefore:          {Name: "before", Kind: KindString, Max: 256, offset: unsafe.Offsetof(zero.Before), Doc: "value before; never a secret"},
+	FieldAfter:           {Name: "after", Kind: KindString, Max: 256, offset: unsafe.Offsetof(zero.After), Doc: "value after; never a secret"},
+	FieldFileHash:        {Name: "file_hash", Kind: KindString, Max: 128, offset: unsafe.Offsetof(zero.FileHash), Doc: "hash of the exported file"},
+	FieldDestination:     {Name: "destination", Kind: KindString, Max: 512, offset: unsafe.Offsetof(zero.Destination), Doc: "system that the orders went to"},
+	FieldDestinationKind: {Name: "destination_kind", Kind: KindString, Max: 32, offset: unsafe.Offsetof(zero.DestinationKind), Doc: "courier, wms, erp, sms, isv, mail, other"},
+	FieldPurpose:         {Name: "purpose", Kind: KindString, Max: 128, offset: unsafe.Offsetof(zero.Purpose), Doc: "why the fields were decrypted"},
+	FieldStatement:       {Name: "statement", Kind: KindString, Max: 8 << 10, offset: unsafe.Offsetof(zero.Statement), Doc: "SQL statement; literals are stripped"},
+	FieldTemplate:        {Name: "template", Kind: KindString, Max: 8 << 10, offset: unsafe.Offsetof(zero.Template), Doc: "SQL statement without literals"},
+	FieldDB:              {Name: "db", Kind: KindString, Max: 256, offset: unsafe.Offsetof(zero.DB), Doc: "database instance"},
+	FieldTables:          {Name: "tables", Kind: KindStrings, Max: 128, MaxItems: 64, offset: unsafe.Offsetof(zero.Tables), Doc: "tables read or written"},
+	FieldRows:            {Name: "rows", Kind: KindInt, offset: unsafe.Offsetof(zero.Rows), Doc: "rows returned or affected"},
+	FieldDurationMS:      {Name: "duration_ms", Kind: KindInt, offset: unsafe.Offsetof(zero.DurationMS), Doc: "how long it took, in milliseconds"},
+	FieldClient:          {Name: "client", Kind: KindString, Max: 256, offset: unsafe.Offsetof(zero.Client), Doc: "database client program"},
+	FieldStatus:          {Name: "status", Kind: KindInt, offset: unsafe.Offsetof(zero.Status), Doc: "HTTP or API status"},
+	FieldLatencyMS:       {Name: "latency_ms", Kind: KindInt, offset: unsafe.Offsetof(zero.LatencyMS), Doc: "latency in milliseconds"},
+	FieldKeyID:           {Name: "key_id", Kind: KindString, Max: 128, offset: unsafe.Offsetof(zero.KeyID), Doc: "id of the API key used"},
+	FieldPath:            {Name: "path", Kind: KindString, Max: 2048, offset: unsafe.Offsetof(zero.Path), Doc: "path of a request or file"},
+	FieldReferer:         {Name: "referer", Kind: KindString, Max: 2048, offset: unsafe.Offsetof(zero.Referer), Doc: "page that led to the request"},
+	FieldWAF:             {Name: "waf", Kind: KindStrings, Max: 64, MaxItems: 64, offset: unsafe.Offsetof(zero.WAF), Doc: "ids of web firewall rules hit"},
+	FieldService:         {Name: "service", Kind: KindString, Max: 64, offset: unsafe.Offsetof(zero.Service), Doc: "sshd, sudo, console, …"},
+	FieldExe:             {Name: "exe", Kind: KindString, Max: 1024, offset: unsafe.Offsetof(zero.Exe), Doc: "program file"},
+	FieldArgs:            {Name: "args", Kind: KindString, Max: 4096, offset: unsafe.Offsetof(zero.Args), Doc: "arguments of the program"},
+	FieldParent:          {Name: "parent", Kind: KindString, Max: 1024, offset: unsafe.Offsetof(zero.Parent), Doc: "parent program"},
+	FieldUser:            {Name: "user", Kind: KindString, Max: 256, offset: unsafe.Offsetof(zero.User), Doc: "operating system user"},
+	FieldPID:             {Name: "pid", Kind: KindInt, offset: unsafe.Offsetof(zero.PID), Doc: "process id"},
+	FieldHash:            {Name: "hash", Kind: KindString, Max: 128, offset: unsafe.Offsetof(zero.Hash), Doc: "hash of the file"},
+	FieldVerdict:         {Name: "verdict", Kind: KindString, Max: 64, offset: unsafe.Offsetof(zero.Verdict), Doc: "what a scanner said of the file"},
+	FieldPeer:            {Name: "peer", Kind: KindString, Max: 256, offset: unsafe.Offsetof(zero.Peer), Doc: "other end of a connection"},
+	FieldPort:            {Name: "port", Kind: KindInt, offset: unsafe.Offsetof(zero.Port), Doc: "port of the connection"},
+	FieldDirection:       {Name: "direction", Kind: KindString, Max: 16, offset: unsafe.Offsetof(zero.Direction), Doc: "in or out"},
+	FieldName:            {Name: "name", Kind: KindString, Max: 256, offset: unsafe.Offsetof(zero.Name), Doc: "name of what a scanner found"},
+	FieldAction:          {Name: "action", Kind: KindString, Max: 64, offset: unsafe.Offsetof(zero.Action), Doc: "what was done about it"},
+	FieldWebdriver:       {Name: "webdriver", Kind: KindBool, offset: unsafe.Offsetof(zero.Webdriver), Doc: "the browser is driven by a program"},
+	FieldHeadless:        {Name: "headless", Kind: KindBool, offset: unsafe.Offsetof(zero.Headless), Doc: "the browser has no window"},
+	FieldTampered:        {Name: "tampered", Kind: KindBool, offset: unsafe.Offsetof(zero.Tampered), Doc: "the client was tampered with"},
+	FieldScript:          {Name: "script", Kind: KindString, Max: 1024, offset: unsafe.Offsetof(zero.Script), Doc: "unknown script on the page"},
+	FieldTimezone:        {Name: "timezone", Kind: KindString, Max: 64, offset: unsafe.Offsetof(zero.Timezone), Doc: "the client's time zone"},
+	FieldLanguage:        {Name: "language", Kind: KindString, Max: 64, offset: unsafe.Offsetof(zero.Language), Doc: "the client's language"},
+	FieldComplaintKind:   {Name: "kind", Kind: KindString, Max: 32, offset: unsafe.Offsetof(zero.Kind), Doc: "scam_call, scam_sms, spam, fraud, other"},
+	FieldContactedAt:     {Name: "contacted_at", Kind: KindTime, offset: unsafe.Offsetof(zero.ContactedAt), Doc: "when the customer was contacted"},
+	FieldToken:           {Name: "token", Kind: KindString, Max: 256, offset: unsafe.Offsetof(zero.Token), Doc: "token of a canary"},
+	FieldChannel:         {Name: "channel", Kind: KindString, Max: 128, offset: unsafe.Offsetof(zero.Channel), Doc: "channel that a canary was placed in"},
+	FieldVersion:         {Name: "version", Kind: KindString, Max: 64, offset: unsafe.Offsetof(zero.Version), Doc: "version of the agent or app"},
+	FieldSeq:             {Name: "seq", Kind: KindInt, offset: unsafe.Offsetof(zero.Seq), Doc: "running number of a heartbeat"},
+	FieldSent:            {Name: "sent", Kind: KindInt, offset: unsafe.Offsetof(zero.Sent), Doc: "events sent so far"},
+	FieldPartner:         {Name: "partner", Kind: KindString, Max: 128, offset: unsafe.Offsetof(zero.Partner), Doc: "tenant; only the operator may name it"},
+}
+
+var fieldByName = make(map[string]FieldID, FieldsEnd)
+
+func init() {
+	for i := range Fields {
+		f := &Fields[i]
+		if i == 0 {
+			continue
+		}
+		if f.Name == "" {
+			panic(fmt.Sprintf("BUG: field %d has no entry in Fields", i))
+		}
+		f.ID = FieldID(i)
+		fieldByName[f.Name] = f.ID
+	}
+}
+
+// FieldByName returns the field with that JSON name, or nil.
+func FieldByName(name string) *Field {
+	if id, ok := fieldByName[name]; ok {
+		return &Fields[id]
+	}
+	return nil
+}
+
+// Accessors by table. Each must be called only for its own kind of field.
+
+func (f *Field) stringOf(e *Event) *string { return (*string)(unsafe.Add(unsafe.Pointer(e), f.offset)) }
+func (f *Field) stringsOf(e *Event) *[]string {
+	return (*[]string)(unsafe.Add(unsafe.Pointer(e), f.offset))
+}
+func (f *Field) intOf(e *Event) *int64  { return (*int64)(unsafe.Add(unsafe.Pointer(e), f.offset)) }
+func (f *Field) timeOf(e *Event) *Time  { return (*Time)(unsafe.Add(unsafe.Pointer(e), f.offset)) }
+func (f *Field) boolOf(e *Event) *bool  { return (*bool)(unsafe.Add(unsafe.Pointer(e), f.offset)) }
+func (f *Field) enumOf(e *Event) *uint8 { return (*uint8)(unsafe.Add(unsafe.Pointer(e), f.offset)) }
+
+// Text returns the value of a string, object or enumeration field of e, else "".
+func (f *Field) Text(e *Event) string {
+	switch f.Kind {
+	case KindString, KindObject:
+		return *f.stringOf(e)
+	case KindEnum:
+		return f.Enum[*f.enumOf(e)]
+	}
+	return ""
+}
+
+// List returns the value of a list field of e, else nil. It aliases e.
+func (f *Field) List(e *Event) []string {
+	if f.Kind == KindStrings {
+		return *f.stringsOf(e)
+	}
+	return nil
+}
+
+// Number returns the value of a number, time (in microseconds) or boolean
+// field of e, else 0.
+func (f *Field) Number(e *Event) int64 {
+	switch f.Kind {
+	case KindInt:
+		return *f.intOf(e)
+	case KindTime:
+		return int64(*f.timeOf(e))
+	case KindBool:
+		if *f.boolOf(e) {
+			return 1
+		}
+	}
+	return 0
+}
+
+// Reset makes e empty and keeps the memory of its lists.
+func (e *Event) Reset() {
+	for w := range e.has {
+		for m := e.has[w]; m != 0; m &= m - 1 {
+			f := &Fields[FieldID(w<<6+bits.TrailingZeros64(m))]
+			switch f.Kind {
+			case KindString, KindObject:
+				*f.stringOf(e) = ""
+			case KindStrings:
+				s := f.stringsOf(e)
+				*s = (*s)[:0]
+			case KindInt:
+				*f.intOf(e) = 0
+			case KindTime:
+				*f.timeOf(e) = 0
+			case KindBool:
+				*f.boolOf(e) = false
+			case KindEnum:
+				*f.enumOf(e) = 0
+			}
+		}
+		e.has[w] = 0
+	}
+	e.Received, e.Flags = 0, 0
+}
+
+// MarkAll marks every field that has a non-zero value as given.
+func (e *Event) MarkAll() {
+	for i := 1; i < int(FieldsEnd); i++ {
+		f := &Fields[i]
+		if f.Text(e) != "" && f.Kind != KindEnum || f.Kind == KindEnum && *f.enumOf(e) != 0 || len(f.List(e)) > 0 || f.Number(e) != 0 {
+			e.Mark(f.ID)
+		}
+	}
+}
+
+// Clone returns a copy that shares no memory with e.
+func (e *Event) Clone() *Event {
+	c := *e
+	for i := 1; i < int(FieldsEnd); i++ {
+		f := &Fields[i]
+		switch f.Kind {
+		case KindString, KindObject:
+			s := f.stringOf(&c)
+			*s = strings.Clone(*s)
+		case KindStrings:
+			l := f.stringsOf(&c)
+			*l = slices.Clone(*l)
+			for j, s := range *l {
+				(*l)[j] = strings.Clone(s)
+			}
+		}
+	}
+	return &c
+}
+
+func enumText(names []string, i uint8) string {
+	if int(i) < len(names) {
+		return names[i]
+	}
+	return fmt.Sprintf("unknown(%d)", i)
+}
+
+// String returns the type as it is written in JSON: "auth.login", …
+func (t EventType) String() string { return enumText(typeNames[:], uint8(t)) }
+
+// String returns the kind as it is written in JSON: "user", …
+func (k ActorKind) String() string { return enumText(actorKindNames[:], uint8(k)) }
+
+// String returns the outcome as it is written in JSON: "success", …
+func (o Outcome) String() string { return enumText(outcomeNames[:], uint8(o)) }
+
+// ParseEventType is the inverse of [EventType.String].
+func ParseEventType(s string) (EventType, error) {
+	if i := slices.Index(typeNames[1:], s); i >= 0 {
+		return EventType(i + 1), nil
+	}
+	return NoType, fmt.Errorf("unknown event type %.64q", s)
+}

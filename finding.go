@@ -1,0 +1,84 @@
+package moat
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
+	"fmt"
+)
+
+// Mode says how far a detector is trusted.
+type Mode uint8
+
+// The modes, in rising order of effect.
+const (
+	Shadow  Mode = iota // found and shown, not counted
+	Observe             // counted into risk, brings no decision
+	Enforce             // counted, and may bring decisions
+)
+
+var modeNames = []string{"shadow", "observe", "enforce"}
+
+// String returns "shadow", "observe" or "enforce".
+func (m Mode) String() string { return enumText(modeNames, uint8(m)) }
+
+// MarshalText writes [Mode.String].
+func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText reads what [Mode.String] writes.
+func (m *Mode) UnmarshalText(b []byte) error {
+	for i, n := range modeNames {
+		if n == string(b) {
+			*m = Mode(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown mode %.40q: want shadow, observe or enforce", b)
+}
+
+// Evidence is one number that made a detector fire.
+type Evidence struct {
+	Name  string  `json:"name"` // of the feature or parameter
+	Value float64 `json:"value"`
+}
+
+// Finding is what a detector saw.
+type Finding struct {
+	ID        string     `json:"id"` // see [FindingID]
+	Time      Time       `json:"time"`
+	Partner   string     `json:"partner"`
+	Detector  string     `json:"detector"`
+	Dimension string     `json:"dimension"`
+	Family    string     `json:"family"`
+	Title     string     `json:"title"`
+	Mode      Mode       `json:"mode"`
+	Entity    Entity     `json:"entity"`            // whose risk it raises
+	Related   []Entity   `json:"related,omitempty"` // the other entities of the event, widest last
+	Score     float64    `json:"score"`             // probability that it is a true theft, 0..1
+	Reason    string     `json:"reason"`
+	Evidence  []Evidence `json:"evidence,omitempty"`
+	Events    []string   `json:"events"` // ids of the events that it rests on, newest first
+	Orders    int64      `json:"orders"` // estimated distinct orders that Entity touched in the last 24 h
+	Weight    float64    `json:"weight"` // sensitivity of what was shown, 0..1
+	Egress    bool       `json:"egress"` // the data left the partner's systems
+	Attack    []string   `json:"attack,omitempty"`
+}
+
+// FindingID returns the id of a finding: made from what it says and not from
+// when it was computed, so that computing it again changes nothing.
+func FindingID(partner, detector string, entity Entity, event string) string {
+	return stableID("f", partner, detector, entity.Kind.String(), entity.ID, event)
+}
+
+// stableID hashes parts, each with its length, to 16 base32 characters after a prefix.
+func stableID(prefix string, parts ...string) string {
+	b := make([]byte, 0, 256)
+	for _, p := range parts {
+		b = binary.AppendUvarint(b, uint64(len(p)))
+		b = append(b, p...)
+	}
+	h := sha256.Sum256(b)
+	return prefix + "_" + lowerBase32.EncodeToString(h[:10])
+}
+
+var lowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
