@@ -80,7 +80,7 @@ const (
 // event contract, version 1. A field that is not given has its zero value;
 // [Event.Has] tells the difference between "not given" and "given as zero".
 //
-// Events that come out of a [Decoder] or a [Batch] are views: their
+// Events that come out of a [Decoder] or a [BatchReader] are views: their
 // strings and slices alias the buffer that they were decoded from, and the
 // decoder reuses the Event. Use [Event.Clone] to keep one. An Event is
 // not safe for concurrent writing.

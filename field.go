@@ -272,30 +272,57 @@ func (f *Field) Number(e *Event) int64 {
 	return 0
 }
 
+// slot is what the codecs need of a Field, small enough to stay in the cache.
+type slot struct {
+	offset uintptr
+	kind   FieldKind
+	values uint8 // how many values an enumeration or boolean has
+}
+
+var (
+	// slots are the fields by number; its length is a power of two so that a masked index needs no check.
+	slots = slotsOf(&Fields)
+	// knownFields has a bit for each field that exists.
+	knownFields = [2]uint64{^uint64(1), 1<<(FieldsEnd-64) - 1}
+)
+
+func slotsOf(fields *[FieldsEnd]Field) (s [128]slot) {
+	for i := 1; i < len(fields); i++ {
+		f := &fields[i]
+		s[i] = slot{offset: f.offset, kind: f.Kind, values: uint8(len(f.Enum))}
+		if f.Kind == KindBool {
+			s[i].values = 2
+		}
+	}
+	return s
+}
+
 // Reset makes e empty and keeps the memory of its lists.
 func (e *Event) Reset() {
-	for w := range e.has {
-		for m := e.has[w]; m != 0; m &= m - 1 {
-			f := &Fields[FieldID(w<<6+bits.TrailingZeros64(m))]
-			switch f.Kind {
+	e.forget(e.has[0], e.has[1])
+	e.has = [2]uint64{}
+	e.Partner, e.Received, e.Flags = "", 0, 0
+}
+
+// forget zeroes the fields in the two words of marks, and leaves the marks.
+func (e *Event) forget(low, high uint64) {
+	for i, m := range [2]uint64{low, high} {
+		for ; m != 0; m &= m - 1 {
+			s := slots[(i<<6|bits.TrailingZeros64(m))&(len(slots)-1)]
+			p := unsafe.Add(unsafe.Pointer(e), s.offset)
+			switch s.kind {
 			case KindString, KindObject:
-				*f.stringOf(e) = ""
+				*(*string)(p) = ""
 			case KindStrings:
-				s := f.stringsOf(e)
-				*s = (*s)[:0]
-			case KindInt:
-				*f.intOf(e) = 0
-			case KindTime:
-				*f.timeOf(e) = 0
-			case KindBool:
-				*f.boolOf(e) = false
-			case KindEnum:
-				*f.enumOf(e) = 0
+				l := (*[]string)(p)
+				*l = (*l)[:0]
+			case KindInt, KindTime:
+				*(*int64)(p) = 0
+			case KindBool, KindEnum:
+				*(*uint8)(p) = 0
 			}
 		}
-		e.has[w] = 0
 	}
-	e.Received, e.Flags = 0, 0
 }
 
 // MarkAll marks every field that has a non-zero value as given.

@@ -1,0 +1,302 @@
+package moat
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math/bits"
+	"slices"
+	"unsafe"
+)
+
+// A batch is the canonical binary form of events: the form in which they
+// travel through the log and are replayed. All numbers are little-endian.
+//
+//	header  magic "MB1\n" · events u32 · bytes of all rows u32 · CRC-32C of all rows u32
+//	row     bytes that follow u32 · given fields 2 × u64 (bit n is FieldID n) ·
+//	        received i64 · flags u8 · the given fields in the order of their numbers
+//	field   string, object: uvarint length, bytes · list: uvarint count, strings ·
+//	        number: zig-zag varint · time: i64 · boolean: 0 or 1 · enumeration: u8
+//
+// Fields are only ever added at the end, so that an old batch stays readable;
+// a reader refuses a field that it does not know.
+const (
+	batchMagic  = "MB1\n"
+	batchHeader = 16
+	rowHeader   = 25 // after the length
+)
+
+// MaxBatch bounds the bytes of one batch, header included.
+const MaxBatch = 1 << 30
+
+// ErrCorruptBatch says that bytes are not a whole, unchanged batch.
+var ErrCorruptBatch = errors.New("corrupt batch")
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// BatchWriter makes a batch out of events. The zero value is ready. It keeps
+// its memory between batches and is not safe for concurrent use.
+type BatchWriter struct {
+	buf []byte
+	n   uint32
+}
+
+// Reset starts a new batch. What Bytes returned before is overwritten.
+func (w *BatchWriter) Reset() { w.buf, w.n = w.buf[:0], 0 }
+
+// Len returns the number of events so far.
+func (w *BatchWriter) Len() int { return int(w.n) }
+
+// Size returns the bytes of the batch so far. The caller cuts batches by it:
+// one over [MaxBatch] cannot be finished.
+func (w *BatchWriter) Size() int { return max(len(w.buf), batchHeader) }
+
+// Append adds the given fields of e: those marked, and the partner if there is
+// one. It copies, and does not check e; see [Event.Check].
+func (w *BatchWriter) Append(e *Event) {
+	b := w.buf
+	if len(b) == 0 {
+		b = append(b, make([]byte, batchHeader)...)
+	}
+	start := len(b)
+	has := e.has
+	if e.Partner != "" {
+		has[FieldPartner>>6] |= 1 << (FieldPartner & 63)
+	}
+	b = slices.Grow(b, 512)[:start+4+rowHeader]
+	row := b[start+4:]
+	binary.LittleEndian.PutUint64(row, has[0])
+	binary.LittleEndian.PutUint64(row[8:], has[1])
+	binary.LittleEndian.PutUint64(row[16:], uint64(e.Received))
+	row[24] = byte(e.Flags)
+	for i, m := range has {
+		for ; m != 0; m &= m - 1 {
+			s := slots[(i<<6|bits.TrailingZeros64(m))&(len(slots)-1)]
+			p := unsafe.Add(unsafe.Pointer(e), s.offset)
+			switch s.kind {
+			case KindString, KindObject:
+				b = appendText(b, *(*string)(p))
+			case KindStrings:
+				list := *(*[]string)(p)
+				b = binary.AppendUvarint(b, uint64(len(list)))
+				for _, t := range list {
+					b = appendText(b, t)
+				}
+			case KindInt:
+				b = binary.AppendVarint(b, *(*int64)(p))
+			case KindTime:
+				b = binary.LittleEndian.AppendUint64(b, *(*uint64)(p))
+			case KindBool, KindEnum:
+				b = append(b, *(*byte)(p))
+			}
+		}
+	}
+	binary.LittleEndian.PutUint32(b[start:], uint32(len(b)-start-4))
+	w.buf = b
+	w.n++
+}
+
+func appendText(b []byte, s string) []byte {
+	if len(s) < 0x80 {
+		b = append(b, byte(len(s)))
+	} else {
+		b = binary.AppendUvarint(b, uint64(len(s)))
+	}
+	return append(b, s...)
+}
+
+// Bytes finishes the batch and returns it. It is valid until Reset; more
+// events may be appended, and Bytes called again.
+func (w *BatchWriter) Bytes() []byte {
+	if len(w.buf) > MaxBatch {
+		panic(fmt.Sprintf("BUG: batch of %d bytes: its writer must cut it at %d", len(w.buf), MaxBatch))
+	}
+	if len(w.buf) == 0 {
+		w.buf = append(w.buf, make([]byte, batchHeader)...)
+	}
+	putBatchHeader(w.buf, w.n)
+	return w.buf
+}
+
+// putBatchHeader writes the header of the batch b of n rows.
+func putBatchHeader(b []byte, n uint32) {
+	copy(b, batchMagic)
+	binary.LittleEndian.PutUint32(b[4:], n)
+	binary.LittleEndian.PutUint32(b[8:], uint32(len(b)-batchHeader))
+	binary.LittleEndian.PutUint32(b[12:], crc32.Checksum(b[batchHeader:], castagnoli))
+}
+
+// openBatch checks the header and the checksum of b.
+func openBatch(b []byte) (rows []byte, n uint32, err error) {
+	if len(b) < batchHeader || string(b[:4]) != batchMagic {
+		return nil, 0, fmt.Errorf("cannot open batch of %d bytes: no header: %w", len(b), ErrCorruptBatch)
+	}
+	rows, n = b[batchHeader:], binary.LittleEndian.Uint32(b[4:])
+	if want := binary.LittleEndian.Uint32(b[8:]); uint64(want) != uint64(len(rows)) || len(b) > MaxBatch {
+		return nil, 0, fmt.Errorf("cannot open batch: %d bytes of rows, header says %d: %w", len(rows), want, ErrCorruptBatch)
+	}
+	if uint64(n)*(4+rowHeader) > uint64(len(rows)) || n == 0 && len(rows) != 0 {
+		return nil, 0, fmt.Errorf("cannot open batch: %d bytes cannot be %d rows: %w", len(rows), n, ErrCorruptBatch)
+	}
+	if crc32.Checksum(rows, castagnoli) != binary.LittleEndian.Uint32(b[12:]) {
+		return nil, 0, fmt.Errorf("cannot open batch of %d rows: checksum differs: %w", n, ErrCorruptBatch)
+	}
+	return rows, n, nil
+}
+
+// JoinBatches appends to dst one batch of all rows of the batches, in order,
+// without decoding them. It returns an error that wraps [ErrCorruptBatch] when one of
+// them is not whole, or says that the result would be over [MaxBatch].
+func JoinBatches(dst []byte, batches ...[]byte) ([]byte, error) {
+	start, n := len(dst), uint64(0)
+	out := append(dst, make([]byte, batchHeader)...)
+	for i, b := range batches {
+		rows, k, err := openBatch(b)
+		if err != nil {
+			return dst, fmt.Errorf("cannot join batch %d of %d: %w", i+1, len(batches), err)
+		}
+		if len(out)-start+len(rows) > MaxBatch {
+			return dst, fmt.Errorf("cannot join %d batches: more than %d bytes", len(batches), MaxBatch)
+		}
+		out = append(out, rows...)
+		n += uint64(k) // ≤ MaxBatch / row size
+	}
+	putBatchHeader(out[start:], uint32(n))
+	return out, nil
+}
+
+// BatchReader reads the events of a batch. The zero value is empty; Open may
+// be called again for the next batch. It is not safe for concurrent use.
+type BatchReader struct {
+	rest []byte
+	n    uint32 // rows in the batch
+	left uint32
+	err  error
+}
+
+// Open starts to read b, which must not change while events read from it are
+// in use. It returns an error that wraps [ErrCorruptBatch] unless header,
+// lengths and checksum are right.
+func (r *BatchReader) Open(b []byte) error {
+	rows, n, err := openBatch(b)
+	*r = BatchReader{rest: rows, n: n, left: n, err: err}
+	return err
+}
+
+// Len returns the number of events in the batch.
+func (r *BatchReader) Len() int { return int(r.n) }
+
+// Err returns why Next stopped early: nil at the end of a whole batch, else an
+// error that wraps [ErrCorruptBatch].
+func (r *BatchReader) Err() error { return r.err }
+
+// Next replaces e by the next event, and tells whether there was one. The
+// strings of e are views into the batch; its lists are reused. After false, e is empty.
+func (r *BatchReader) Next(e *Event) bool {
+	if r.err != nil || r.left == 0 {
+		e.Reset()
+		return false
+	}
+	if !r.row(e) {
+		e.Reset()
+		r.err = fmt.Errorf("cannot read row %d of %d: %w", r.n-r.left+1, r.n, ErrCorruptBatch)
+		return false
+	}
+	r.left--
+	return true
+}
+
+// row decodes one row into e, whose marks always name the fields that may be set.
+func (r *BatchReader) row(e *Event) bool {
+	if len(r.rest) < 4+rowHeader {
+		return false
+	}
+	n := uint64(binary.LittleEndian.Uint32(r.rest))
+	if n < rowHeader || n > uint64(len(r.rest)-4) {
+		return false
+	}
+	b := r.rest[4 : 4+n]
+	r.rest = r.rest[4+n:]
+	if r.left == 1 && len(r.rest) != 0 {
+		return false
+	}
+	has := [2]uint64{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])}
+	if has[0]&^knownFields[0]|has[1]&^knownFields[1] != 0 {
+		return false
+	}
+	e.forget(e.has[0]&^has[0], e.has[1]&^has[1])
+	e.has = has
+	e.Partner = "" // it may be set without a mark
+	e.Received, e.Flags = Time(binary.LittleEndian.Uint64(b[16:])), Flag(b[24])
+	b = b[rowHeader:]
+	ok := true
+	for i, m := range has {
+		for ; m != 0; m &= m - 1 {
+			s := slots[(i<<6|bits.TrailingZeros64(m))&(len(slots)-1)]
+			p := unsafe.Add(unsafe.Pointer(e), s.offset)
+			switch s.kind {
+			case KindString, KindObject:
+				if *(*string)(p), b, ok = cutText(b); !ok {
+					return false
+				}
+			case KindStrings:
+				if b, ok = cutList(b, (*[]string)(p)); !ok {
+					return false
+				}
+			case KindInt:
+				v, k := binary.Varint(b)
+				if k <= 0 {
+					return false
+				}
+				*(*int64)(p), b = v, b[k:]
+			case KindTime:
+				if len(b) < 8 {
+					return false
+				}
+				*(*uint64)(p), b = binary.LittleEndian.Uint64(b), b[8:]
+			case KindBool, KindEnum:
+				if len(b) == 0 || b[0] >= s.values {
+					return false
+				}
+				*(*byte)(p), b = b[0], b[1:]
+			}
+		}
+	}
+	return len(b) == 0
+}
+
+// cutText reads a string as a view into b and returns what follows it.
+func cutText(b []byte) (s string, rest []byte, ok bool) {
+	if len(b) == 0 {
+		return "", nil, false
+	}
+	n, k := uint64(b[0]), 1
+	if n >= 0x80 {
+		if n, k = binary.Uvarint(b); k <= 0 {
+			return "", nil, false
+		}
+	}
+	b = b[k:]
+	if n > uint64(len(b)) {
+		return "", nil, false
+	}
+	return unsafe.String(unsafe.SliceData(b), int(n)), b[n:], true
+}
+
+// cutList reads a list into the memory of list and returns what follows it.
+func cutList(b []byte, list *[]string) (rest []byte, ok bool) {
+	n, k := binary.Uvarint(b)
+	if k <= 0 || n > uint64(len(b)-k) { // an element takes a byte at least
+		return nil, false
+	}
+	b = b[k:]
+	l := slices.Grow((*list)[:0], int(n))[:n]
+	for i := range l {
+		if l[i], b, ok = cutText(b); !ok {
+			return nil, false
+		}
+	}
+	*list = l
+	return b, true
+}
