@@ -72,7 +72,7 @@ func (w *BatchWriter) Append(e *Event) {
 	row[24] = byte(e.Flags)
 	for i, m := range has {
 		for ; m != 0; m &= m - 1 {
-			s := slots[(i<<6|bits.TrailingZeros64(m))&(len(slots)-1)]
+			s := &slots[(i<<6|bits.TrailingZeros64(m))&(len(slots)-1)]
 			p := unsafe.Add(unsafe.Pointer(e), s.offset)
 			switch s.kind {
 			case KindString, KindObject:
@@ -229,74 +229,122 @@ func (r *BatchReader) row(e *Event) bool {
 	e.has = has
 	e.Partner = "" // it may be set without a mark
 	e.Received, e.Flags = Time(binary.LittleEndian.Uint64(b[16:])), Flag(b[24])
-	b = b[rowHeader:]
-	ok := true
-	for i, m := range has {
+	return readFields(e, unsafe.String(&b[0], len(b)))
+}
+
+// readFields reads the values after the header of row into the fields that e marks as given.
+func readFields(e *Event, row string) bool {
+	i, base := rowHeader, unsafe.Pointer(unsafe.StringData(row))
+	for w, m := range e.has {
 		for ; m != 0; m &= m - 1 {
-			s := slots[(i<<6|bits.TrailingZeros64(m))&(len(slots)-1)]
+			s := &slots[(w<<6|bits.TrailingZeros64(m))&(len(slots)-1)]
 			p := unsafe.Add(unsafe.Pointer(e), s.offset)
 			switch s.kind {
 			case KindString, KindObject:
-				if *(*string)(p), b, ok = cutText(b); !ok {
+				if i < len(row) && row[i] < 0x80 { // the usual case of textAt, inlined
+					n := int(row[i])
+					i++
+					if n > len(row)-i {
+						return false
+					}
+					*(*string)(p) = unsafe.String((*byte)(unsafe.Add(base, i)), n)
+					i += n
+					continue
+				}
+				start, end := textAt(row, i)
+				if end < 0 {
 					return false
 				}
+				*(*string)(p), i = row[start:end], end
 			case KindStrings:
-				if b, ok = cutList(b, (*[]string)(p)); !ok {
+				if i = readList(row, i, (*[]string)(p)); i < 0 {
 					return false
 				}
 			case KindInt:
-				v, k := binary.Varint(b)
-				if k <= 0 {
+				v, k := uvarintAt(row, i)
+				if k < 0 {
 					return false
 				}
-				*(*int64)(p), b = v, b[k:]
+				*(*int64)(p), i = int64(v>>1)^-int64(v&1), k
 			case KindTime:
-				if len(b) < 8 {
+				if i+8 > len(row) {
 					return false
 				}
-				*(*uint64)(p), b = binary.LittleEndian.Uint64(b), b[8:]
+				*(*uint64)(p), i = binary.LittleEndian.Uint64(unsafe.Slice(unsafe.StringData(row[i:]), 8)), i+8
 			case KindBool, KindEnum:
-				if len(b) == 0 || b[0] >= s.values {
+				if i >= len(row) || row[i] >= s.values {
 					return false
 				}
-				*(*byte)(p), b = b[0], b[1:]
+				*(*byte)(p), i = row[i], i+1
 			}
 		}
 	}
-	return len(b) == 0
+	return i == len(row)
 }
 
-// cutText reads a string as a view into b and returns what follows it.
-func cutText(b []byte) (s string, rest []byte, ok bool) {
-	if len(b) == 0 {
-		return "", nil, false
-	}
-	n, k := uint64(b[0]), 1
-	if n >= 0x80 {
-		if n, k = binary.Uvarint(b); k <= 0 {
-			return "", nil, false
+// textAt returns where the string at row[i] starts and ends, end < 0 if it is broken.
+func textAt(row string, i int) (start, end int) {
+	if i < len(row) && row[i] < 0x80 {
+		start, end = i+1, i+1+int(row[i])
+	} else {
+		n, k := uvarintAt(row, i)
+		if k < 0 || n > uint64(len(row)) {
+			return 0, -1
 		}
+		start, end = k, k+int(n)
 	}
-	b = b[k:]
-	if n > uint64(len(b)) {
-		return "", nil, false
+	if end > len(row) {
+		return 0, -1
 	}
-	return unsafe.String(unsafe.SliceData(b), int(n)), b[n:], true
+	return start, end
 }
 
-// cutList reads a list into the memory of list and returns what follows it.
-func cutList(b []byte, list *[]string) (rest []byte, ok bool) {
-	n, k := binary.Uvarint(b)
-	if k <= 0 || n > uint64(len(b)-k) { // an element takes a byte at least
-		return nil, false
+// readList reads the list at row[i] into the memory of list and returns what
+// follows, or -1 if it is broken.
+func readList(row string, i int, list *[]string) int {
+	n, i := uvarintAt(row, i)
+	if i < 0 || n > uint64(len(row)-i) { // an element takes a byte at least
+		return -1
 	}
-	b = b[k:]
-	l := slices.Grow((*list)[:0], int(n))[:n]
-	for i := range l {
-		if l[i], b, ok = cutText(b); !ok {
-			return nil, false
+	l := *list
+	if uint64(cap(l)) < n {
+		l = make([]string, n)
+	}
+	l = l[:n]
+	base := unsafe.Pointer(unsafe.StringData(row))
+	for j := range l {
+		if i < len(row) && row[i] < 0x80 {
+			k := int(row[i])
+			i++
+			if k > len(row)-i {
+				return -1
+			}
+			l[j] = unsafe.String((*byte)(unsafe.Add(base, i)), k)
+			i += k
+			continue
 		}
+		start, end := textAt(row, i)
+		if end < 0 {
+			return -1
+		}
+		l[j], i = row[start:end], end
 	}
 	*list = l
-	return b, true
+	return i
+}
+
+// uvarintAt reads the unsigned varint at row[i] and returns what follows, or -1 if it is broken.
+func uvarintAt(row string, i int) (v uint64, next int) {
+	for shift := 0; i < len(row) && shift < 64; shift += 7 {
+		c := row[i]
+		i++
+		if c < 0x80 {
+			if shift == 63 && c > 1 {
+				return 0, -1
+			}
+			return v | uint64(c)<<shift, i
+		}
+		v |= uint64(c&0x7f) << shift
+	}
+	return 0, -1
 }

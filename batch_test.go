@@ -280,7 +280,7 @@ func TestBatchIsStable(t *testing.T) {
 
 func TestSlotsFitFields(t *testing.T) {
 	for i := 1; i < int(FieldsEnd); i++ {
-		if f, s := &Fields[i], slots[i]; s.kind != f.Kind || s.offset != f.offset || s.offset >= unsafe.Sizeof(Event{}) {
+		if f, s := &Fields[i], slots[i]; s.kind != f.Kind || uintptr(s.offset) != f.offset || f.offset >= unsafe.Sizeof(Event{}) {
 			t.Errorf("%s: slot %+v", f.Name, s)
 		}
 		if knownFields[i>>6]&(1<<(i&63)) == 0 {

@@ -274,7 +274,7 @@ func (f *Field) Number(e *Event) int64 {
 
 // slot is what the codecs need of a Field, small enough to stay in the cache.
 type slot struct {
-	offset uintptr
+	offset uint16
 	kind   FieldKind
 	values uint8 // how many values an enumeration or boolean has
 }
@@ -289,7 +289,7 @@ var (
 func slotsOf(fields *[FieldsEnd]Field) (s [128]slot) {
 	for i := 1; i < len(fields); i++ {
 		f := &fields[i]
-		s[i] = slot{offset: f.offset, kind: f.Kind, values: uint8(len(f.Enum))}
+		s[i] = slot{offset: uint16(f.offset), kind: f.Kind, values: uint8(len(f.Enum))}
 		if f.Kind == KindBool {
 			s[i].values = 2
 		}
@@ -308,7 +308,7 @@ func (e *Event) Reset() {
 func (e *Event) forget(low, high uint64) {
 	for i, m := range [2]uint64{low, high} {
 		for ; m != 0; m &= m - 1 {
-			s := slots[(i<<6|bits.TrailingZeros64(m))&(len(slots)-1)]
+			s := &slots[(i<<6|bits.TrailingZeros64(m))&(len(slots)-1)]
 			p := unsafe.Add(unsafe.Pointer(e), s.offset)
 			switch s.kind {
 			case KindString, KindObject:
