@@ -1,0 +1,384 @@
+package lake
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go/encoding/delta"
+	"github.com/parquet-go/parquet-go/encoding/rle"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
+)
+
+// The lake lays out row groups itself, with parquet-go's encodings, metadata
+// types and Thrift codec, because a row writer visits each column of each row: 39
+// columns, two thirds of them empty, cost several times the budget. Here a page is
+// encoded from a column in one go, and a column that is empty in a page is three bytes.
+
+// maxBound is the longest text that is kept as a bound in the statistics.
+const maxBound = 128
+
+// chunk is one column of a row group as it is written.
+type chunk struct {
+	pages        []byte // headers and compressed bodies of the data pages
+	uncompressed int64  // the same, uncompressed
+	values       int64  // levels: nulls count, too
+	nulls        int64
+	bounded      bool // low and high are known
+	low, high    int64
+	dictPages    int
+	plainPages   int
+}
+
+// encoder turns blocks into the chunks of a row group, and those into a file.
+// It is used by one goroutine.
+type encoder struct {
+	rows   int64
+	chunks [columns]chunk
+
+	page, scratch, levels []byte
+	header                bytes.Buffer
+	zstd                  *zstd.Encoder
+	rle1, rle2            rle.Encoding
+	delta                 delta.BinaryPackedEncoding
+}
+
+func newEncoder() *encoder {
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+		zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
+	if err != nil {
+		panic(fmt.Sprintf("BUG: zstd refuses its options: %v", err))
+	}
+	return &encoder{zstd: z, rle1: rle.Encoding{BitWidth: 1}, rle2: rle.Encoding{BitWidth: 2}}
+}
+
+func (x *encoder) reset() {
+	x.rows = 0
+	for i := range x.chunks {
+		x.chunks[i] = chunk{pages: x.chunks[i].pages[:0]}
+	}
+}
+
+// add encodes a block as one page of each column.
+func (x *encoder) add(b *block) error {
+	if b.rows == 0 {
+		return nil
+	}
+	for i := range b.cols {
+		if err := x.addPage(&specs[i], &x.chunks[i], &b.cols[i], b.rows); err != nil {
+			return fmt.Errorf("cannot encode column %s: %w", specs[i].name, err)
+		}
+	}
+	x.rows += int64(b.rows)
+	return nil
+}
+
+func (x *encoder) addPage(s *spec, k *chunk, c *column, rows int) (err error) {
+	x.page = x.page[:0]
+	values := c.items(s)
+	levels, nulls := rows, rows-values
+	switch {
+	case s.shape == shapeList:
+		levels, nulls = x.listLevels(c, rows)
+	case s.required:
+		nulls = 0
+	default:
+		x.presence(c.present, rows, values)
+	}
+	encoding := format.Plain
+	switch s.shape {
+	case shapeNumber, shapeTime:
+		encoding = format.DeltaBinaryPacked
+		k.bound(c.ints)
+		if x.scratch, err = x.delta.EncodeInt64(x.scratch, c.ints); err == nil {
+			x.page = append(x.page, x.scratch...)
+		}
+	case shapeBool:
+		x.page = appendBits(x.page, c.ints)
+	default:
+		if len(c.index)+c.texts == 0 {
+			break // nothing but nulls and empty lists: no body
+		}
+		if c.plain {
+			x.page = append(x.page, c.data...)
+			k.plainPages++
+			break
+		}
+		encoding = format.RLEDictionary
+		k.dictPages++
+		x.page, err = x.indexes(x.page, c.index, c.words)
+	}
+	if err != nil {
+		return err
+	}
+	h := format.PageHeader{Type: format.DataPage, DataPageHeader: thrift.New(format.DataPageHeader{
+		NumValues: int32(levels), Encoding: encoding,
+		DefinitionLevelEncoding: format.RLE, RepetitionLevelEncoding: format.RLE,
+		Statistics: format.Statistics{NullCount: int64(nulls)},
+	})}
+	k.values += int64(levels)
+	k.nulls += int64(nulls)
+	var n int
+	k.pages, n, err = x.appendPage(k.pages, &h, x.page)
+	k.uncompressed += int64(n)
+	return err
+}
+
+// indexes appends a dictionary-encoded page body: the width of an index, then runs.
+func (x *encoder) indexes(dst []byte, index []int32, words int) ([]byte, error) {
+	e := rle.Encoding{BitWidth: width(words)}
+	var err error
+	dst = append(dst, byte(e.BitWidth))
+	x.scratch, err = e.EncodeInt32(x.scratch, index)
+	return append(dst, x.scratch...), err
+}
+
+// items returns how many values c holds, which for lists is the number of lists.
+func (c *column) items(s *spec) int {
+	switch {
+	case s.shape == shapeList:
+		return len(c.counts)
+	case !s.isText():
+		return len(c.ints)
+	case c.plain:
+		return c.texts
+	}
+	return len(c.index)
+}
+
+// presence appends the definition levels of a column that may be null. Levels
+// are 0 and 1, so that the bitmap of present rows is their bit-packed form already.
+func (x *encoder) presence(present []byte, rows, values int) {
+	l := x.levels[:0]
+	switch values {
+	case 0, rows:
+		l = binary.AppendUvarint(l, uint64(rows)<<1)
+		l = append(l, byte(min(values, 1)))
+	default:
+		n := (rows + 7) / 8
+		l = binary.AppendUvarint(l, uint64(n)<<1|1)
+		l = append(l, present[:n]...)
+	}
+	x.levels = l
+	x.page = append(binary.LittleEndian.AppendUint32(x.page, uint32(len(l))), l...)
+}
+
+// listLevels appends repetition and definition levels of a list: 0 for null, 1 for
+// an empty list, 2 for an element.
+func (x *encoder) listLevels(c *column, rows int) (levels, nulls int) {
+	if len(c.counts) == 0 {
+		for range 2 {
+			x.levels = append(binary.AppendUvarint(x.levels[:0], uint64(rows)<<1), 0)
+			x.page = append(binary.LittleEndian.AppendUint32(x.page, uint32(len(x.levels))), x.levels...)
+		}
+		return rows, rows
+	}
+	rep, def := make([]byte, 0, 2*rows), make([]byte, 0, 2*rows)
+	counts := c.counts
+	for r := range rows {
+		rep = append(rep, 0)
+		if c.present[r>>3]&(1<<(r&7)) == 0 {
+			def = append(def, 0)
+			nulls++
+			continue
+		}
+		n := counts[0]
+		counts = counts[1:]
+		def = append(def, byte(min(n, 1))+1)
+		if n == 0 {
+			nulls++
+		}
+		for range max(n, 1) - 1 {
+			rep, def = append(rep, 1), append(def, 2)
+		}
+	}
+	for _, l := range []struct {
+		levels []byte
+		rle    *rle.Encoding
+	}{{rep, &x.rle1}, {def, &x.rle2}} {
+		x.levels, _ = l.rle.EncodeLevels(x.levels, l.levels) // fails for wide levels only
+		x.page = append(binary.LittleEndian.AppendUint32(x.page, uint32(len(x.levels))), x.levels...)
+	}
+	return len(rep), nulls
+}
+
+func appendBits(dst []byte, v []int64) []byte {
+	for i := 0; i < len(v); i += 8 {
+		var bits byte
+		for j, w := range v[i:min(i+8, len(v))] {
+			bits |= byte(w) << j
+		}
+		dst = append(dst, bits)
+	}
+	return dst
+}
+
+// bound widens the statistics by v.
+func (k *chunk) bound(v []int64) {
+	if len(v) == 0 {
+		return
+	}
+	if !k.bounded {
+		k.bounded, k.low, k.high = true, math.MaxInt64, math.MinInt64
+	}
+	low, high := k.low, k.high
+	for _, n := range v {
+		low, high = min(low, n), max(high, n)
+	}
+	k.low, k.high = low, high
+}
+
+// appendPage appends header and compressed body to dst, and returns the bytes that it
+// would take uncompressed.
+func (x *encoder) appendPage(dst []byte, h *format.PageHeader, body []byte) (out []byte, uncompressed int, err error) {
+	x.scratch = x.zstd.EncodeAll(body, x.scratch[:0])
+	if len(body) > math.MaxInt32 || len(x.scratch) > math.MaxInt32 {
+		return dst, 0, fmt.Errorf("page of %d bytes is too large", len(body))
+	}
+	h.UncompressedPageSize = int32(len(body))
+	h.CompressedPageSize = int32(len(x.scratch))
+	h.CRC = int32(crc32.ChecksumIEEE(x.scratch))
+	x.header.Reset()
+	if err := thrift.NewEncoder(new(thrift.CompactProtocol).NewWriter(&x.header)).Encode(h); err != nil {
+		return dst, 0, err
+	}
+	dst = append(dst, x.header.Bytes()...)
+	return append(dst, x.scratch...), x.header.Len() + len(body), nil
+}
+
+// fileWriter writes row groups one after the other, and the footer.
+type fileWriter struct {
+	w    io.Writer
+	at   int64
+	rows int64
+	meta []format.RowGroup
+}
+
+const magic = "PAR1"
+
+func newFileWriter(w io.Writer) (*fileWriter, error) {
+	f := &fileWriter{w: w}
+	return f, f.write([]byte(magic))
+}
+
+func (f *fileWriter) write(b []byte) error {
+	n, err := f.w.Write(b)
+	f.at += int64(n)
+	return err
+}
+
+// writeGroup writes the chunks that x holds, with their dictionaries.
+func (f *fileWriter) writeGroup(x *encoder, dicts *[columns]*dictionary) error {
+	g := format.RowGroup{NumRows: x.rows, FileOffset: f.at, Ordinal: int16(len(f.meta))}
+	for i := range x.chunks {
+		m, err := f.writeChunk(x, &specs[i], &x.chunks[i], dicts[i])
+		if err != nil {
+			return err
+		}
+		g.Columns = append(g.Columns, format.ColumnChunk{MetaData: m})
+		g.TotalByteSize += m.TotalUncompressedSize
+		g.TotalCompressedSize += m.TotalCompressedSize
+	}
+	f.meta = append(f.meta, g)
+	f.rows += x.rows
+	return nil
+}
+
+func (f *fileWriter) writeChunk(x *encoder, s *spec, k *chunk, d *dictionary) (format.ColumnMetaData, error) {
+	m := format.ColumnMetaData{
+		Type: s.physical(), PathInSchema: s.path(), Codec: format.Zstd, NumValues: k.values,
+		TotalUncompressedSize: k.uncompressed, Statistics: format.Statistics{NullCount: k.nulls},
+		Encoding: []format.Encoding{format.RLE, format.Plain},
+	}
+	start := f.at
+	switch {
+	case s.shape == shapeNumber || s.shape == shapeTime:
+		m.Encoding = []format.Encoding{format.RLE, format.DeltaBinaryPacked}
+	case k.dictPages > 0:
+		m.Encoding = []format.Encoding{format.RLE, format.Plain, format.RLEDictionary}
+		h := format.PageHeader{Type: format.DictionaryPage, DictionaryPageHeader: thrift.New(format.DictionaryPageHeader{
+			NumValues: int32(len(d.ends)), Encoding: format.Plain,
+		})}
+		page, n, err := x.appendPage(x.page[:0], &h, d.data)
+		if err != nil {
+			return m, err
+		}
+		x.page = page
+		m.DictionaryPageOffset = f.at
+		m.TotalUncompressedSize += int64(n)
+		if err := f.write(page); err != nil {
+			return m, err
+		}
+	}
+	if k.bounded {
+		m.Statistics.MinValue = binary.LittleEndian.AppendUint64(nil, uint64(k.low))
+		m.Statistics.MaxValue = binary.LittleEndian.AppendUint64(nil, uint64(k.high))
+	} else if s.isText() && k.dictPages > 0 && k.plainPages == 0 {
+		m.Statistics.MinValue, m.Statistics.MaxValue = d.bounds()
+	}
+	m.DataPageOffset = f.at
+	err := f.write(k.pages)
+	m.TotalCompressedSize = f.at - start
+	return m, err
+}
+
+// bounds returns the least and the greatest value, or nil if there is none or one is long.
+func (d *dictionary) bounds() (low, high []byte) {
+	for i := range d.ends {
+		v := d.at(int32(i))
+		if i == 0 || bytes.Compare(v, low) < 0 {
+			low = v
+		}
+		if i == 0 || bytes.Compare(v, high) > 0 {
+			high = v
+		}
+	}
+	if len(low) > maxBound || len(high) > maxBound {
+		return nil, nil
+	}
+	return low, high
+}
+
+// copyGroup copies a row group of another file of the same schema as it is.
+func (f *fileWriter) copyGroup(from io.ReaderAt, g *format.RowGroup) error {
+	out := *g
+	out.Columns = append([]format.ColumnChunk(nil), g.Columns...)
+	shift := f.at - g.FileOffset
+	out.FileOffset, out.Ordinal = f.at, int16(len(f.meta))
+	for i := range out.Columns {
+		m := &out.Columns[i].MetaData
+		m.DataPageOffset += shift
+		if m.DictionaryPageOffset != 0 {
+			m.DictionaryPageOffset += shift
+		}
+	}
+	n, err := io.Copy(f.w, io.NewSectionReader(from, g.FileOffset, g.TotalCompressedSize))
+	f.at += n
+	if err == nil && n != g.TotalCompressedSize {
+		err = io.ErrUnexpectedEOF
+	}
+	f.meta = append(f.meta, out)
+	f.rows += g.NumRows
+	return err
+}
+
+// close writes the footer, without which the file is no Parquet file.
+func (f *fileWriter) close() error {
+	orders := make([]format.ColumnOrder, columns)
+	for i := range orders {
+		orders[i].Value = new(format.TypeDefinedOrder)
+	}
+	b, err := thrift.Marshal(new(thrift.CompactProtocol), &format.FileMetaData{
+		Version: 2, Schema: schemaElements(), NumRows: f.rows, RowGroups: f.meta, CreatedBy: "moat lake version 1", ColumnOrders: orders,
+	})
+	if err != nil {
+		return err
+	}
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(b)))
+	return f.write(append(b, magic...))
+}

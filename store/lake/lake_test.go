@@ -1,0 +1,159 @@
+package lake
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/moat-platform/moat"
+)
+
+func openLake(t testing.TB, cfg Config) *Lake {
+	t.Helper()
+	if cfg.Dir == "" {
+		cfg.Dir = t.TempDir()
+	}
+	l, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// found is an event and where it was.
+type found struct {
+	Position
+	*moat.Event
+}
+
+func scanAll(t testing.TB, l *Lake, f Filter) (out []found) {
+	t.Helper()
+	must(t, l.Scan(context.Background(), f, func(p Position, e *moat.Event) error {
+		out = append(out, found{p, e.Clone()})
+		return nil
+	}))
+	return out
+}
+
+var everything = Filter{Tenant: moat.Everyone()}
+
+// sameEvents checks that the lake holds want, in this order.
+func sameEvents(t testing.TB, l *Lake, f Filter, want []found) {
+	t.Helper()
+	got := scanAll(t, l, f)
+	if len(got) != len(want) {
+		t.Fatalf("%d events in the lake, want %d", len(got), len(want))
+	}
+	for i := range got {
+		if got[i].Position != want[i].Position {
+			t.Fatalf("event %d is at %v, want %v", i, got[i].Position, want[i].Position)
+		}
+		if d := differs(got[i].Event, want[i].Event); d != "" {
+			t.Fatalf("event %d at %v differs in %s", i, got[i].Position, d)
+		}
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	l := openLake(t, Config{SegmentRows: 3000})
+	r := rand.New(rand.NewPCG(1, 2))
+	var want []found
+	for p := range 2 {
+		w := l.Writer(p)
+		seq := uint64(0)
+		for range 20 {
+			seq += uint64(1 + r.IntN(3))
+			var events []*moat.Event
+			skip := make([]uint64, 10)
+			for row := range r.IntN(600) {
+				e := randomEvent(r)
+				events = append(events, e)
+				if r.IntN(10) == 0 {
+					skip[row>>6] |= 1 << (row & 63)
+					continue
+				}
+				want = append(want, found{Position{p, seq, row}, e})
+			}
+			must(t, w.Append(seq, batchOf(events...), skip))
+			must(t, w.Append(seq, batchOf(events...), nil)) // taken before: ignored
+		}
+		must(t, w.Flush())
+		if got := l.Position(p); got != seq {
+			t.Errorf("position of partition %d is %d, want %d", p, got, seq)
+		}
+	}
+	sameEvents(t, l, everything, want)
+	if n := len(l.Files()); n < 4 {
+		t.Errorf("%d files, want several for each partition", n)
+	}
+	must(t, l.Compact(context.Background()))
+	sameEvents(t, l, everything, want)
+	again := openLake(t, Config{Dir: l.cfg.Dir})
+	sameEvents(t, again, everything, want)
+}
+
+func TestRealistic(t *testing.T) {
+	l := openLake(t, Config{})
+	w := l.Writer(0)
+	var want []found
+	for i, b := range realisticBatches(100) {
+		must(t, w.Append(uint64(i+1), b, nil))
+		for row, e := range eventsOf(t, b) {
+			want = append(want, found{Position{0, uint64(i + 1), row}, e})
+		}
+	}
+	must(t, w.Flush())
+	sameEvents(t, l, everything, want)
+}
+
+func BenchmarkAppend(b *testing.B) {
+	batches := realisticBatches(512)
+	for _, name := range []string{"realistic"} {
+		b.Run(name, func(b *testing.B) {
+			l := openLake(b, Config{})
+			w := l.Writer(0)
+			b.ReportAllocs()
+			start := cpuTime()
+			for i := range b.N {
+				must(b, w.Append(uint64(i+1), batches[i%len(batches)], nil))
+			}
+			must(b, w.Flush())
+			b.StopTimer()
+			rows, bytes := int64(0), int64(0)
+			for _, f := range l.Files() {
+				rows, bytes = rows+f.Rows, bytes+f.Bytes
+			}
+			b.ReportMetric(float64(cpuTime()-start)/float64(rows), "cpu-ns/event")
+			b.ReportMetric(float64(bytes)/float64(rows), "B/event")
+			b.ReportMetric(float64(rows)/b.Elapsed().Seconds(), "events/s")
+			if b.N > 1 {
+				for i, c := range sizes(b, l) {
+					b.Log(specs[i].name, fmt.Sprintf("%.2f B/event", float64(c)/float64(rows)))
+				}
+			}
+		})
+	}
+}
+
+func sizes(b *testing.B, l *Lake) (out [columns]int64) {
+	for _, f := range l.Files() {
+		s, err := openSource(f.Path)
+		must(b, err)
+		for _, g := range s.meta.RowGroups {
+			for i, c := range g.Columns {
+				out[i] += c.MetaData.TotalCompressedSize
+			}
+		}
+		s.close()
+	}
+	return out
+}
