@@ -1,0 +1,57 @@
+// Package detectors is the knowledge of Moat: one YAML file per detector, in a folder per
+// family, with its doc, parameters and tests.
+//
+// Use [All] for the detectors that ship with Moat, and [Load] for a folder of one's own in the same form.
+// It will not compile or run them: see packages rule and engine.
+package detectors
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/moat-platform/moat/discover/rule"
+)
+
+//go:embed */*.yaml
+var shipped embed.FS
+
+// MaxFiles bounds how many detector files a folder may hold.
+const MaxFiles = 2000
+
+// All returns the detectors that ship with Moat, and their sources by file name.
+func All() ([]*rule.Detector, map[string][]byte, error) { return Load(shipped) }
+
+// Load reads every .yaml file below the root of fsys. What is wrong with any of them comes as
+// [rule.Problems], together with the detectors that could be read.
+func Load(fsys fs.FS) ([]*rule.Detector, map[string][]byte, error) {
+	var list []*rule.Detector
+	var problems rule.Problems
+	sources := map[string][]byte{}
+	err := fs.WalkDir(fsys, ".", func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || path.Ext(file) != ".yaml" || strings.HasPrefix(entry.Name(), ".") {
+			return err
+		}
+		if len(sources) == MaxFiles {
+			return fmt.Errorf("there are more than %d detector files", MaxFiles)
+		}
+		src, err := fs.ReadFile(fsys, file)
+		if err != nil {
+			return fmt.Errorf("cannot read detector file: %w", err)
+		}
+		sources[file] = src
+		d, err := rule.Parse(file, src)
+		if err != nil {
+			problems = append(problems, rule.AsProblems(err)...)
+			return nil
+		}
+		list = append(list, d)
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return list, sources, problems.Err()
+}

@@ -1,0 +1,59 @@
+package engine
+
+import (
+	"unsafe"
+
+	"github.com/moat-platform/moat"
+)
+
+// scratch holds copies of the records that a question touches, so that the features
+// can run on them and nothing of it stays.
+type scratch struct {
+	buf  []uint64 // 8-byte aligned
+	used int
+}
+
+// copyOf returns a copy of t's record, or an empty record when rec is negative.
+func (sc *scratch) copyOf(t *table, rec int, s *slot) unsafe.Pointer {
+	words := (t.size + 7) / 8
+	if sc.used+words > len(sc.buf) {
+		// Copies handed out before keep their old memory.
+		sc.buf, sc.used = make([]uint64, max(4096, 2*words)), 0
+	}
+	p := unsafe.Pointer(&sc.buf[sc.used])
+	b := unsafe.Slice((*byte)(p), words*8)
+	sc.used += words
+	if rec >= 0 {
+		copy(b, unsafe.Slice((*byte)(t.at(rec)), t.size))
+		return p
+	}
+	clear(b)
+	(*header)(p).born = seconds(s.now)
+	return p
+}
+
+// Ask answers what [Engine.Step] would find if ev happened now, and changes nothing: the
+// event itself goes into the log and comes back through Step. The findings alias nothing.
+func (e *Engine) Ask(ev *moat.Event) []moat.Finding {
+	e.ask = &e.scratch
+	e.ask.used = 0
+	defer func() { e.ask = nil }()
+	var s slot
+	s.ev = *ev
+	partner, known := e.partners[ev.Partner]
+	s.owner = partner
+	s.partner = e.cfg.Seed.Text(ev.Partner)
+	s.now = plausible(ev)
+	for _, k := range e.plan.Types[ev.Type].Kinds {
+		s.keys[k] = e.entityKey(s.partner, k, ev.EntityID(k))
+	}
+	var found []moat.Finding
+	if !known {
+		// A partner that never sent an event has no number yet, and gets none by asking.
+		e.names = append(e.names, ev.Partner)
+		s.owner = uint32(len(e.names) - 1)
+		defer func() { e.names = e.names[:len(e.names)-1] }()
+	}
+	e.event(&s, &found)
+	return found
+}

@@ -1,0 +1,221 @@
+package engine
+
+import (
+	"unsafe"
+
+	"github.com/moat-platform/moat/discover/rule"
+)
+
+// header begins every record. It must be rule.HeaderBytes long.
+type header struct {
+	key   uint64
+	owner uint32 // number of the partner
+	next  uint32 // record after this one in the owner's queue, +1; 0 = last
+	born  uint32 // seconds
+	seen  uint32 // seconds
+	again uint32 // touched since it last stood at the head of the queue
+	_     uint32
+}
+
+const _ = uint(rule.HeaderBytes - unsafe.Sizeof(header{}))
+
+// table keeps one fixed-size record per key. A partner that brings more keys than its
+// quota replaces its own least used records (CLOCK: a queue with a second chance), never
+// anybody else's, so a flood of made-up accounts harms only who sends it.
+//
+// The index is 64 open-addressed segments that grow one at a time, so that no single
+// growth takes long; records lie in one reserved stretch of memory and never move.
+type table struct {
+	size              int // of a record
+	limit             int // records in all
+	quota             int // records of one partner
+	n                 int // records used
+	mem               *memory
+	base              unsafe.Pointer
+	index             [64]segment
+	owners            []queue
+	evicted, overflow uint64
+}
+
+type segment struct {
+	slots []uint64 // tag in the high half, record+1 in the low half; 0 = empty
+	used  int
+}
+
+type queue struct{ head, tail, count uint32 }
+
+func newTable(size, limit, quota int) (*table, error) {
+	m, err := reserve(size * limit)
+	if err != nil {
+		return nil, err
+	}
+	return &table{size: size, limit: limit, quota: quota, mem: m, base: unsafe.Pointer(&m.b[0])}, nil
+}
+
+func (t *table) at(rec int) unsafe.Pointer { return unsafe.Add(t.base, rec*t.size) }
+
+func (t *table) header(rec int) *header { return (*header)(t.at(rec)) }
+
+func tag(key uint64) uint64 { return key >> 20 << 32 }
+
+// find returns the record of key, or -1.
+func (t *table) find(key uint64) int {
+	s := &t.index[key>>58]
+	if len(s.slots) == 0 {
+		return -1
+	}
+	mask := uint64(len(s.slots) - 1)
+	for i := key & mask; ; i = (i + 1) & mask {
+		v := s.slots[i]
+		if v == 0 {
+			return -1
+		}
+		if v&^0xFFFFFFFF == tag(key) {
+			if rec := int(uint32(v)) - 1; t.header(rec).key == key {
+				return rec
+			}
+		}
+	}
+}
+
+// insert makes an empty record for key, which must not be in the table, and returns it,
+// or -1 when the table is full and the owner has no record to give up.
+func (t *table) insert(key uint64, owner uint32) int {
+	for int(owner) >= len(t.owners) {
+		t.owners = append(t.owners, queue{})
+	}
+	q := &t.owners[owner]
+	var rec int
+	switch {
+	case int(q.count) < t.quota && t.n < t.limit:
+		rec = t.n
+		t.n++
+	case q.count > 0:
+		rec = t.evict(q)
+	default:
+		t.overflow++
+		return -1
+	}
+	h := t.header(rec)
+	h.key, h.owner = key, owner
+	if q.count == 0 {
+		q.head = uint32(rec + 1)
+	} else {
+		t.header(int(q.tail) - 1).next = uint32(rec + 1)
+	}
+	q.tail = uint32(rec + 1)
+	q.count++
+	t.put(key, rec)
+	return rec
+}
+
+// evict empties the least used of q's records, giving up to eight that were touched a second chance.
+func (t *table) evict(q *queue) int {
+	for range 8 {
+		rec := int(q.head) - 1
+		h := t.header(rec)
+		if h.again == 0 || q.count == 1 {
+			break
+		}
+		h.again = 0
+		q.head, h.next = h.next, 0
+		t.header(int(q.tail) - 1).next = uint32(rec + 1)
+		q.tail = uint32(rec + 1)
+	}
+	rec := int(q.head) - 1
+	h := t.header(rec)
+	q.head = h.next
+	q.count--
+	t.remove(h.key)
+	clear(unsafe.Slice((*byte)(t.at(rec)), t.size))
+	t.evicted++
+	return rec
+}
+
+func (t *table) put(key uint64, rec int) {
+	s := &t.index[key>>58]
+	if (s.used+1)*8 > len(s.slots)*5 {
+		t.grow(s)
+	}
+	s.used++
+	place(s.slots, key, tag(key)|uint64(rec+1))
+}
+
+func place(slots []uint64, key, v uint64) {
+	mask := uint64(len(slots) - 1)
+	i := key & mask
+	for slots[i] != 0 {
+		i = (i + 1) & mask
+	}
+	slots[i] = v
+}
+
+func (t *table) grow(s *segment) {
+	old := s.slots
+	s.slots = make([]uint64, max(16, 2*len(old)))
+	for _, v := range old {
+		if v != 0 {
+			place(s.slots, t.header(int(uint32(v))-1).key, v)
+		}
+	}
+}
+
+// remove takes key out of the index and closes the gap, so that there are no tombstones.
+func (t *table) remove(key uint64) {
+	s := &t.index[key>>58]
+	mask := uint64(len(s.slots) - 1)
+	i := key & mask
+	for {
+		v := s.slots[i]
+		if v&^0xFFFFFFFF == tag(key) && t.header(int(uint32(v))-1).key == key {
+			break
+		}
+		i = (i + 1) & mask
+	}
+	for j := (i + 1) & mask; s.slots[j] != 0; j = (j + 1) & mask {
+		home := t.header(int(uint32(s.slots[j]))-1).key & mask
+		if (j-home)&mask >= (j-i)&mask {
+			s.slots[i] = s.slots[j]
+			i = j
+		}
+	}
+	s.slots[i] = 0
+	s.used--
+}
+
+// reindex builds the index again from the records, after a snapshot was loaded.
+func (t *table) reindex() {
+	var counts [64]int
+	for rec := range t.n {
+		counts[t.header(rec).key>>58]++
+	}
+	for i, n := range counts {
+		size := 16
+		for n*8 > size*5 {
+			size *= 2
+		}
+		t.index[i] = segment{slots: make([]uint64, size)}
+	}
+	for rec := range t.n {
+		t.put(t.header(rec).key, rec)
+	}
+}
+
+// touch brings the first lines of key's record into the cache, and returns something that
+// depends on them so that the load is not optimised away. A group of touches overlaps its
+// cache misses, which one after the other would each cost 100–300 ns.
+func (t *table) touch(key uint64) (sum uint64) {
+	s := &t.index[key>>58]
+	if len(s.slots) == 0 {
+		return 0
+	}
+	v := s.slots[key&uint64(len(s.slots)-1)]
+	if v == 0 {
+		return 0
+	}
+	p := t.at(int(uint32(v)) - 1)
+	for off := 0; off < t.size; off += 64 {
+		sum += *(*uint64)(unsafe.Add(p, off))
+	}
+	return sum
+}

@@ -1,0 +1,446 @@
+package rule
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
+	"github.com/zeebo/xxh3"
+
+	"github.com/moat-platform/moat"
+)
+
+// HashSeed keys the hashes of texts so that nobody outside can make two that
+// collide. An engine sets it from its installation's secret before it compiles.
+type HashSeed uint64
+
+// Text returns the hash of s.
+func (h HashSeed) Text(s string) uint64 { return xxh3.HashStringSeed(s, uint64(h)) }
+
+// Mix combines two hashes; the order matters.
+func Mix(a, b uint64) uint64 {
+	a ^= b*0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019 + a<<6 + a>>2
+	a ^= a >> 32
+	a *= 0xD6E8FEB86659FD93
+	return a ^ a>>32
+}
+
+// compiler lowers one checked expression to closures.
+type compiler struct {
+	x    *environment
+	text Text
+	tree *ast.AST
+	seed HashSeed
+	uses []int // slots read
+}
+
+func (c *compiler) fail(e ast.Expr, code, what, hint string) {
+	line, col := 1, 0
+	if loc := c.tree.SourceInfo().GetStartLocation(e.ID()); loc.Line() > 0 {
+		line, col = loc.Line(), loc.Column()
+	}
+	c.x.add(c.text, line, col, code, what, hint)
+}
+
+// compile* return closures that never panic; on a problem they report it and return a
+// closure that gives zero, so that all problems of a file are found at once.
+
+func (c *compiler) bool(e ast.Expr) boolFn {
+	no := func(*Frame) bool { return false }
+	switch e.Kind() {
+	case ast.LiteralKind:
+		v := e.AsLiteral() == types.True
+		return func(*Frame) bool { return v }
+	case ast.IdentKind:
+		v := c.variable(e)
+		if v == nil || v.bool == nil {
+			return no
+		}
+		return v.bool
+	case ast.CallKind:
+		call := e.AsCall()
+		args := call.Args()
+		switch name := call.FunctionName(); name {
+		case operators.LogicalAnd, operators.LogicalOr:
+			return c.logical(e, name)
+		case operators.LogicalNot:
+			a := c.bool(args[0])
+			return func(f *Frame) bool { return !a(f) }
+		case operators.Conditional:
+			q, a, b := c.bool(args[0]), c.bool(args[1]), c.bool(args[2])
+			return func(f *Frame) bool {
+				if q(f) {
+					return a(f)
+				}
+				return b(f)
+			}
+		case operators.Equals, operators.NotEquals:
+			return c.equal(args[0], args[1], name == operators.NotEquals)
+		case operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals:
+			return c.order(name, args[0], args[1])
+		case operators.In:
+			return c.in(args[0], args[1])
+		case "given":
+			return c.has(args[0])
+		case "contains", "startsWith", "endsWith", "matches":
+			return c.match(name, call.Target(), args[0])
+		}
+	}
+	c.fail(e, "syntax", "this is not supported in a condition", "")
+	return no
+}
+
+// logical flattens a chain of && or || so that its terms run in one loop.
+func (c *compiler) logical(e ast.Expr, name string) boolFn {
+	var terms []boolFn
+	var walk func(e ast.Expr)
+	walk = func(e ast.Expr) {
+		if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == name {
+			for _, a := range e.AsCall().Args() {
+				walk(a)
+			}
+			return
+		}
+		terms = append(terms, c.bool(e))
+	}
+	walk(e)
+	and := name == operators.LogicalAnd
+	if len(terms) == 2 {
+		a, b := terms[0], terms[1]
+		if and {
+			return func(f *Frame) bool { return a(f) && b(f) }
+		}
+		return func(f *Frame) bool { return a(f) || b(f) }
+	}
+	return func(f *Frame) bool {
+		for _, t := range terms {
+			if t(f) != and {
+				return !and
+			}
+		}
+		return and
+	}
+}
+
+func (c *compiler) equal(a, b ast.Expr, not bool) boolFn {
+	switch t := c.tree.GetType(a.ID()); {
+	case t.IsExactType(cel.DoubleType):
+		x, y := c.num(a), c.num(b)
+		return func(f *Frame) bool { return (x(f) == y(f)) != not }
+	case t.IsExactType(cel.BoolType):
+		x, y := c.bool(a), c.bool(b)
+		return func(f *Frame) bool { return (x(f) == y(f)) != not }
+	}
+	if a.Kind() == ast.LiteralKind {
+		a, b = b, a
+	}
+	if v := c.peek(a); v != nil && v.enum != nil && b.Kind() == ast.LiteralKind {
+		want := string(b.AsLiteral().(types.String))
+		if !slices.Contains(v.enum.Enum, want) {
+			c.fail(b, "value", fmt.Sprintf("event.%s is never %q", v.enum.Name, want), didYouMean(want, v.enum.Enum))
+		}
+	}
+	x, y := c.str(a), c.str(b)
+	if b.Kind() == ast.LiteralKind {
+		want := string(b.AsLiteral().(types.String))
+		return func(f *Frame) bool { return (x(f) == want) != not }
+	}
+	return func(f *Frame) bool { return (x(f) == y(f)) != not }
+}
+
+func (c *compiler) order(name string, a, b ast.Expr) boolFn {
+	if v := c.peek(a); v != nil && v.slot >= 0 {
+		if k, ok := c.constant(b); ok {
+			c.uses = append(c.uses, v.slot)
+			slot := v.slot
+			switch name {
+			case operators.Less:
+				return func(f *Frame) bool { return f.Slots[slot] < k }
+			case operators.LessEquals:
+				return func(f *Frame) bool { return f.Slots[slot] <= k }
+			case operators.Greater:
+				return func(f *Frame) bool { return f.Slots[slot] > k }
+			}
+			return func(f *Frame) bool { return f.Slots[slot] >= k }
+		}
+	}
+	x, y := c.num(a), c.num(b)
+	switch name {
+	case operators.Less:
+		return func(f *Frame) bool { return x(f) < y(f) }
+	case operators.LessEquals:
+		return func(f *Frame) bool { return x(f) <= y(f) }
+	case operators.Greater:
+		return func(f *Frame) bool { return x(f) > y(f) }
+	}
+	return func(f *Frame) bool { return x(f) >= y(f) }
+}
+
+func (c *compiler) in(a, list ast.Expr) boolFn {
+	s := c.str(a)
+	if list.Kind() == ast.ListKind {
+		set := map[string]bool{}
+		enum := c.peek(a)
+		for _, el := range list.AsList().Elements() {
+			if el.Kind() != ast.LiteralKind {
+				c.fail(el, "syntax", "a list in a condition holds constants", "")
+				continue
+			}
+			want := string(el.AsLiteral().(types.String))
+			if enum != nil && enum.enum != nil && !slices.Contains(enum.enum.Enum, want) {
+				c.fail(el, "value", fmt.Sprintf("event.%s is never %q", enum.enum.Name, want), didYouMean(want, enum.enum.Enum))
+			}
+			set[want] = true
+		}
+		if len(set) <= 4 {
+			words := make([]string, 0, len(set))
+			for w := range set {
+				words = append(words, w)
+			}
+			return func(f *Frame) bool { return slices.Contains(words, s(f)) }
+		}
+		return func(f *Frame) bool { return set[s(f)] }
+	}
+	l := c.list(list)
+	return func(f *Frame) bool { return slices.Contains(l(f), s(f)) }
+}
+
+func (c *compiler) has(e ast.Expr) boolFn {
+	if e.Kind() == ast.IdentKind {
+		if name, ok := strings.CutPrefix(e.AsIdent(), "event."); ok {
+			if fd := moat.FieldByName(name); fd != nil {
+				id := fd.ID
+				return func(f *Frame) bool { return f.Event.Has(id) }
+			}
+		}
+	}
+	c.fail(e, "syntax", "given() takes a field of the event", "such as given(event.ip)")
+	return func(*Frame) bool { return false }
+}
+
+func (c *compiler) match(name string, target, arg ast.Expr) boolFn {
+	s, a := c.str(target), c.str(arg)
+	switch name {
+	case "contains":
+		return func(f *Frame) bool { return strings.Contains(s(f), a(f)) }
+	case "startsWith":
+		return func(f *Frame) bool { return strings.HasPrefix(s(f), a(f)) }
+	case "endsWith":
+		return func(f *Frame) bool { return strings.HasSuffix(s(f), a(f)) }
+	}
+	no := func(*Frame) bool { return false }
+	if arg.Kind() != ast.LiteralKind {
+		c.fail(arg, "cost", "the pattern of matches() must be a constant", "")
+		return no
+	}
+	src := string(arg.AsLiteral().(types.String))
+	if len(src) > MaxPatternBytes {
+		c.fail(arg, "cost", fmt.Sprintf("the pattern has %d bytes, more than %d", len(src), MaxPatternBytes), "")
+		return no
+	}
+	re, err := regexp.Compile(src)
+	if err != nil {
+		c.fail(arg, "syntax", strings.TrimPrefix(err.Error(), "error parsing regexp: "), "the syntax is RE2")
+		return no
+	}
+	return func(f *Frame) bool { return re.MatchString(s(f)) }
+}
+
+func (c *compiler) num(e ast.Expr) numFn {
+	zero := func(*Frame) float64 { return 0 }
+	if k, ok := c.constant(e); ok {
+		return func(*Frame) float64 { return k }
+	}
+	switch e.Kind() {
+	case ast.IdentKind:
+		v := c.variable(e)
+		if v == nil || v.num == nil {
+			return zero
+		}
+		return v.num
+	case ast.CallKind:
+		call := e.AsCall()
+		args := call.Args()
+		if call.FunctionName() == "size" {
+			if c.tree.GetType(call.Target().ID()).IsExactType(cel.StringType) {
+				s := c.str(call.Target())
+				return func(f *Frame) float64 { return float64(len(s(f))) }
+			}
+			l := c.list(call.Target())
+			return func(f *Frame) float64 { return float64(len(l(f))) }
+		}
+		if call.FunctionName() == operators.Conditional {
+			q, a, b := c.bool(args[0]), c.num(args[1]), c.num(args[2])
+			return func(f *Frame) float64 {
+				if q(f) {
+					return a(f)
+				}
+				return b(f)
+			}
+		}
+		fn := make([]numFn, len(args))
+		for i, a := range args {
+			fn[i] = c.num(a)
+		}
+		if r := arithmetic(call.FunctionName(), fn); r != nil {
+			return r
+		}
+	}
+	c.fail(e, "syntax", "this is not supported as a number", "")
+	return zero
+}
+
+// arithmetic never gives infinity or NaN: a division by zero is 0, a logarithm of nothing
+// is 0, so that a rule says false rather than anything surprising.
+func arithmetic(name string, a []numFn) numFn {
+	switch name {
+	case operators.Add:
+		return func(f *Frame) float64 { return a[0](f) + a[1](f) }
+	case operators.Subtract:
+		return func(f *Frame) float64 { return a[0](f) - a[1](f) }
+	case operators.Multiply:
+		return func(f *Frame) float64 { return a[0](f) * a[1](f) }
+	case operators.Divide:
+		return func(f *Frame) float64 {
+			if d := a[1](f); d != 0 {
+				return a[0](f) / d
+			}
+			return 0
+		}
+	case operators.Negate:
+		return func(f *Frame) float64 { return -a[0](f) }
+	case "min":
+		return func(f *Frame) float64 { return min(a[0](f), a[1](f)) }
+	case "max":
+		return func(f *Frame) float64 { return max(a[0](f), a[1](f)) }
+	case "clamp":
+		return func(f *Frame) float64 { return min(max(a[0](f), a[1](f)), a[2](f)) }
+	case "abs":
+		return func(f *Frame) float64 { return math.Abs(a[0](f)) }
+	case "sqrt":
+		return func(f *Frame) float64 { return math.Sqrt(max(a[0](f), 0)) }
+	case "log":
+		return func(f *Frame) float64 {
+			if v := a[0](f); v > 0 {
+				return math.Log(v)
+			}
+			return 0
+		}
+	}
+	return nil
+}
+
+func (c *compiler) str(e ast.Expr) strFn {
+	none := func(*Frame) string { return "" }
+	switch e.Kind() {
+	case ast.LiteralKind:
+		s, _ := e.AsLiteral().(types.String)
+		return func(*Frame) string { return string(s) }
+	case ast.IdentKind:
+		v := c.variable(e)
+		if v == nil || v.str == nil {
+			return none
+		}
+		return v.str
+	case ast.CallKind:
+		call := e.AsCall()
+		if call.FunctionName() == operators.Add {
+			c.fail(e, "cost", "texts are joined only in the value of a feature", "")
+			return none
+		}
+		if call.FunctionName() == operators.Conditional {
+			args := call.Args()
+			q, a, b := c.bool(args[0]), c.str(args[1]), c.str(args[2])
+			return func(f *Frame) string {
+				if q(f) {
+					return a(f)
+				}
+				return b(f)
+			}
+		}
+	}
+	c.fail(e, "syntax", "this is not supported as a text", "")
+	return none
+}
+
+func (c *compiler) list(e ast.Expr) listFn {
+	if e.Kind() == ast.IdentKind {
+		if v := c.variable(e); v != nil && v.list != nil {
+			return v.list
+		}
+	}
+	c.fail(e, "syntax", "this is not supported as a list", "use event.orders, event.shops, event.fields, event.tables or event.waf")
+	return func(*Frame) []string { return nil }
+}
+
+// key lowers a text to the hash of its value; joined texts are hashed part by part, so that
+// nothing is allocated. An empty text gives 0: there is no value.
+func (c *compiler) key(e ast.Expr) keyFn {
+	if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == operators.Add {
+		args := e.AsCall().Args()
+		a, b := c.key(args[0]), c.key(args[1])
+		return func(f *Frame) uint64 {
+			x, y := a(f), b(f)
+			if x == 0 || y == 0 {
+				return 0
+			}
+			return Mix(x, y)
+		}
+	}
+	s, seed := c.str(e), c.seed
+	return func(f *Frame) uint64 {
+		if t := s(f); t != "" {
+			return seed.Text(t)
+		}
+		return 0
+	}
+}
+
+// constant folds literals and parameters.
+func (c *compiler) constant(e ast.Expr) (float64, bool) {
+	switch e.Kind() {
+	case ast.LiteralKind:
+		if d, ok := e.AsLiteral().(types.Double); ok {
+			return float64(d), true
+		}
+	case ast.IdentKind:
+		if strings.HasPrefix(e.AsIdent(), "params.") {
+			if v := c.peek(e); v != nil {
+				return v.num(nil), true
+			}
+		}
+	case ast.CallKind:
+		if call := e.AsCall(); call.FunctionName() == operators.Negate {
+			if k, ok := c.constant(call.Args()[0]); ok {
+				return -k, true
+			}
+		}
+	}
+	return 0, false
+}
+
+// peek returns the variable that e names, or nil.
+func (c *compiler) peek(e ast.Expr) *variable {
+	if e.Kind() != ast.IdentKind {
+		return nil
+	}
+	return c.x.lookup(e.AsIdent())
+}
+
+func (c *compiler) variable(e ast.Expr) *variable {
+	v := c.peek(e)
+	if v == nil {
+		c.fail(e, "unknown", fmt.Sprintf("%q is not known here", e.AsIdent()), didYouMean(e.AsIdent(), c.x.names()))
+		return nil
+	}
+	if v.slot >= 0 {
+		c.uses = append(c.uses, v.slot)
+	}
+	return v
+}

@@ -1,0 +1,132 @@
+// Package rule is the language of detectors: a YAML file that declares features
+// and a condition in CEL is parsed, checked with positions and hints, and
+// compiled to closures over slots and to one record layout per kind of entity.
+//
+// Use [Parse] on a file, [Compile] on many detectors to get the [Plan] that
+// package engine runs, and [RunTests] to run the tests that a file carries.
+//
+// It will not evaluate with cel-go (which only parses and checks types), nor
+// accept a rule whose cost is not bounded by its text: there are no loops, no
+// macros and no recursion in the language.
+package rule
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/feature"
+)
+
+// Limits of a detector file.
+const (
+	MaxFileBytes       = 64 << 10
+	MaxExpressionBytes = 2 << 10
+	MaxScriptBytes     = 8 << 10
+	MaxNodes           = 200 // of one expression, after parsing
+	MaxDepth           = 32
+	MaxFeatures        = 16 // of one detector
+	MaxParams          = 16
+	MaxTests           = 32
+	MaxPatternBytes    = 256 // of a regular expression
+)
+
+// MaxRecordBytes bounds the record of each kind of entity with the features of all detectors.
+var MaxRecordBytes = [moat.EntityKinds]int{
+	moat.Account: 1536, moat.App: 4096, moat.Host: 2048, moat.Device: 256, moat.IP: 512,
+	moat.Outlet: 2048, moat.Partner: 8192, moat.Peers: 8192,
+}
+
+// Detector is one rule that looks at events and features: the content of one file.
+type Detector struct {
+	ID             string // family.name
+	Dimension      string // of the catalogue: A1, B2, …
+	Family         string
+	Title          string
+	Doc            string
+	Mode           moat.Mode
+	On             []moat.EventType
+	Subject        moat.EntityKind
+	Params         []Param
+	Features       []Feature
+	When           Text
+	Confidence     Text
+	Reason         Text
+	Every          time.Duration // at most one finding per entity in so long, unless the score rises
+	Egress         bool          // a finding means that data left, whatever the event says
+	Attack         []string
+	FalsePositives []string
+	Evasions       []string
+	Tests          []Test
+	File           string
+}
+
+// Text is a piece of a file and where it stands, for messages.
+type Text struct {
+	S    string
+	Line int // of the first character
+	Col  int
+	// Step is the column of every line but the first in a block scalar; 0 = one line.
+	Step int
+}
+
+// Param is a number that an operator may change without touching the rule.
+type Param struct {
+	Name     string
+	Default  float64
+	Min, Max float64
+	Unit     string
+	Doc      string
+	Line     int
+}
+
+// Feature is a statistic that a detector needs.
+type Feature struct {
+	Name   string
+	Kind   *feature.Kind
+	Of     moat.EntityKind
+	On     []moat.EventType // which events it observes
+	Value  Text             // expression; empty when the kind takes none
+	Where  Text             // condition; empty = always
+	Steps  []Text
+	Params feature.Params
+	Line   int
+	Col    int
+}
+
+// Test is a short event script with what must and must not be found.
+type Test struct {
+	Name   string
+	Script Text
+}
+
+// Override changes detectors without editing their files.
+type Override struct {
+	Mode   *moat.Mode         `yaml:"mode"`
+	Params map[string]float64 `yaml:"params"`
+}
+
+// apply returns d with o applied, or what is wrong with o.
+func (d *Detector) apply(o Override) (*Detector, error) {
+	c := *d
+	if o.Mode != nil {
+		c.Mode = *o.Mode
+	}
+	c.Params = append([]Param(nil), d.Params...)
+next:
+	for name, v := range o.Params {
+		for i := range c.Params {
+			p := &c.Params[i]
+			if p.Name != name {
+				continue
+			}
+			if v < p.Min || v > p.Max {
+				return nil, fmt.Errorf("parameter %s of %s must be between %v and %v, not %v", name, d.ID, p.Min, p.Max, v)
+			}
+			p.Default = v
+			continue next
+		}
+		return nil, fmt.Errorf("detector %s has no parameter %q", d.ID, name)
+	}
+	return &c, nil
+}

@@ -1,0 +1,88 @@
+package rule
+
+import (
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/feature"
+)
+
+// Frame is what a compiled expression sees: one event, what is known of its
+// address, and the outputs of the features at this event. It is reused from event
+// to event and must not be kept.
+type Frame struct {
+	Event *moat.Event
+	Net   Net
+	Slots []float64
+}
+
+// Net is what is known of a network address.
+type Net struct {
+	Spot    feature.Spot
+	ASN     uint32
+	Hosting bool // of a data centre
+	VPN     bool
+	Tor     bool
+	Listed  bool // on public blocklists
+	Private bool // not of the public Internet
+}
+
+// Country returns the two letters of the country, or "".
+func (n *Net) Country() string {
+	if n.Spot.Country == 0 {
+		return ""
+	}
+	return string([]byte{byte(n.Spot.Country >> 8), byte(n.Spot.Country)})
+}
+
+// Sensitivity is how much the event's data could harm the people that it is about, 0..1: the
+// largest weight of a field that was shown in the clear (methods.md 5). Fields that
+// stayed encrypted or masked weigh 0.1; an event that does not say which fields it
+// showed weighs 0.7, as order data without a phone number is rare.
+func Sensitivity(e *moat.Event) float64 {
+	if e.Encrypted {
+		return 0.1
+	}
+	if len(e.Fields) == 0 {
+		return 0.7
+	}
+	w, goods, address := 0.1, false, false
+	phone := false
+	for _, f := range e.Fields {
+		switch f {
+		case "phone", "email":
+			phone = true
+			w = max(w, 0.7)
+		case "id_card", "payment":
+			w = 1
+		case "address":
+			address = true
+			w = max(w, 0.5)
+		case "name":
+			w = max(w, 0.3)
+		case "goods", "tracking_no":
+			goods = true
+			w = max(w, 0.2)
+		}
+	}
+	if phone && (address || goods) {
+		w = 1
+	}
+	return w
+}
+
+// Leaves tells whether the event carries data out of the application: a file, a
+// print, a transmission or a pull by a program, rather than a screen.
+func Leaves(e *moat.Event) bool {
+	switch e.Type {
+	case moat.OrderTransmit:
+		return true
+	case moat.OrderAccess, moat.DataDecrypt, moat.APICall:
+		switch e.Operation {
+		case "print", "print_list", "export", "export_list", "download", "send", "api_pull":
+			return true
+		}
+		return e.Type == moat.APICall && e.Touched() > 0
+	case moat.DBQuery:
+		return e.Rows > 1
+	}
+	return false
+}

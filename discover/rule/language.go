@@ -1,0 +1,312 @@
+package rule
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
+
+	"github.com/moat-platform/moat"
+)
+
+// The language is CEL without loops: numbers are doubles (an integer literal is read as
+// one), texts, truth values and lists of texts. Variables are event.<field>, ip.<fact>,
+// <feature>, <feature>.<output> and params.<name>.
+
+// variable is a name of the language and how its value is had.
+type variable struct {
+	typ  *cel.Type
+	num  numFn
+	str  strFn
+	bool boolFn
+	list listFn
+	enum *moat.Field // for event.type and its like
+	slot int         // of a feature's output; -1 otherwise
+	doc  string
+}
+
+type (
+	numFn  func(*Frame) float64
+	strFn  func(*Frame) string
+	boolFn func(*Frame) bool
+	listFn func(*Frame) []string
+	keyFn  func(*Frame) uint64
+)
+
+var placeType = cel.OpaqueType("place")
+
+// vocabulary is the variables that every detector has.
+var vocabulary = buildVocabulary()
+
+func buildVocabulary() map[string]*variable {
+	v := map[string]*variable{
+		"ip.country": {typ: cel.StringType, str: func(f *Frame) string { return f.Net.Country() }, doc: "country of the address, two letters, or empty"},
+		"ip.asn":     {typ: cel.DoubleType, num: func(f *Frame) float64 { return float64(f.Net.ASN) }, doc: "autonomous system of the address, or 0"},
+		"ip.hosting": {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net.Hosting }, doc: "the address belongs to a data centre"},
+		"ip.vpn":     {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net.VPN }, doc: "the address belongs to a VPN"},
+		"ip.tor":     {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net.Tor }, doc: "the address is an exit of Tor"},
+		"ip.listed":  {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net.Listed }, doc: "the address is on public blocklists"},
+		"ip.private": {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net.Private }, doc: "the address is not of the public Internet"},
+		"ip.place":   {typ: placeType, doc: "where the address is; only as the value of a travel feature"},
+
+		"event.touched":   {typ: cel.DoubleType, num: func(f *Frame) float64 { return float64(f.Event.Touched()) }, doc: "order records touched"},
+		"event.weight":    {typ: cel.DoubleType, num: func(f *Frame) float64 { return Sensitivity(f.Event) }, doc: "sensitivity of what was shown, 0..1"},
+		"event.leaves":    {typ: cel.BoolType, bool: func(f *Frame) bool { return Leaves(f.Event) }, doc: "the data leaves the application"},
+		"event.bad_clock": {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Event.Flags&moat.FlagClock != 0 }, doc: "the event's time is implausible"},
+		"event.network":   {typ: cel.StringType, str: func(f *Frame) string { return network(f.Event.IP) }, doc: "the address cut to its /24 or /48 network"},
+	}
+	for i := 1; i < len(moat.Fields); i++ {
+		fd := &moat.Fields[i]
+		x := &variable{doc: fd.Doc}
+		switch fd.Kind {
+		case moat.KindString, moat.KindObject:
+			x.typ, x.str = cel.StringType, func(f *Frame) string { return fd.Text(f.Event) }
+		case moat.KindEnum:
+			x.typ, x.str, x.enum = cel.StringType, func(f *Frame) string { return fd.Text(f.Event) }, fd
+		case moat.KindStrings:
+			x.typ, x.list = cel.ListType(cel.StringType), func(f *Frame) []string { return fd.List(f.Event) }
+		case moat.KindBool:
+			x.typ, x.bool = cel.BoolType, func(f *Frame) bool { return fd.Number(f.Event) != 0 }
+		case moat.KindInt:
+			x.typ, x.num = cel.DoubleType, func(f *Frame) float64 { return float64(fd.Number(f.Event)) }
+		case moat.KindTime:
+			x.typ, x.num = cel.DoubleType, func(f *Frame) float64 { return float64(fd.Number(f.Event)) / 1e6 }
+		}
+		v["event."+fd.Name] = x
+	}
+	for _, x := range v {
+		x.slot = -1
+	}
+	return v
+}
+
+// network cuts an address to the network that one subscriber or office usually has.
+func network(ip string) string {
+	if i := strings.LastIndexByte(ip, '.'); i > 0 {
+		return ip[:i]
+	}
+	n := 0
+	for i := 0; i < len(ip); i++ {
+		if ip[i] == ':' {
+			if n++; n == 3 {
+				return ip[:i]
+			}
+		}
+	}
+	return ip
+}
+
+// functions declares what may be called. The names are CEL's own where it has them.
+func functions() []cel.EnvOption {
+	num, str, truth, list := cel.DoubleType, cel.StringType, cel.BoolType, cel.ListType(cel.StringType)
+	a := cel.TypeParamType("A")
+	f := func(name string, result *cel.Type, args ...*cel.Type) cel.EnvOption {
+		id := name
+		for _, t := range args {
+			id += "_" + strings.Trim(t.String(), "()")
+		}
+		return cel.Function(name, cel.Overload(id, args, result))
+	}
+	m := func(name string, result *cel.Type, args ...*cel.Type) cel.EnvOption {
+		return cel.Function(name, cel.MemberOverload(name+"_member", args, result))
+	}
+	return []cel.EnvOption{
+		f(operators.LogicalAnd, truth, truth, truth), f(operators.LogicalOr, truth, truth, truth), f(operators.LogicalNot, truth, truth),
+		f(operators.Conditional, a, truth, a, a),
+		f(operators.Equals, truth, num, num), f(operators.Equals, truth, str, str), f(operators.Equals, truth, truth, truth),
+		f(operators.NotEquals, truth, num, num), f(operators.NotEquals, truth, str, str), f(operators.NotEquals, truth, truth, truth),
+		f(operators.Less, truth, num, num), f(operators.LessEquals, truth, num, num),
+		f(operators.Greater, truth, num, num), f(operators.GreaterEquals, truth, num, num),
+		f(operators.Add, num, num, num), f(operators.Subtract, num, num, num), f(operators.Multiply, num, num, num),
+		f(operators.Divide, num, num, num), f(operators.Negate, num, num),
+		f(operators.Add, str, str, str),
+		f(operators.In, truth, str, list),
+		f("given", truth, num), f("given", truth, str), f("given", truth, truth), f("given", truth, list),
+		f("min", num, num, num), f("max", num, num, num), f("log", num, num), f("sqrt", num, num), f("abs", num, num),
+		f("clamp", num, num, num, num),
+		m("contains", truth, str, str), m("startsWith", truth, str, str), m("endsWith", truth, str, str), m("matches", truth, str, str),
+		cel.Function("size", cel.MemberOverload("size_member_text", []*cel.Type{str}, num), cel.MemberOverload("size_member_list", []*cel.Type{list}, num)),
+	}
+}
+
+// words are the functions that a rule may name, for hints.
+var words = []string{"given", "min", "max", "log", "sqrt", "abs", "clamp", "contains", "startsWith", "endsWith", "matches", "size"}
+
+// environment checks the expressions of one detector.
+type environment struct {
+	detector *Detector
+	env      *cel.Env
+	vars     map[string]*variable
+	problems *Problems
+	lines    []string
+}
+
+// base is the environment without features and parameters; extending it is much
+// cheaper than building it again for every detector.
+func newBase() (*cel.Env, error) {
+	opts := functions()
+	for name, v := range vocabulary {
+		opts = append(opts, cel.Variable(name, v.typ))
+	}
+	opts = append(opts, cel.ParserRecursionLimit(MaxDepth), cel.ParserExpressionSizeLimit(MaxExpressionBytes))
+	return cel.NewCustomEnv(opts...)
+}
+
+func (b *builder) environment(d *Detector) (*environment, error) {
+	x := &environment{detector: d, vars: map[string]*variable{}, problems: &b.problems}
+	var opts []cel.EnvOption
+	for i := range d.Params {
+		p := &d.Params[i]
+		v := p.Default
+		x.vars["params."+p.Name] = &variable{typ: cel.DoubleType, num: func(*Frame) float64 { return v }, slot: -1}
+		opts = append(opts, cel.Variable("params."+p.Name, cel.DoubleType))
+	}
+	env, err := b.base.Extend(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("cannot build the environment of %s: %w", d.ID, err)
+	}
+	x.env = env
+	return x, nil
+}
+
+// declare makes a feature's outputs known to the expressions after it.
+func (x *environment) declare(f *Feature, slot int) error {
+	var opts []cel.EnvOption
+	add := func(name string, slot int) {
+		x.vars[name] = &variable{typ: cel.DoubleType, num: func(f *Frame) float64 { return f.Slots[slot] }, slot: slot}
+		opts = append(opts, cel.Variable(name, cel.DoubleType))
+	}
+	add(f.Name, slot)
+	for i, o := range f.Kind.Outputs {
+		add(f.Name+"."+o.Name, slot+i)
+	}
+	env, err := x.env.Extend(opts...)
+	if err != nil {
+		return fmt.Errorf("cannot declare feature %s of %s: %w", f.Name, x.detector.ID, err)
+	}
+	x.env = env
+	return nil
+}
+
+func (x *environment) lookup(name string) *variable {
+	if v, ok := x.vars[name]; ok {
+		return v
+	}
+	return vocabulary[name]
+}
+
+func (x *environment) names() []string {
+	var out []string
+	for n := range x.vars {
+		out = append(out, n)
+	}
+	for n := range vocabulary {
+		out = append(out, n)
+	}
+	return out
+}
+
+// checked parses t, reads integers as doubles, checks types and limits. It returns nil
+// after reporting what is wrong.
+func (x *environment) checked(t Text, want ...*cel.Type) *ast.AST {
+	parsed, iss := x.env.Parse(t.S)
+	if iss.Err() != nil {
+		x.report(t, "syntax", iss)
+		return nil
+	}
+	tree := parsed.NativeRep()
+	if n := ast.NodeCount(tree); n > MaxNodes {
+		x.add(t, 1, 0, "cost", fmt.Sprintf("the expression has %d nodes, more than %d: its cost would not be bounded well", n, MaxNodes), "split it into features or detectors")
+		return nil
+	}
+	fac := ast.NewExprFactory()
+	ast.PostOrderVisit(tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if e.Kind() != ast.LiteralKind {
+			return
+		}
+		if i, ok := e.AsLiteral().(types.Int); ok {
+			e.SetKindCase(fac.NewLiteral(e.ID(), types.Double(i)))
+		}
+	}))
+	done, iss := x.env.Check(parsed)
+	if iss.Err() != nil {
+		x.report(t, "type", iss)
+		return nil
+	}
+	if len(want) > 0 && !slices.ContainsFunc(want, func(w *cel.Type) bool { return done.OutputType().IsExactType(w) }) {
+		x.add(t, 1, 0, "type", fmt.Sprintf("the expression is a %s, a %s is wanted", typeName(done.OutputType()), typeName(want[0])), "")
+		return nil
+	}
+	return done.NativeRep()
+}
+
+func typeName(t *cel.Type) string {
+	switch {
+	case t.IsExactType(cel.DoubleType):
+		return "number"
+	case t.IsExactType(cel.StringType):
+		return "text"
+	case t.IsExactType(cel.BoolType):
+		return "condition (true or false)"
+	case t.IsExactType(cel.ListType(cel.StringType)):
+		return "list of texts"
+	}
+	return t.String()
+}
+
+// report turns cel-go's issues into problems of the file.
+func (x *environment) report(t Text, code string, iss *cel.Issues) {
+	for _, e := range iss.Errors() {
+		what, hint := e.Message, ""
+		switch {
+		case strings.HasPrefix(what, "undeclared reference to "):
+			name := strings.Trim(strings.TrimPrefix(strings.SplitN(what, " (in", 2)[0], "undeclared reference to "), "'")
+			code = "unknown"
+			if slices.Contains([]string{"exists", "all", "map", "filter", "exists_one"}, name) {
+				code, what, hint = "cost", fmt.Sprintf("%s is a loop; the cost of a rule must be bounded by its text", name), "count with a feature, or use `text in list`"
+				break
+			}
+			what, hint = fmt.Sprintf("%q is not known here", name), didYouMean(name, append(x.names(), words...))
+			if root, _, _ := strings.Cut(name, "."); root == "event" || name == "event" {
+				what, hint = "the event has no such field", "see the event contract; "+didYouMean(x.selected(t, e.Location.Column()), x.names())
+			}
+		case strings.Contains(what, "found no matching overload"):
+			hint = "numbers, texts and conditions do not mix; compare like with like"
+		}
+		x.add(t, e.Location.Line(), e.Location.Column(), code, what, hint)
+	}
+}
+
+// selected returns the dotted name around byte col of t's first line.
+func (x *environment) selected(t Text, col int) string {
+	isName := func(c byte) bool {
+		return c == '.' || c == '_' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9'
+	}
+	if col >= len(t.S) {
+		return ""
+	}
+	i, j := col, col
+	for i > 0 && isName(t.S[i-1]) {
+		i--
+	}
+	for j < len(t.S) && isName(t.S[j]) {
+		j++
+	}
+	return t.S[i:j]
+}
+
+// add reports a problem at line (from 1) and column (from 0) of t.
+func (x *environment) add(t Text, line, col int, code, what, hint string) {
+	p := &Problem{File: x.detector.File, Line: t.Line + line - 1, Column: t.Col + col, Code: code, What: what, Hint: hint}
+	if line > 1 {
+		p.Column = max(t.Step, 1) + col
+	}
+	if i := p.Line - 1; i >= 0 && i < len(x.lines) {
+		p.Source = x.lines[i]
+	}
+	*x.problems = append(*x.problems, p)
+}

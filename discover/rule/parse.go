@@ -1,0 +1,440 @@
+package rule
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/feature"
+)
+
+var (
+	idPattern        = regexp.MustCompile(`^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$`)
+	namePattern      = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+	dimensionPattern = regexp.MustCompile(`^[A-K][0-9]{1,2}$`)
+	attackPattern    = regexp.MustCompile(`^T[0-9]{4}(\.[0-9]{3})?$`)
+	yamlLine         = regexp.MustCompile(`line (\d+): (.*)`)
+)
+
+// Parse reads one detector file. What is wrong comes as [Problems]; as many as
+// can be found at once. It checks the form only: see [Compile] for types.
+func Parse(file string, src []byte) (*Detector, error) {
+	p := &parser{file: file, lines: strings.Split(string(src), "\n")}
+	if len(src) > MaxFileBytes {
+		p.add(nil, "value", fmt.Sprintf("the file has %d bytes, more than %d", len(src), MaxFileBytes), "split it")
+		return nil, p.problems
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(src, &doc); err != nil {
+		p.yamlError(err)
+		return nil, p.problems
+	}
+	if len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
+		p.add(nil, "yaml", "a detector file is one YAML mapping", "start with `id: family.name`")
+		return nil, p.problems
+	}
+	d := p.detector(doc.Content[0])
+	d.File = file
+	if err := p.problems.Err(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+type parser struct {
+	file     string
+	lines    []string
+	problems Problems
+}
+
+func (p *parser) add(n *yaml.Node, code, what, hint string) {
+	pr := &Problem{File: p.file, Code: code, What: what, Hint: hint}
+	if n != nil {
+		pr.Line, pr.Column = n.Line, n.Column
+		if n.Line-1 < len(p.lines) && n.Line > 0 {
+			pr.Source = p.lines[n.Line-1]
+		}
+	}
+	p.problems = append(p.problems, pr)
+}
+
+func (p *parser) yamlError(err error) {
+	pr := &Problem{File: p.file, Code: "yaml", What: strings.TrimPrefix(err.Error(), "yaml: "), Hint: "check indentation and quotes; text with `: ` or a leading symbol needs quotes"}
+	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
+		pr.Line, _ = strconv.Atoi(m[1])
+		pr.Column, pr.What = 1, m[2]
+		if pr.Line >= 1 && pr.Line <= len(p.lines) {
+			pr.Source = p.lines[pr.Line-1]
+		}
+	}
+	p.problems = append(p.problems, pr)
+}
+
+// each walks a mapping; handle has one function per allowed key.
+func (p *parser) each(n *yaml.Node, what string, handle map[string]func(key, value *yaml.Node)) {
+	if n.Kind != yaml.MappingNode {
+		p.add(n, "value", what+" must be a mapping", "")
+		return
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, v := n.Content[i], n.Content[i+1]
+		h, ok := handle[k.Value]
+		switch {
+		case seen[k.Value]:
+			p.add(k, "duplicate", fmt.Sprintf("%s has %q twice", what, k.Value), "")
+		case !ok:
+			names := make([]string, 0, len(handle))
+			for name := range handle {
+				names = append(names, name)
+			}
+			p.add(k, "field", fmt.Sprintf("%s has no field %q", what, k.Value), didYouMean(k.Value, names))
+		default:
+			h(k, v)
+		}
+		seen[k.Value] = true
+	}
+}
+
+func (p *parser) detector(n *yaml.Node) *Detector {
+	d := &Detector{Mode: moat.Enforce, Every: time.Hour}
+	given := map[string]bool{}
+	set := func(name string, f func(v *yaml.Node)) func(k, v *yaml.Node) {
+		return func(_, v *yaml.Node) { given[name] = true; f(v) }
+	}
+	var features, params, tests *yaml.Node
+	p.each(n, "a detector", map[string]func(k, v *yaml.Node){
+		"id": set("id", func(v *yaml.Node) {
+			d.ID = p.text(v, 64)
+			if !idPattern.MatchString(d.ID) {
+				p.add(v, "value", fmt.Sprintf("id %.64q is not of the form family.name", d.ID), "lower-case letters, digits and _, such as account.login_failures")
+			}
+			d.Family, _, _ = strings.Cut(d.ID, ".")
+		}),
+		"dimension": set("dimension", func(v *yaml.Node) {
+			d.Dimension = p.text(v, 4)
+			if !dimensionPattern.MatchString(d.Dimension) {
+				p.add(v, "value", fmt.Sprintf("dimension %.8q is not one of the catalogue", d.Dimension), "a letter A–K and a number, such as B5")
+			}
+		}),
+		"title":   set("title", func(v *yaml.Node) { d.Title = p.text(v, 120) }),
+		"doc":     set("doc", func(v *yaml.Node) { d.Doc = p.text(v, 4000) }),
+		"mode":    set("mode", func(v *yaml.Node) { p.check(v, d.Mode.UnmarshalText([]byte(p.text(v, 16)))) }),
+		"on":      set("on", func(v *yaml.Node) { d.On = p.types(v) }),
+		"subject": set("subject", func(v *yaml.Node) { d.Subject = p.entity(v) }),
+		"when":    set("when", func(v *yaml.Node) { d.When = p.expression(v) }),
+		"confidence": set("confidence", func(v *yaml.Node) {
+			d.Confidence = p.expression(v)
+		}),
+		"reason":          set("reason", func(v *yaml.Node) { d.Reason = p.expression(v) }),
+		"every":           set("every", func(v *yaml.Node) { d.Every = time.Duration(p.duration(v) * float64(time.Second)) }),
+		"egress":          set("egress", func(v *yaml.Node) { d.Egress = p.text(v, 8) == "true" }),
+		"attack":          set("attack", func(v *yaml.Node) { d.Attack = p.attack(v) }),
+		"false_positives": set("false_positives", func(v *yaml.Node) { d.FalsePositives = p.texts(v, 400) }),
+		"evasions":        set("evasions", func(v *yaml.Node) { d.Evasions = p.texts(v, 400) }),
+		"params":          set("params", func(v *yaml.Node) { params = v }),
+		"features":        set("features", func(v *yaml.Node) { features = v }),
+		"tests":           set("tests", func(v *yaml.Node) { tests = v }),
+	})
+	for _, need := range []string{"id", "dimension", "title", "doc", "on", "subject", "when", "confidence", "reason", "false_positives", "evasions", "tests"} {
+		if !given[need] {
+			p.add(n, "field", fmt.Sprintf("the detector has no %q", need), "every detector says what it sees, what fools it, and carries tests")
+		}
+	}
+	// Parameters come first: features and expressions refer to them.
+	if params != nil {
+		p.params(params, d)
+	}
+	if features != nil {
+		p.features(features, d)
+	}
+	if tests != nil {
+		p.tests(tests, d)
+	}
+	return d
+}
+
+func (p *parser) check(v *yaml.Node, err error) {
+	if err != nil {
+		p.add(v, "value", err.Error(), "")
+	}
+}
+
+func (p *parser) text(v *yaml.Node, limit int) string {
+	if v.Kind != yaml.ScalarNode {
+		p.add(v, "value", "a text is wanted here", "")
+		return ""
+	}
+	if len(v.Value) > limit {
+		p.add(v, "value", fmt.Sprintf("the text has %d bytes, more than %d", len(v.Value), limit), "")
+		return ""
+	}
+	return strings.TrimSpace(v.Value)
+}
+
+func (p *parser) texts(v *yaml.Node, limit int) []string {
+	var out []string
+	if v.Kind != yaml.SequenceNode {
+		p.add(v, "value", "a list is wanted here", "one `- text` a line")
+		return nil
+	}
+	for _, c := range v.Content {
+		out = append(out, p.text(c, limit))
+	}
+	return out
+}
+
+func (p *parser) attack(v *yaml.Node) []string {
+	ids := p.texts(v, 16)
+	for i, id := range ids {
+		if !attackPattern.MatchString(id) {
+			p.add(v.Content[i], "value", fmt.Sprintf("%.16q is no ATT&CK technique", id), "such as T1078 or T1110.004")
+		}
+	}
+	return ids
+}
+
+func (p *parser) types(v *yaml.Node) []moat.EventType {
+	var out []moat.EventType
+	names := make([]string, 0, moat.EventTypes)
+	for t := moat.NoType + 1; t < moat.EventTypes; t++ {
+		names = append(names, t.String())
+	}
+	for i, s := range p.texts(v, 32) {
+		t, err := moat.ParseEventType(s)
+		if err != nil {
+			p.add(v.Content[i], "unknown", err.Error(), didYouMean(s, names))
+			continue
+		}
+		if !slices.Contains(out, t) {
+			out = append(out, t)
+		}
+	}
+	if len(out) == 0 {
+		p.add(v, "value", "on names no event type", "such as on: [order.access]")
+	}
+	return out
+}
+
+func (p *parser) entity(v *yaml.Node) moat.EntityKind {
+	k, err := moat.ParseEntityKind(p.text(v, 16))
+	p.check(v, err)
+	if k == moat.Order || k == moat.Shop {
+		p.add(v, "value", "an event names many orders and shops: they cannot be the subject", "use account, app, host, device, ip, outlet, partner or peers")
+	}
+	return k
+}
+
+// expression keeps the text as it stands, with its place, so that messages of the CEL
+// compiler point into the file.
+func (p *parser) expression(v *yaml.Node) Text { return p.block(v, MaxExpressionBytes) }
+
+func (p *parser) block(v *yaml.Node, limit int) Text {
+	s := p.text(v, limit)
+	if s == "" && v.Kind == yaml.ScalarNode {
+		p.add(v, "value", "the expression is empty", "")
+	}
+	t := Text{S: s, Line: v.Line, Col: v.Column}
+	switch v.Style {
+	case yaml.DoubleQuotedStyle, yaml.SingleQuotedStyle:
+		t.Col++
+	case yaml.LiteralStyle, yaml.FoldedStyle:
+		t.Line++
+		if t.Line-1 < len(p.lines) {
+			l := p.lines[t.Line-1]
+			t.Col = len(l) - len(strings.TrimLeft(l, " ")) + 1
+		}
+		t.Step = t.Col
+	}
+	return t
+}
+
+// duration returns seconds.
+func (p *parser) duration(v *yaml.Node) float64 {
+	s, err := seconds(p.text(v, 16))
+	p.check(v, err)
+	return s
+}
+
+// seconds reads 90s, 5m, 1h, 30d or 0.
+func seconds(s string) (float64, error) {
+	if s == "0" {
+		return 0, nil
+	}
+	if n, ok := strings.CutSuffix(s, "d"); ok {
+		if v, err := strconv.ParseFloat(n, 64); err == nil && v >= 0 && v < 4000 {
+			return v * 86400, nil
+		}
+	} else if v, err := time.ParseDuration(s); err == nil && v >= 0 {
+		return v.Seconds(), nil
+	}
+	return 0, fmt.Errorf("%.16q is no duration: write it like 90s, 5m, 1h or 30d", s)
+}
+
+func (p *parser) number(v *yaml.Node) float64 {
+	s := p.text(v, 32)
+	if f, err := strconv.ParseFloat(s, 64); err == nil && !math.IsNaN(f) && !math.IsInf(f, 0) {
+		return f
+	}
+	f, err := seconds(s)
+	if err != nil {
+		p.add(v, "value", fmt.Sprintf("%.32q is no number", s), "durations are written like 5m or 30d and count seconds")
+	}
+	return f
+}
+
+func (p *parser) params(n *yaml.Node, d *Detector) {
+	if n.Kind != yaml.MappingNode || len(n.Content) > 2*MaxParams {
+		p.add(n, "value", fmt.Sprintf("params must be a mapping of at most %d parameters", MaxParams), "")
+		return
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, v := n.Content[i], n.Content[i+1]
+		prm := Param{Name: k.Value, Line: k.Line, Min: math.Inf(-1), Max: math.Inf(1)}
+		given := 0
+		num := func(to *float64) func(_, v *yaml.Node) {
+			return func(_, v *yaml.Node) { *to = p.number(v); given++ }
+		}
+		p.each(v, "a parameter", map[string]func(_, v *yaml.Node){
+			"default": num(&prm.Default), "min": num(&prm.Min), "max": num(&prm.Max),
+			"unit": func(_, v *yaml.Node) { prm.Unit = p.text(v, 32); given++ },
+			"doc":  func(_, v *yaml.Node) { prm.Doc = p.text(v, 400); given++ },
+		})
+		switch {
+		case !namePattern.MatchString(prm.Name):
+			p.add(k, "value", fmt.Sprintf("%.32q is no name", prm.Name), "lower-case letters, digits and _")
+		case given < 5:
+			p.add(k, "field", fmt.Sprintf("parameter %s needs default, unit, min, max and doc", prm.Name), "")
+		case prm.Default < prm.Min || prm.Default > prm.Max:
+			p.add(k, "value", fmt.Sprintf("the default of %s is outside its bounds", prm.Name), "")
+		}
+		d.Params = append(d.Params, prm)
+	}
+}
+
+func (p *parser) features(n *yaml.Node, d *Detector) {
+	if n.Kind != yaml.MappingNode || len(n.Content) > 2*MaxFeatures {
+		p.add(n, "value", fmt.Sprintf("features must be a mapping of at most %d features", MaxFeatures), "")
+		return
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		p.feature(n.Content[i], n.Content[i+1], d)
+	}
+}
+
+func (p *parser) feature(k, v *yaml.Node, d *Detector) {
+	f := Feature{Name: k.Value, Of: d.Subject, On: d.On, Params: feature.Params{}, Line: k.Line, Col: k.Column}
+	if !namePattern.MatchString(f.Name) || f.Name == "event" || f.Name == "ip" || f.Name == "params" {
+		p.add(k, "value", fmt.Sprintf("%.32q is no name for a feature", f.Name), "lower-case letters, digits and _; event, ip and params are taken")
+	}
+	handle := map[string]func(k, v *yaml.Node){
+		"kind": func(_, v *yaml.Node) {
+			name := p.text(v, 32)
+			if f.Kind = feature.Find(name); f.Kind == nil {
+				names := make([]string, len(feature.Kinds))
+				for i := range feature.Kinds {
+					names[i] = feature.Kinds[i].Name
+				}
+				p.add(v, "unknown", fmt.Sprintf("unknown kind of feature %.32q", name), didYouMean(name, names))
+			}
+		},
+		"of":    func(_, v *yaml.Node) { f.Of = p.entity(v) },
+		"on":    func(_, v *yaml.Node) { f.On = p.types(v) },
+		"value": func(_, v *yaml.Node) { f.Value = p.expression(v) },
+		"where": func(_, v *yaml.Node) { f.Where = p.expression(v) },
+		"steps": func(_, v *yaml.Node) {
+			if v.Kind != yaml.SequenceNode {
+				p.add(v, "value", "steps must be a list of conditions", "")
+				return
+			}
+			for _, c := range v.Content {
+				f.Steps = append(f.Steps, p.expression(c))
+			}
+		},
+	}
+	// Every other key is a parameter of the kind; Fill checks it.
+	if v.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(v.Content); i += 2 {
+			name := v.Content[i].Value
+			if _, known := handle[name]; !known {
+				handle[name] = func(k, v *yaml.Node) { f.Params[k.Value] = p.paramValue(v, d) }
+			}
+		}
+	}
+	before := len(p.problems)
+	p.each(v, "a feature", handle)
+	if f.Kind == nil {
+		if len(p.problems) == before {
+			p.add(k, "field", fmt.Sprintf("feature %s has no kind", f.Name), "such as {kind: count, window: 1h}")
+		}
+		return
+	}
+	if f.Kind.Takes(feature.Steps) {
+		f.Params["steps"] = float64(len(f.Steps))
+	}
+	all, err := f.Kind.Fill(f.Params)
+	if err != nil {
+		p.add(k, "value", err.Error(), "")
+		return
+	}
+	f.Params = all
+	d.Features = append(d.Features, f)
+}
+
+// paramValue reads a number, a duration or params.name.
+func (p *parser) paramValue(v *yaml.Node, d *Detector) float64 {
+	name, ok := strings.CutPrefix(v.Value, "params.")
+	if !ok {
+		return p.number(v)
+	}
+	for _, prm := range d.Params {
+		if prm.Name == name {
+			return prm.Default
+		}
+	}
+	p.add(v, "unknown", fmt.Sprintf("there is no parameter %.32q", name), "declare it under params")
+	return 0
+}
+
+func (p *parser) tests(n *yaml.Node, d *Detector) {
+	if n.Kind != yaml.SequenceNode || len(n.Content) > MaxTests {
+		p.add(n, "value", fmt.Sprintf("tests must be a list of at most %d tests", MaxTests), "")
+		return
+	}
+	fires, rests := 0, 0
+	for _, c := range n.Content {
+		var t Test
+		p.each(c, "a test", map[string]func(_, v *yaml.Node){
+			"name": func(_, v *yaml.Node) { t.Name = p.text(v, 120) },
+			"script": func(_, v *yaml.Node) {
+				t.Script = p.block(v, MaxScriptBytes)
+				t.Script.S = v.Value
+			},
+		})
+		if strings.Contains(t.Script.S, "expect none") {
+			rests++
+		}
+		if strings.Contains(t.Script.S, "expect finding") {
+			fires++
+		}
+		d.Tests = append(d.Tests, t)
+	}
+	if fires == 0 || rests == 0 {
+		p.add(n, "test", "a detector needs a script that must fire and one that must not", "`expect finding account alice` and `expect none`")
+	}
+}
+
+// AsProblems returns err's problems, or nil if it is another sort of error.
+func AsProblems(err error) Problems {
+	var p Problems
+	errors.As(err, &p)
+	return p
+}

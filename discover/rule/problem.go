@@ -1,0 +1,104 @@
+package rule
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Problem is one thing that is wrong with a detector file.
+type Problem struct {
+	File   string `json:"file"`
+	Line   int    `json:"line"`   // from 1; 0 = the whole file
+	Column int    `json:"column"` // from 1, in characters
+	Code   string `json:"code"`   // yaml, field, value, syntax, type, unknown, cost, duplicate, test
+	What   string `json:"message"`
+	Hint   string `json:"hint,omitempty"`
+	Source string `json:"-"` // the line of the file
+}
+
+// Error returns "file:line:column: what".
+func (p *Problem) Error() string {
+	if p.Line == 0 {
+		return fmt.Sprintf("%s: %s", p.File, p.What)
+	}
+	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.What)
+}
+
+// Display returns Error, the line with a caret under the column, and the hint.
+func (p *Problem) Display() string {
+	var b strings.Builder
+	b.WriteString(p.Error())
+	if p.Source != "" && p.Column > 0 {
+		fmt.Fprintf(&b, "\n  | %s\n  | %s^", p.Source, strings.Repeat(" ", p.Column-1))
+	}
+	if p.Hint != "" {
+		b.WriteString("\n  hint: " + p.Hint)
+	}
+	return b.String()
+}
+
+// Problems is what is wrong with one or more files; it is an error when not empty.
+type Problems []*Problem
+
+// Error returns the first problem and how many more there are.
+func (p Problems) Error() string {
+	switch len(p) {
+	case 0:
+		return "no problems"
+	case 1:
+		return p[0].Error()
+	}
+	return fmt.Sprintf("%s (and %d more)", p[0].Error(), len(p)-1)
+}
+
+// Err returns p as an error, or nil if it is empty.
+func (p Problems) Err() error {
+	if len(p) == 0 {
+		return nil
+	}
+	return p
+}
+
+// nearest returns the word closest to s by edit distance, if it is close.
+func nearest(s string, words []string) string {
+	best, at := len(s)/3+2, ""
+	for _, w := range words {
+		if d := distance(s, w); d < best {
+			best, at = d, w
+		}
+	}
+	return at
+}
+
+// didYouMean returns a hint that names the nearest word, or all of them if none is near.
+func didYouMean(s string, words []string) string {
+	if w := nearest(s, words); w != "" {
+		return fmt.Sprintf("did you mean %q?", w)
+	}
+	words = slices.Sorted(slices.Values(words))
+	if len(words) > 30 {
+		return ""
+	}
+	return "known here: " + strings.Join(words, ", ")
+}
+
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		diagonal := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := diagonal
+			if a[i-1] != b[j-1] {
+				cost++
+			}
+			diagonal = row[j]
+			row[j] = min(cost, row[j]+1, row[j-1]+1)
+		}
+	}
+	return row[len(b)]
+}
