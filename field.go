@@ -202,7 +202,12 @@ var Fields = [FieldsEnd]Field{
 	FieldPartner:         {Name: "partner", Kind: KindString, Max: 128, offset: unsafe.Offsetof(zero.Partner), Doc: "tenant; only the operator may name it"},
 }
 
-var fieldByName = make(map[string]FieldID, FieldsEnd)
+var (
+	fieldByName = make(map[string]FieldID, FieldsEnd)
+	typeByName  = make(map[string]EventType, EventTypes)
+	// quotedNames are the names as they stand in JSON.
+	quotedNames [128]string
+)
 
 func init() {
 	for i := range Fields {
@@ -215,6 +220,10 @@ func init() {
 		}
 		f.ID = FieldID(i)
 		fieldByName[f.Name] = f.ID
+		quotedNames[i] = `"` + f.Name + `"`
+	}
+	for i, name := range typeNames[1:] {
+		typeByName[name] = EventType(i + 1)
 	}
 }
 
@@ -275,6 +284,7 @@ func (f *Field) Number(e *Event) int64 {
 // slot is what the codecs need of a Field, small enough to stay in the cache.
 type slot struct {
 	offset uint16
+	max    uint16
 	kind   FieldKind
 	values uint8 // how many values an enumeration or boolean has
 }
@@ -289,7 +299,7 @@ var (
 func slotsOf(fields *[FieldsEnd]Field) (s [128]slot) {
 	for i := 1; i < len(fields); i++ {
 		f := &fields[i]
-		s[i] = slot{offset: uint16(f.offset), kind: f.Kind, values: uint8(len(f.Enum))}
+		s[i] = slot{offset: uint16(f.offset), max: uint16(f.Max), kind: f.Kind, values: uint8(len(f.Enum))}
 		if f.Kind == KindBool {
 			s[i].values = 2
 		}
@@ -373,8 +383,8 @@ func (o Outcome) String() string { return enumText(outcomeNames[:], uint8(o)) }
 
 // ParseEventType is the inverse of [EventType.String].
 func ParseEventType(s string) (EventType, error) {
-	if i := slices.Index(typeNames[1:], s); i >= 0 {
-		return EventType(i + 1), nil
+	if t, ok := typeByName[s]; ok {
+		return t, nil
 	}
 	return NoType, fmt.Errorf("unknown event type %.64q", s)
 }
