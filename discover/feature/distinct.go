@@ -1,0 +1,250 @@
+package feature
+
+import (
+	"encoding/binary"
+	"math"
+	"math/bits"
+	"unsafe"
+
+	"github.com/moat-platform/moat"
+)
+
+// distinctKind counts different values in a sliding window.
+//
+// State: two generations of half a window each, 112 bytes; one for ever, 64.
+// A generation holds up to 12 hashes of 32 bits and is exact (two values share
+// a hash once in 4 billion); with the 13th value the same 48 bytes become 64
+// registers of 6 bits. Cost: 7 ns when the value is known already; a change of
+// the estimate costs 120 ns and becomes ever rarer.
+//
+// Formula: HyperLogLog (Flajolet 2007) with the estimator of Ertl (2017,
+// arXiv:1702.01284, algorithm 6), which needs no tables against bias. The
+// standard error is 1.04/√64 = 13 %. Both generations are united before
+// counting, so that the window covers between a half and all of its length.
+//
+// Keys must be well mixed hashes, and keyed ones where a thief can choose values.
+var distinctKind = Kind{
+	Name:  "distinct",
+	Doc:   "Number of different values in a sliding window: exact up to 12, then ±13 %. Good for breadth: orders, addresses, accounts of a device.",
+	Value: Key,
+	Also:  []Value{Keys},
+	Params: []Param{{Name: "window", Unit: "duration", Default: 3600, Min: 0, Max: 400 * 86400,
+		Doc: "How far back to look; 0 is for ever. Between a half and all of it is covered; less than 2 s counts as 2 s."}},
+	Outputs: []Output{
+		{"n", "values", "Different values in the window, this event's included."},
+	},
+	CostNS: 7,
+	Size: func(p Params) int {
+		if p["window"] == 0 {
+			return int(unsafe.Sizeof(distinctHead{}) + unsafe.Sizeof(sketch{}))
+		}
+		return int(unsafe.Sizeof(distinctHead{}) + 2*unsafe.Sizeof(sketch{}))
+	},
+	New: func(p Params) Stat {
+		if p["window"] == 0 {
+			return &distinct{width: math.MaxUint64, old: 0}
+		}
+		return &distinct{width: uint64(math.Max(1, p["window"]/2) * float64(moat.Second)), old: 1}
+	},
+}
+
+const (
+	registers = 64
+	few       = 12      // hashes that fit in the place of the registers
+	many      = few + 1 // fill of a sketch that holds registers
+)
+
+// distinctHead precedes one or two sketches in the state.
+type distinctHead struct {
+	newest uint32   // number of the newest generation
+	n      float32  // estimate of the union as it stands
+	fill   [2]uint8 // by generation modulo 2: how many hashes, or many
+	_      [6]uint8
+}
+
+// sketch is a generation: few hashes of 4 bytes, or 64 registers of 6 bits.
+type sketch [48]byte
+
+// distinct counts; old is 1 when there is an older generation, else 0.
+type distinct struct {
+	width uint64
+	old   uint32
+}
+
+func (d *distinct) Observe(state unsafe.Pointer, in *Input, out []float64) {
+	h := (*distinctHead)(state)
+	g := number(in.Now, d.width)
+	changed := false
+	if g > h.newest {
+		d.turn(state, g)
+		changed = true
+	}
+	if h.newest-g <= d.old {
+		i := g & d.old
+		s, fill := d.sketch(state, i), &h.fill[i]
+		if in.Value == Keys {
+			for _, k := range in.Keys {
+				changed = s.add(fill, k) || changed
+			}
+		} else if s.add(fill, in.Key) {
+			changed = true
+		}
+	}
+	if changed {
+		h.n = d.estimate(state, h.newest)
+	}
+	out[0] = float64(h.n)
+}
+
+func (d *distinct) Read(state unsafe.Pointer, in *Input, out []float64) {
+	h := (*distinctHead)(state)
+	n := h.n
+	if g := number(in.Now, d.width); g > h.newest {
+		n = d.estimate(state, g)
+	}
+	out[0] = float64(n)
+}
+
+func (d *distinct) sketch(state unsafe.Pointer, i uint32) *sketch {
+	return (*sketch)(unsafe.Add(state, unsafe.Sizeof(distinctHead{})+uintptr(i)*unsafe.Sizeof(sketch{})))
+}
+
+// turn begins generation g and forgets those that are too old then.
+func (d *distinct) turn(state unsafe.Pointer, g uint32) {
+	h := (*distinctHead)(state)
+	for i := range d.old + 1 {
+		if g-h.newest > d.old || i == g&d.old {
+			h.fill[i] = 0
+			*d.sketch(state, i) = sketch{}
+		}
+	}
+	h.newest = g
+}
+
+// estimate counts the values in generation g and the one before.
+func (d *distinct) estimate(state unsafe.Pointer, g uint32) float32 {
+	h := (*distinctHead)(state)
+	var empty sketch
+	a, b := &empty, &empty
+	var fa, fb uint8
+	if g == h.newest {
+		a, fa = d.sketch(state, g&d.old), h.fill[g&d.old]
+	}
+	if d.old == 1 && g-h.newest <= 1 {
+		b, fb = d.sketch(state, (g-1)&1), h.fill[(g-1)&1]
+	}
+	if fa <= few && fb <= few {
+		n := fa
+		for i := range fb {
+			if !a.holds(fa, b.hash(i)) {
+				n++
+			}
+		}
+		return float32(n)
+	}
+	var reg [registers]uint8
+	a.spread(fa, &reg)
+	b.spread(fb, &reg)
+	return float32(max(many, cardinality(&reg)))
+}
+
+func (s *sketch) hash(i uint8) uint32 { return binary.LittleEndian.Uint32(s[4*i:]) }
+
+func (s *sketch) holds(fill uint8, h uint32) bool {
+	for i := range fill {
+		if s.hash(i) == h {
+			return true
+		}
+	}
+	return false
+}
+
+// add puts a key in and tells whether that changed anything.
+func (s *sketch) add(fill *uint8, key uint64) bool {
+	if *fill == many {
+		return s.raise(key)
+	}
+	h := uint32(key >> 32)
+	if s.holds(*fill, h) {
+		return false
+	}
+	if *fill < few {
+		binary.LittleEndian.PutUint32(s[4**fill:], h)
+		*fill++
+		return true
+	}
+	old := *s
+	*s, *fill = sketch{}, many
+	for i := range uint8(few) {
+		s.raise(whole(old.hash(i)))
+	}
+	s.raise(key)
+	return true
+}
+
+// whole makes a key of the half of it that was kept; the bit ends the run of zeros.
+func whole(hash uint32) uint64 { return uint64(hash)<<32 | 1<<31 }
+
+// rank returns the register of a key, by its first 6 bits, and how high the key
+// raises it: one more than the zeros that follow.
+func rank(key uint64) (i int, r uint8) {
+	return int(key >> 58), uint8(bits.LeadingZeros64(key<<6|1<<5)) + 1
+}
+
+// raise raises the key's register and tells whether it was lower. Four
+// registers share three bytes.
+func (s *sketch) raise(key uint64) bool {
+	i, r := rank(key)
+	p := s[i>>2*3 : i>>2*3+3 : i>>2*3+3]
+	w := uint32(p[0]) | uint32(p[1])<<8 | uint32(p[2])<<16
+	shift := uint(i&3) * 6
+	if w>>shift&63 >= uint32(r) {
+		return false
+	}
+	w = w&^(63<<shift) | uint32(r)<<shift
+	p[0], p[1], p[2] = byte(w), byte(w>>8), byte(w>>16)
+	return true
+}
+
+// spread raises registers of one byte each to those of the sketch.
+func (s *sketch) spread(fill uint8, reg *[registers]uint8) {
+	if fill <= few {
+		for j := range fill {
+			i, r := rank(whole(s.hash(j)))
+			reg[i] = max(reg[i], r)
+		}
+		return
+	}
+	for j := 0; j < registers; j += 4 {
+		p := s[j>>2*3:]
+		w := uint32(p[0]) | uint32(p[1])<<8 | uint32(p[2])<<16
+		for k := range 4 {
+			reg[j+k] = max(reg[j+k], uint8(w>>(6*k)&63))
+		}
+	}
+}
+
+// cardinality is Ertl's improved raw estimator, without its correction for
+// registers that are full, which 2⁵⁸ values would need.
+func cardinality(reg *[registers]uint8) float64 {
+	sum, zeros := 0.0, 0
+	for _, r := range reg {
+		if r == 0 {
+			zeros++
+		} else {
+			sum += math.Float64frombits(uint64(1023-int(r)) << 52) // 2 to the power of −r
+		}
+	}
+	const m = registers
+	if zeros == m {
+		return 0
+	}
+	x := float64(zeros) / m // from here: σ(x) = x + Σ x^(2^k) · 2^(k−1)
+	sigma, y := x, 1.0
+	for before := -1.0; sigma != before; y += y {
+		before = sigma
+		x *= x
+		sigma += float64(x * y) // float64 forbids a fused step, which would differ by machine
+	}
+	return m * m / (2 * math.Ln2) / (sum + float64(m*sigma))
+}

@@ -1,0 +1,16 @@
+package feature
+
+// Kinds lists every kind, in the order of the manual. It is read only.
+var Kinds = []Kind{
+	countKind,
+	sumKind,
+	maxKind,
+	distinctKind,
+	seenKind,
+	ageKind,
+	lastKind,
+	baselineKind,
+	cusumKind,
+	hoursKind,
+	sequenceKind,
+}
