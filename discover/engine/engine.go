@@ -488,6 +488,7 @@ func (e *Engine) fire(s *slot, c *rule.Compiled, records *[moat.EntityKinds]unsa
 		Mode: c.Mode, Entity: entity, Related: related(ev, entity), Score: score,
 		Reason: c.Reason(&e.frame), Evidence: c.Evidence(&e.frame), Events: []string{clone(ev.ID)},
 		Weight: rule.Sensitivity(ev), Egress: c.Egress || rule.Leaves(ev), Attack: c.Attack,
+		Stake:  c.Stake,
 		Orders: e.exposure(c.Subject, records[c.Subject], s.now),
 	}
 	f.ID = moat.FindingID(f.Partner, f.Detector, entity, f.Events[0])

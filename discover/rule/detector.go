@@ -53,6 +53,7 @@ type Detector struct {
 	Confidence     Text
 	Reason         Text
 	Every          time.Duration // at most one finding per entity in so long, unless the score rises
+	Stake          int64         // people at risk if a finding is true, even if nothing was taken yet
 	Egress         bool          // a finding means that data left, whatever the event says
 	Attack         []string
 	FalsePositives []string

@@ -105,7 +105,7 @@ func (p *parser) each(n *yaml.Node, what string, handle map[string]func(key, val
 }
 
 func (p *parser) detector(n *yaml.Node) *Detector {
-	d := &Detector{Mode: moat.Enforce, Every: time.Hour}
+	d := &Detector{Mode: moat.Enforce, Every: time.Hour, Stake: 10}
 	given := map[string]bool{}
 	set := func(name string, f func(v *yaml.Node)) func(k, v *yaml.Node) {
 		return func(_, v *yaml.Node) { given[name] = true; f(v) }
@@ -136,6 +136,7 @@ func (p *parser) detector(n *yaml.Node) *Detector {
 		}),
 		"reason":          set("reason", func(v *yaml.Node) { d.Reason = p.expression(v) }),
 		"every":           set("every", func(v *yaml.Node) { d.Every = time.Duration(p.duration(v) * float64(time.Second)) }),
+		"stake":           set("stake", func(v *yaml.Node) { d.Stake = int64(p.number(v)) }),
 		"egress":          set("egress", func(v *yaml.Node) { d.Egress = p.text(v, 8) == "true" }),
 		"attack":          set("attack", func(v *yaml.Node) { d.Attack = p.attack(v) }),
 		"false_positives": set("false_positives", func(v *yaml.Node) { d.FalsePositives = p.texts(v, 400) }),

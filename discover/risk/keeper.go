@@ -1,0 +1,367 @@
+package risk
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/moat-platform/moat"
+)
+
+// Keeper holds the risks of entities and the cases that are still open to more findings.
+type Keeper struct {
+	entities map[subject]*evidence
+	cases    map[string]*open
+	links    map[subject]string // which case a subject belongs to
+	swept    int                // entities after the last sweep
+	Lost     uint64             // entities forgotten because there were too many
+}
+
+type subject struct {
+	partner string
+	entity  moat.Entity
+}
+
+// open is a case with what is needed to go on with it.
+type open struct {
+	Case     moat.Case
+	Evidence evidence
+	Links    []moat.Entity
+	Weight   float64
+	Egress   bool
+	Stake    int64
+	Enforce  bool
+	// Exposed is the most orders that each subject was seen with.
+	Exposed map[string]int64
+}
+
+// Change is what one finding led to.
+type Change struct {
+	Risk moat.Risk
+	// Cases holds the case that the finding went into, and before it those that were merged into it.
+	Cases []moat.Case
+	// Subject is the finding's entity; decisions are about it and the case's others.
+	Subject moat.Entity
+	// Enforce tells whether a detector that may bring decisions took part in the case.
+	Enforce bool
+}
+
+// NewKeeper returns a keeper that knows nothing.
+func NewKeeper() *Keeper {
+	return &Keeper{entities: map[subject]*evidence{}, cases: map[string]*open{}, links: map[subject]string{}}
+}
+
+// Fold takes in one finding. One in shadow mode changes nothing and gives an empty Change.
+func (k *Keeper) Fold(f *moat.Finding) Change {
+	if f.Mode == moat.Shadow {
+		return Change{}
+	}
+	s := subject{f.Partner, f.Entity}
+	ev := k.entities[s]
+	if ev == nil {
+		k.sweep(f.Time)
+		ev = &evidence{}
+		k.entities[s] = ev
+	}
+	ev.add(f)
+	c := Change{Risk: k.risk(s, *ev, f.Time), Subject: f.Entity}
+	o, merged := k.find(f)
+	if o == nil {
+		if c.Risk.Score < OpenAt {
+			return c
+		}
+		o = k.open(f, *ev)
+	}
+	o.take(f)
+	for i := range merged {
+		o.absorb(merged[i], f.Time)
+	}
+	o.update(f, c.Risk.Score)
+	k.register(o, s)
+	if f.Entity.Kind != moat.Account {
+		for _, r := range f.Related {
+			if r.Kind == moat.Account {
+				k.register(o, subject{f.Partner, r})
+			}
+		}
+	}
+	for _, m := range merged {
+		for _, e := range m.Links {
+			k.register(o, subject{f.Partner, e})
+		}
+		m.Case.Merged, m.Case.Updated = o.Case.ID, f.Time
+		c.Cases = append(c.Cases, clone(&m.Case))
+		delete(k.cases, m.Case.ID)
+	}
+	c.Cases = append(c.Cases, clone(&o.Case))
+	c.Enforce = o.Enforce
+	return c
+}
+
+// Risk returns the risk of an entity at a time.
+func (k *Keeper) Risk(partner string, e moat.Entity, now moat.Time) moat.Risk {
+	s := subject{partner, e}
+	if ev := k.entities[s]; ev != nil {
+		return k.risk(s, *ev, now)
+	}
+	return k.risk(s, nil, now)
+}
+
+// With returns what the risk would be if the findings about the entity came true now; it changes nothing.
+func (k *Keeper) With(partner string, e moat.Entity, found []moat.Finding, now moat.Time) moat.Risk {
+	s := subject{partner, e}
+	var ev evidence
+	if old := k.entities[s]; old != nil {
+		ev = slices.Clone(*old)
+	}
+	for i := range found {
+		if f := &found[i]; f.Entity == e && f.Mode != moat.Shadow {
+			ev.add(f)
+		}
+	}
+	return k.risk(s, ev, now)
+}
+
+func (k *Keeper) risk(s subject, ev evidence, now moat.Time) moat.Risk {
+	return moat.Risk{Entity: s.entity, Partner: s.partner, Time: now, Score: 100 * ev.score(now), Shares: ev.shares(now)}
+}
+
+// sweep forgets entities whose findings have faded to nothing; that changes no score. Only
+// when too many are alive at once are living ones lost.
+func (k *Keeper) sweep(now moat.Time) {
+	if len(k.entities) < 1024 || len(k.entities) < 2*k.swept && len(k.entities) < MaxKept {
+		return
+	}
+	for s, ev := range k.entities {
+		if ev.dead(now) {
+			delete(k.entities, s)
+		}
+	}
+	for id, o := range k.cases {
+		if now-o.Case.Updated > Quiet {
+			delete(k.cases, id)
+		}
+	}
+	for s, id := range k.links {
+		if k.cases[id] == nil {
+			delete(k.links, s)
+		}
+	}
+	if len(k.entities) >= MaxKept {
+		k.Lost += uint64(len(k.entities))
+		clear(k.entities)
+	}
+	k.swept = len(k.entities)
+}
+
+// find returns the case that f belongs to, and others that it shows to be the same.
+func (k *Keeper) find(f *moat.Finding) (first *open, others []*open) {
+	try := func(e moat.Entity) {
+		o := k.cases[k.links[subject{f.Partner, e}]]
+		if o == nil || o == first || slices.Contains(others, o) || f.Time-o.Case.Updated > Quiet {
+			return
+		}
+		switch {
+		case first == nil:
+			first = o
+		case o.Case.Opened < first.Case.Opened || o.Case.Opened == first.Case.Opened && o.Case.ID < first.Case.ID:
+			first, others = o, append(others, first)
+		default:
+			others = append(others, o)
+		}
+	}
+	try(f.Entity)
+	for _, e := range f.Related {
+		switch e.Kind { // an app or an outlet is shared by too many to tie anything together
+		case moat.Account, moat.Device, moat.IP, moat.Host:
+			try(e)
+		}
+	}
+	return first, others
+}
+
+func (k *Keeper) register(o *open, s subject) {
+	if len(o.Links) < MaxEntities {
+		if !slices.Contains(o.Links, s.entity) {
+			o.Links = append(o.Links, s.entity)
+		}
+		k.links[s] = o.Case.ID
+	}
+}
+
+func (k *Keeper) open(f *moat.Finding, ev evidence) *open {
+	o := &open{Case: moat.Case{ID: moat.CaseID(f.ID), Partner: f.Partner, Opened: f.Time, State: moat.CaseOpen}, Exposed: map[string]int64{}}
+	// What was found before and did not suffice alone belongs to the story.
+	earlier := slices.Clone(ev)
+	slices.SortStableFunc(earlier, func(a, b share) int { return int(min(max(a.At-b.At, -1), 1)) })
+	for _, s := range earlier {
+		if s.left(f.Time) > 0 && s.Finding != f.ID {
+			o.Evidence.keep(s, f.Time)
+			o.Case.Findings = append(o.Case.Findings, s.Finding)
+			o.Case.Detectors = append(o.Case.Detectors, s.Detector)
+			o.Enforce = o.Enforce || s.Enforce
+		}
+	}
+	o.Case.Entities = []moat.Entity{f.Entity}
+	k.cases[o.Case.ID] = o
+	return o
+}
+
+// take adds a finding to the case.
+func (o *open) take(f *moat.Finding) {
+	o.Evidence.add(f)
+	o.Weight, o.Egress = max(o.Weight, f.Weight), o.Egress || f.Egress
+	o.Stake, o.Enforce = max(o.Stake, f.Stake), o.Enforce || f.Mode == moat.Enforce
+	o.exposed(f.Entity.String(), f.Orders)
+	c := &o.Case
+	c.Findings = appendNew(c.Findings, MaxFindings, f.ID)
+	c.Detectors = appendNew(c.Detectors, MaxFindings, f.Detector)
+	for _, e := range append([]moat.Entity{f.Entity}, f.Related...) {
+		if len(c.Entities) < MaxEntities && !slices.Contains(c.Entities, e) {
+			c.Entities = append(c.Entities, e)
+		}
+	}
+}
+
+func (o *open) exposed(entity string, orders int64) {
+	if _, ok := o.Exposed[entity]; ok || len(o.Exposed) < MaxEntities {
+		o.Exposed[entity] = max(o.Exposed[entity], orders)
+	}
+}
+
+// absorb takes over another case that turned out to be the same.
+func (o *open) absorb(m *open, now moat.Time) {
+	for _, s := range m.Evidence {
+		o.Evidence.keep(s, now)
+	}
+	o.Weight, o.Egress = max(o.Weight, m.Weight), o.Egress || m.Egress
+	o.Stake, o.Enforce = max(o.Stake, m.Stake), o.Enforce || m.Enforce
+	for e, n := range m.Exposed {
+		o.exposed(e, n)
+	}
+	o.Case.Findings = appendNew(o.Case.Findings, MaxFindings, m.Case.Findings...)
+	o.Case.Detectors = appendNew(o.Case.Detectors, MaxFindings, m.Case.Detectors...)
+	for _, e := range m.Case.Entities {
+		if len(o.Case.Entities) < MaxEntities && !slices.Contains(o.Case.Entities, e) {
+			o.Case.Entities = append(o.Case.Entities, e)
+		}
+	}
+}
+
+// update computes what the case says of itself after a finding.
+func (o *open) update(f *moat.Finding, score float64) {
+	c := &o.Case
+	c.Updated = max(c.Updated, f.Time)
+	c.Score = max(c.Score, score, 100*o.Evidence.score(f.Time))
+	c.Orders = 0
+	for _, n := range o.Exposed {
+		c.Orders = max(c.Orders, n)
+	}
+	c.Damage = max(c.Damage, Damage(c.Score/100, max(c.Orders, o.Stake), o.Weight, o.Egress))
+	if r := RankOf(c.Damage); c.Rank == moat.NoRank || r < c.Rank {
+		c.Rank = r
+	}
+	if s := o.Evidence.strongest(f.Time); s != nil {
+		c.Title = s.Title
+	}
+	c.Reason = o.reason(f.Time)
+}
+
+// reason joins what the strongest three families say.
+func (o *open) reason(now moat.Time) string {
+	ranked := slices.Clone(o.Evidence)
+	slices.SortStableFunc(ranked, func(a, b share) int {
+		switch x, y := a.left(now), b.left(now); {
+		case x > y:
+			return -1
+		case x < y:
+			return 1
+		}
+		return 0
+	})
+	var parts []string
+	for i := range min(3, len(ranked)) {
+		parts = append(parts, ranked[i].Reason)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// appendNew appends those of add that list lacks, and drops the oldest beyond limit.
+func appendNew(list []string, limit int, add ...string) []string {
+	for _, s := range add {
+		if !slices.Contains(list, s) {
+			list = append(list, s)
+		}
+	}
+	if n := len(list) - limit; n > 0 {
+		list = slices.Delete(list, 0, n)
+	}
+	return list
+}
+
+func clone(c *moat.Case) moat.Case {
+	out := *c
+	out.Entities, out.Detectors, out.Findings = slices.Clone(c.Entities), slices.Clone(c.Detectors), slices.Clone(c.Findings)
+	return out
+}
+
+// kept is the form of a Keeper in a snapshot.
+type kept struct {
+	Entities []keptEntity
+	Cases    []*open
+	Links    []keptLink
+	Swept    int
+	Lost     uint64
+}
+
+type keptEntity struct {
+	Partner  string
+	Entity   moat.Entity
+	Evidence evidence
+}
+
+type keptLink struct {
+	Partner string
+	Entity  moat.Entity
+	Case    string
+}
+
+// Snapshot writes the whole state.
+func (k *Keeper) Snapshot(w io.Writer) error {
+	s := kept{Swept: k.swept, Lost: k.Lost}
+	for key, ev := range k.entities {
+		s.Entities = append(s.Entities, keptEntity{key.partner, key.entity, *ev})
+	}
+	for _, o := range k.cases {
+		s.Cases = append(s.Cases, o)
+	}
+	for key, id := range k.links {
+		s.Links = append(s.Links, keptLink{key.partner, key.entity, id})
+	}
+	if err := json.NewEncoder(w).Encode(&s); err != nil {
+		return fmt.Errorf("cannot write risks: %w", err)
+	}
+	return nil
+}
+
+// Restore reads a snapshot into a keeper that knows nothing.
+func (k *Keeper) Restore(r io.Reader) error {
+	var s kept
+	if err := json.NewDecoder(r).Decode(&s); err != nil {
+		return fmt.Errorf("cannot read risks: %w", err)
+	}
+	k.swept, k.Lost = s.Swept, s.Lost
+	for i := range s.Entities {
+		e := &s.Entities[i]
+		k.entities[subject{e.Partner, e.Entity}] = &e.Evidence
+	}
+	for _, o := range s.Cases {
+		k.cases[o.Case.ID] = o
+	}
+	for _, l := range s.Links {
+		k.links[subject{l.Partner, l.Entity}] = l.Case
+	}
+	return nil
+}

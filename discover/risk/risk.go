@@ -1,0 +1,149 @@
+// Package risk folds findings into the risk of entities, into ranks by expected damage, and
+// into cases.
+//
+// Use one [Keeper] per partition of the log, from one goroutine, and give it every finding in
+// the order in which the engine made them. Like the engine it is a pure fold: the same
+// findings give the same risks and cases.
+//
+// It will not decide what is to be done (see package playbook), know what people said
+// about a case, or read a clock.
+package risk
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/moat-platform/moat"
+)
+
+// The constants of the model. They are starting points that are measured by drills.
+const (
+	// Prior is the probability that an entity is up to no good when nothing was found.
+	Prior = 0.01
+	// HalfLife is how long a finding takes to lose half of its log-odds.
+	HalfLife = 48 * moat.Hour
+	// OpenAt is the score from which on an entity is worth a case.
+	OpenAt = 50
+	// Quiet is how long a case waits for more before a new finding opens another one.
+	Quiet = 72 * moat.Hour
+	// forgotten is the log-odds below which a share counts as nothing.
+	forgotten = 0.05
+)
+
+// Limits of what a case lists and of what a Keeper holds.
+const (
+	MaxEntities = 64
+	MaxFindings = 200
+	MaxKept     = 1 << 18
+)
+
+// share is the strongest finding of one family about an entity.
+type share struct {
+	Family, Detector, Finding string
+	Title, Reason             string
+	At                        moat.Time
+	LogOdds                   float64 // at At
+	Enforce                   bool
+}
+
+// left is what remains of the share at now.
+func (s *share) left(now moat.Time) float64 {
+	if now <= s.At {
+		return s.LogOdds
+	}
+	if v := s.LogOdds * math.Exp2(-float64(now-s.At)/float64(HalfLife)); v >= forgotten {
+		return v
+	}
+	return 0
+}
+
+func logit(p float64) float64   { return math.Log(p / (1 - p)) }
+func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
+
+// evidence is the shares of an entity or of a case, one a family, sorted by family.
+type evidence []share
+
+// add keeps the stronger of f and what the family had.
+func (ev *evidence) add(f *moat.Finding) {
+	ev.keep(share{
+		Family: f.Family, Detector: f.Detector, Finding: f.ID, Title: f.Title, Reason: f.Reason,
+		At: f.Time, LogOdds: logit(f.Score) - logit(Prior), Enforce: f.Mode == moat.Enforce,
+	}, f.Time)
+}
+
+func (ev *evidence) keep(s share, now moat.Time) {
+	i, ok := slices.BinarySearchFunc(*ev, s.Family, func(s share, f string) int { return cmp.Compare(s.Family, f) })
+	switch {
+	case !ok:
+		*ev = slices.Insert(*ev, i, s)
+	case s.left(now) >= (*ev)[i].left(now):
+		(*ev)[i] = s
+	}
+}
+
+// score is the probability 0..1 that all shares together mean. Findings of one family do not
+// add up, families do: they are taken as independent, so their log-odds sum.
+func (ev evidence) score(now moat.Time) float64 {
+	x := logit(Prior)
+	for i := range ev {
+		x += ev[i].left(now)
+	}
+	return sigmoid(x)
+}
+
+// strongest returns the share that gives most, or nil.
+func (ev evidence) strongest(now moat.Time) *share {
+	var best *share
+	for i := range ev {
+		if best == nil || ev[i].left(now) > best.left(now) {
+			best = &ev[i]
+		}
+	}
+	return best
+}
+
+func (ev evidence) dead(now moat.Time) bool {
+	for i := range ev {
+		if ev[i].left(now) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// shares explains the score, strongest first.
+func (ev evidence) shares(now moat.Time) []moat.Share {
+	var out []moat.Share
+	for i := range ev {
+		if v := ev[i].left(now); v > 0 {
+			out = append(out, moat.Share{Family: ev[i].Family, Detector: ev[i].Detector, LogOdds: v, Finding: ev[i].Finding})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b moat.Share) int { return cmp.Compare(b.LogOdds, a.LogOdds) })
+	return out
+}
+
+// Damage is the expected harm, in people whose full data leaves: probability × people ×
+// sensitivity of what was shown × how far it got (methods.md 5). Data on a screen can be
+// copied, but slower than a file: it counts a third.
+func Damage(p float64, people int64, weight float64, egress bool) float64 {
+	reach := 0.33
+	if egress {
+		reach = 1
+	}
+	return p * float64(people) * weight * reach
+}
+
+// RankOf returns the rank of an expected damage.
+func RankOf(damage float64) moat.Rank {
+	switch {
+	case damage >= 500:
+		return moat.P1
+	case damage >= 50:
+		return moat.P2
+	case damage >= 5:
+		return moat.P3
+	}
+	return moat.P4
+}
