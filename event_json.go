@@ -98,8 +98,8 @@ func (d *Decoder) object(s string, e *Event) int {
 		key := i
 		guess := &d.after[e.Type][before]
 		id := *guess
-		if name := quotedNames[id]; id != FieldNone && hasWord(s, i, name) {
-			i += len(name)
+		if n := keys[id&FieldID(len(keys)-1)].match(s, i); n > 0 {
+			i += n
 		} else if id, i = knownKey(s, i); i < 0 {
 			return -1
 		} else if id != FieldNone {
@@ -216,14 +216,8 @@ func (d *Decoder) value(s string, i int, id FieldID, e *Event) int {
 			return d.fail(&Problem{CodeForbidden, Fields[id].Name, "the partner follows from the credentials"})
 		}
 		if c == '"' {
-			end, wide := scanText(s, i+1)
-			if byteAt(s, end) == '"' && !wide && end-i-1 <= int(slot.max) {
-				*(*string)(p) = s[i+1 : end]
-				return end + 1
-			}
-			var next int
-			*(*string)(p), next = d.text(s, i+1, id)
-			return next
+			*(*string)(p), i = d.text(s, i+1, id)
+			return i
 		}
 	case KindStrings:
 		if c == '[' {
@@ -256,9 +250,17 @@ func (d *Decoder) value(s string, i int, id FieldID, e *Event) int {
 	return d.fail(Fields[id].wrongType())
 }
 
-// text reads the string whose text starts at i, with all that may be in it,
-// and returns where it ends with its quote, or -1.
+// text reads the string whose text starts at i and returns where it ends with its quote, or -1.
 func (d *Decoder) text(s string, i int, id FieldID) (string, int) {
+	end, wide := scanText(s, i)
+	if n := end - i; byteAt(s, end) == '"' && !wide && n <= int(slots[id&(FieldID(len(slots))-1)].max) {
+		return s[i:end], end + 1
+	}
+	return d.specialText(s, i, id)
+}
+
+// specialText is text for strings with escapes or letters beyond ASCII, and those too long.
+func (d *Decoder) specialText(s string, i int, id FieldID) (string, int) {
 	end, escaped := skipText(s, i)
 	if end < 0 {
 		return "", -1
@@ -267,8 +269,8 @@ func (d *Decoder) text(s string, i int, id FieldID) (string, int) {
 	if escaped {
 		t = d.keep(appendUnescaped(d.room(len(t)), t))
 	}
-	if f := &Fields[id]; f.Max > 0 && len(t) > f.Max {
-		return "", d.fail(f.tooLong(len(t)))
+	if most := int(slots[id].max); len(t) > most {
+		return "", d.fail(Fields[id].tooLong(len(t)))
 	}
 	return t, end + 1
 }
@@ -303,18 +305,11 @@ func (d *Decoder) list(s string, i int, id FieldID, to *[]string) int {
 		if len(l) == f.MaxItems {
 			return d.fail(f.tooMany())
 		}
-		end, wide := scanText(s, i+1)
-		if byteAt(s, end) == '"' && !wide && end-i-1 <= f.Max {
-			l = append(l, s[i+1:end])
-			i = end + 1
-		} else {
-			t, end := d.text(s, i+1, id)
-			if end < 0 {
-				return -1
-			}
-			l = append(l, t)
-			i = end
+		var t string
+		if t, i = d.text(s, i+1, id); i < 0 {
+			return -1
 		}
+		l = append(l, t)
 		if byteAt(s, i) <= ' ' {
 			i = skipSpace(s, i)
 		}
@@ -340,11 +335,12 @@ func (d *Decoder) enum(s string, i int, id FieldID, to *uint8) int {
 		return -1
 	}
 	if id == FieldType {
-		if v, ok := typeByName[t]; ok {
-			*to = uint8(v)
-			return end
+		v := typeNamed(t)
+		if v == NoType {
+			return d.fail(f.unknown(t))
 		}
-		return d.fail(f.unknown(t))
+		*to = uint8(v)
+		return end
 	}
 	for v, name := range f.Enum {
 		if t == name {

@@ -204,10 +204,51 @@ var Fields = [FieldsEnd]Field{
 
 var (
 	fieldByName = make(map[string]FieldID, FieldsEnd)
-	typeByName  = make(map[string]EventType, EventTypes)
-	// quotedNames are the names as they stand in JSON.
-	quotedNames [128]string
+	// quotedNames are the names as they stand in JSON, and keys the same for quick comparison.
+	quotedNames [FieldsEnd]string
+	keys        [128]key
+	typesByHash [128]EventType
 )
+
+// typeHash has no collision among the type names, all of 8 bytes or more.
+func typeHash(name string) uint64 { return load64(name, len(name)-8) * 0x41f27cc6f3875d05 >> 57 }
+
+// typeNamed returns the type of that name, or NoType.
+func typeNamed(name string) EventType {
+	if len(name) >= 8 {
+		if t := typesByHash[typeHash(name)]; typeNames[t] == name {
+			return t
+		}
+	}
+	return NoType
+}
+
+// key is a quoted field name, cut for comparison with text: its first eight
+// bytes under a mask, and the rest.
+type key struct {
+	head, mask uint64
+	rest       string
+	size       int
+}
+
+func keyOf(quoted string) key {
+	n := min(len(quoted), 8)
+	return key{
+		head: load64(quoted+"\x00\x00\x00\x00\x00\x00\x00\x00", 0) & (1<<(8*n) - 1),
+		mask: 1<<(8*n) - 1,
+		rest: quoted[n:],
+		size: len(quoted),
+	}
+}
+
+// match returns the length of the key if it is at i, else 0. It does not see a
+// key in the last eight bytes of s.
+func (k *key) match(s string, i int) int {
+	if i+8 > len(s) || (load64(s, i)^k.head)&k.mask != 0 || k.rest != "" && !hasWord(s, i+8, k.rest) {
+		return 0
+	}
+	return k.size
+}
 
 func init() {
 	for i := range Fields {
@@ -221,9 +262,14 @@ func init() {
 		f.ID = FieldID(i)
 		fieldByName[f.Name] = f.ID
 		quotedNames[i] = `"` + f.Name + `"`
+		keys[i] = keyOf(quotedNames[i])
 	}
 	for i, name := range typeNames[1:] {
-		typeByName[name] = EventType(i + 1)
+		at := &typesByHash[typeHash(name)]
+		if *at != NoType {
+			panic(fmt.Sprintf("BUG: types %s and %s have one hash: choose another multiplier", *at, name))
+		}
+		*at = EventType(i + 1)
 	}
 }
 
@@ -284,7 +330,7 @@ func (f *Field) Number(e *Event) int64 {
 // slot is what the codecs need of a Field, small enough to stay in the cache.
 type slot struct {
 	offset uint16
-	max    uint16
+	max    uint16 // bytes of a text in JSON
 	kind   FieldKind
 	values uint8 // how many values an enumeration or boolean has
 }
@@ -300,6 +346,9 @@ func slotsOf(fields *[FieldsEnd]Field) (s [128]slot) {
 	for i := 1; i < len(fields); i++ {
 		f := &fields[i]
 		s[i] = slot{offset: uint16(f.offset), max: uint16(f.Max), kind: f.Kind, values: uint8(len(f.Enum))}
+		if f.Max == 0 {
+			s[i].max = 1<<16 - 1
+		}
 		if f.Kind == KindBool {
 			s[i].values = 2
 		}
@@ -383,7 +432,7 @@ func (o Outcome) String() string { return enumText(outcomeNames[:], uint8(o)) }
 
 // ParseEventType is the inverse of [EventType.String].
 func ParseEventType(s string) (EventType, error) {
-	if t, ok := typeByName[s]; ok {
+	if t := typeNamed(s); t != NoType {
 		return t, nil
 	}
 	return NoType, fmt.Errorf("unknown event type %.64q", s)
