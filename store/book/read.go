@@ -1,0 +1,187 @@
+package book
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/moat-platform/moat"
+)
+
+func findingsTable() *table[moat.Finding] {
+	return &table[moat.Finding]{
+		name: "findings", columns: "SELECT body FROM findings", time: "time", order: "time", id: "id",
+		filter: func(q *Query, w *where) {
+			take(w, &q.Entity, "entity = ? AND kind = ?", text(q.Entity.ID), q.Entity.Kind.String())
+			take(w, &q.Detector, "detector = ?", text(q.Detector))
+			take(w, &q.Case, "id IN (SELECT finding FROM case_findings WHERE case_id = ?)", text(q.Case))
+		},
+		scan: func(rows *sql.Rows) (f moat.Finding, err error) {
+			var body sql.RawBytes // decoded before the next row
+			if err := rows.Scan(&body); err != nil {
+				return f, err
+			}
+			return f, json.Unmarshal(body, &f)
+		},
+		key: func(f *moat.Finding) (int64, string) { return int64(f.Time), text(f.ID) },
+	}
+}
+
+func casesTable() *table[moat.Case] {
+	const marked = "id IN (SELECT case_id FROM case_marks WHERE value = ? AND kind = ?)"
+	return &table[moat.Case]{
+		name: "cases", columns: "SELECT body, state, owner, verdict FROM cases", time: "opened", order: "opened", id: "id",
+		filter: func(q *Query, w *where) {
+			take(w, &q.Entity, marked, text(q.Entity.ID), q.Entity.Kind.String())
+			take(w, &q.Detector, marked, text(q.Detector), "detector")
+			take(w, &q.Rank, "rank = ?", int64(q.Rank))
+			take(w, &q.State, "state = ?", string(q.State))
+		},
+		scan: func(rows *sql.Rows) (c moat.Case, err error) {
+			var body, state, owner, verdict string
+			if err := rows.Scan(&body, &state, &owner, &verdict); err != nil {
+				return c, err
+			}
+			err = json.Unmarshal([]byte(body), &c)
+			c.State, c.Owner, c.Verdict = moat.CaseState(state), owner, moat.Verdict(verdict)
+			return c, err
+		},
+		key: func(c *moat.Case) (int64, string) { return int64(c.Opened), text(c.ID) },
+	}
+}
+
+func decisionsTable() *table[moat.Decision] {
+	return &table[moat.Decision]{
+		name: "decisions", time: "starts", order: "starts", id: "id",
+		columns: "SELECT id, partner, scope, value, action, starts, ends, origin, case_id, reason, approval, undone, undone_by FROM decisions",
+		filter: func(q *Query, w *where) {
+			take(w, &q.Entity, "value = ? AND scope = ?", text(q.Entity.ID), q.Entity.Kind.String())
+			take(w, &q.Case, "case_id = ?", text(q.Case))
+			take(w, &q.Value, "value = ?", text(q.Value))
+			take(w, &q.Scope, "scope = ?", text(q.Scope))
+			take(w, &q.Active, "approval = '' AND undone = 0 AND starts <= ? AND ends > ?", int64(q.Active), int64(q.Active))
+			take(w, &q.Waiting, "approval <> '' AND undone = 0")
+		},
+		scan: func(rows *sql.Rows) (d moat.Decision, err error) {
+			err = rows.Scan(&d.ID, &d.Partner, &d.Scope, &d.Value, &d.Action, &d.From, &d.Until, &d.Origin,
+				&d.Case, &d.Reason, &d.Approval, &d.Undone, &d.UndoneBy)
+			return d, err
+		},
+		key: func(d *moat.Decision) (int64, string) { return int64(d.From), text(d.ID) },
+	}
+}
+
+func auditTable() *table[Record] {
+	return &table[Record]{
+		name: "audit trail", columns: auditColumns, time: "time", order: "seq", id: "hash",
+		filter: func(q *Query, w *where) { take(w, &q.Object, "object = ?", text(q.Object)) },
+		scan:   scanRecord,
+		key:    func(r *Record) (int64, string) { return int64(r.Seq), r.Hash },
+	}
+}
+
+// Findings returns one page of findings, newest first, and the cursor of the
+// next page, "" after the last.
+func (b *Book) Findings(ctx context.Context, t moat.Tenant, q Query) ([]moat.Finding, string, error) {
+	return findingsTable().page(ctx, b, t, q, false)
+}
+
+// Cases returns one page of cases, the latest opened first, and the cursor of
+// the next page, "" after the last.
+func (b *Book) Cases(ctx context.Context, t moat.Tenant, q Query) ([]moat.Case, string, error) {
+	return casesTable().page(ctx, b, t, q, false)
+}
+
+// Decisions returns one page of decisions, the latest From first, and the
+// cursor of the next page, "" after the last.
+func (b *Book) Decisions(ctx context.Context, t moat.Tenant, q Query) ([]moat.Decision, string, error) {
+	return decisionsTable().page(ctx, b, t, q, false)
+}
+
+// Audit returns one page of the audit trail, newest first, and the cursor of
+// the next page, "" after the last.
+func (b *Book) Audit(ctx context.Context, t moat.Tenant, q Query) ([]Record, string, error) {
+	return auditTable().page(ctx, b, t, q, false)
+}
+
+// AllFindings yields every finding that q asks for in the order of time, for a
+// full export; q.Limit is not used. It reads page by page and so does not hold
+// up writers; rows that come meanwhile may or may not be among them. After an
+// error it ends.
+func (b *Book) AllFindings(ctx context.Context, t moat.Tenant, q Query) iter.Seq2[moat.Finding, error] {
+	return findingsTable().all(ctx, b, t, q)
+}
+
+// AllCases is [Book.AllFindings] for cases, in the order in which they opened.
+func (b *Book) AllCases(ctx context.Context, t moat.Tenant, q Query) iter.Seq2[moat.Case, error] {
+	return casesTable().all(ctx, b, t, q)
+}
+
+// AllDecisions is [Book.AllFindings] for decisions, in the order of From.
+func (b *Book) AllDecisions(ctx context.Context, t moat.Tenant, q Query) iter.Seq2[moat.Decision, error] {
+	return decisionsTable().all(ctx, b, t, q)
+}
+
+// AllAudit is [Book.AllFindings] for the audit trail, in the order of Seq.
+func (b *Book) AllAudit(ctx context.Context, t moat.Tenant, q Query) iter.Seq2[Record, error] {
+	return auditTable().all(ctx, b, t, q)
+}
+
+// Case returns a case and its timeline: the newest [MaxLimit] of its findings,
+// oldest first.
+func (b *Book) Case(ctx context.Context, t moat.Tenant, id string) (moat.Case, []moat.Finding, error) {
+	c, err := casesTable().one(ctx, b, t, id)
+	if err != nil {
+		return moat.Case{}, nil, err
+	}
+	timeline, _, err := findingsTable().page(ctx, b, t, Query{Case: id, Limit: MaxLimit}, false)
+	if err != nil {
+		return moat.Case{}, nil, err
+	}
+	slices.Reverse(timeline)
+	return c, timeline, nil
+}
+
+// Decision returns one decision.
+func (b *Book) Decision(ctx context.Context, t moat.Tenant, id string) (moat.Decision, error) {
+	return decisionsTable().one(ctx, b, t, id)
+}
+
+// one returns the row with that id.
+func (tb *table[T]) one(ctx context.Context, b *Book, t moat.Tenant, id string) (v T, err error) {
+	v, err = tb.find(ctx, b, t, id)
+	if err != nil {
+		return v, fmt.Errorf("cannot read %s %.64q: %w", tb.name, id, b.explain(err))
+	}
+	return v, nil
+}
+
+func (tb *table[T]) find(ctx context.Context, b *Book, t moat.Tenant, id string) (v T, err error) {
+	var w where
+	w.and(tb.id+" = ?", text(id))
+	w.sees(t)
+	rows, err := b.read.QueryContext(ctx, b.dialect.sql(tb.columns+w.text()), w.args...)
+	if err != nil {
+		return v, err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		if err := rows.Err(); err != nil {
+			return v, err
+		}
+		return v, ErrNotFound
+	}
+	return tb.scan(rows)
+}
+
+// errNoRows turns the driver's word for a missing row into ours.
+func errNoRows(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return ErrNotFound
+	}
+	return err
+}
