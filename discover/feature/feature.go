@@ -68,7 +68,7 @@ type Spot struct {
 type Pair struct {
 	First, Last uint32 // seconds since 1970
 	N           uint32 // times seen
-	_           uint32
+	Tick        uint32 // times in the newest tick; kept by burst only
 }
 
 // Stat is a kind with its parameters, ready to be used on any number of states.

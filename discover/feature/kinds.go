@@ -12,5 +12,11 @@ var Kinds = []Kind{
 	baselineKind,
 	cusumKind,
 	hoursKind,
+	quantilesKind,
+	rarityKind,
+	travelKind,
 	sequenceKind,
+	runKind,
+	rhythmKind,
+	burstKind,
 }
