@@ -15,6 +15,7 @@ package feature
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 	"unsafe"
@@ -167,10 +168,21 @@ func (k *Kind) Fill(given Params) (Params, error) {
 }
 
 func (p Param) text(v float64) string {
-	if p.Unit == "duration" && v == v {
-		return time.Duration(v * float64(time.Second)).String()
+	if p.Unit != "duration" || v != v {
+		return strconv.FormatFloat(v, 'f', -1, 64)
 	}
-	return fmt.Sprint(v)
+	d := time.Duration(v * float64(time.Second))
+	if day := 24 * time.Hour; v != 0 && d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 // Find returns the kind of that name, or nil.

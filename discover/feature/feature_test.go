@@ -462,8 +462,8 @@ func TestFill(t *testing.T) {
 	}
 	f("count", nil, "<nil>")
 	f("count", Params{"window": 60}, "<nil>")
-	f("count", Params{"window": -1}, "window of count must be between 0s and 9600h0m0s, not -1s")
-	f("count", Params{"window": math.NaN()}, "window of count must be between 0s and 9600h0m0s, not NaN")
+	f("count", Params{"window": -1}, "window of count must be between 0s and 400d, not -1s")
+	f("count", Params{"window": math.NaN()}, "window of count must be between 0s and 400d, not NaN")
 	f("count", Params{"span": 1}, `count has no parameter "span": it has window`)
 	f("age", Params{"span": 1}, `age has no parameter "span": it has none`)
 	f("sequence", Params{"steps": 9}, "steps of sequence must be between 1 and 8, not 9")
