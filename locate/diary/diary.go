@@ -1,0 +1,243 @@
+// Package diary remembers what each account, app, host, device, address,
+// outlet, shop and destination did: for every event one row under each entity
+// that it names.
+//
+// Use it to tell the story of a source, page by page ([Diary.Entity]), its
+// figures ([Diary.Summary]), and which orders it had in hand in a window
+// ([Diary.Orders]): scope starts here. The ledger answers the opposite
+// question, who touched an order.
+//
+// It will not keep whole events, which the lake does, or rows beyond the
+// retention; and it will not show a tenant rows of partners that it does not see.
+//
+// The key of an entity is a hash of its partner, kind and id. There is no
+// second key without the partner, which would cost a third more rows: since a
+// look-up takes a microsecond a run, the operator's question without a partner
+// is asked for every partner that a run knows.
+//
+// The ids of an event's orders are kept with the event: it has them once, not
+// once for each of its entities, and as differences where they are neighbours,
+// so they cost 2–3 of the about 12 bytes of a row. The ledger cannot lead from
+// an event to its orders, as it has only their hashes, and a scope must name
+// the orders, so that the people can be told.
+package diary
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	moat "github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/run"
+)
+
+// Config says where the diary is and what it keeps.
+type Config struct {
+	Dir       string           // made if it does not exist
+	Key       [16]byte         // secret of the hashes; rows written under another are not found
+	Retention time.Duration    // of rows, by the time of their event; 0 keeps everything
+	Logger    *slog.Logger     // nil logs nothing
+	Now       func() time.Time // nil means time.Now
+	Tuning    run.Tuning
+}
+
+// Destination is the kind of a system that orders were sent to. It is no
+// entity of the event contract: only the diary knows it.
+const Destination moat.EntityKind = 255
+
+// Touch is one event of an entity. Orders are all that the event named.
+type Touch = run.Touch
+
+// Errors that a question may be refused with.
+var (
+	ErrTenant = errors.New("not this tenant's partner")
+	ErrKind   = errors.New("no diary is kept of this kind of entity")
+	ErrCursor = errors.New("not a cursor of this diary")
+)
+
+// MaxPage bounds the touches of one page.
+const MaxPage = 1000
+
+// Diary is an open diary, safe for concurrent use.
+type Diary struct {
+	set  *run.Set
+	hash run.Hasher
+}
+
+// Open opens the diary of a folder. Damaged runs are set aside with a warning;
+// see [run.Open].
+func Open(cfg Config) (*Diary, error) {
+	d := &Diary{hash: run.NewHasher(cfg.Key).Derive("entity")}
+	index := run.Index{Part: d.keys, Orders: true}
+	var err error
+	d.set, err = run.Open(run.Config{Dir: cfg.Dir, Index: index, Retention: cfg.Retention, Logger: cfg.Logger, Now: cfg.Now, Tuning: cfg.Tuning})
+	if err != nil {
+		return nil, fmt.Errorf("cannot open diary: %w", err)
+	}
+	return d, nil
+}
+
+// keys appends the keys of the entities in part p of e.
+func (d *Diary) keys(keys []uint64, p run.Part, e *moat.Event) []uint64 {
+	add := func(kind moat.EntityKind, id string) {
+		if id == "" {
+			return
+		}
+		if k := d.key(e.Partner, kind, id); !slices.Contains(keys[max(0, len(keys)-128):], k) {
+			keys = append(keys, k)
+		}
+	}
+	switch p {
+	case run.PartSource:
+		for _, kind := range [...]moat.EntityKind{moat.Account, moat.App, moat.Outlet, moat.IP} {
+			add(kind, e.EntityID(kind))
+		}
+		if strings.Trim(e.Device, "0") != "" { // a device of zeroes only means none
+			add(moat.Device, e.Device)
+		}
+	case run.PartAct:
+		add(moat.Host, e.Host)
+		add(Destination, e.Destination)
+	case run.PartShops:
+		for _, s := range e.Shops {
+			add(moat.Shop, s)
+		}
+	}
+	return keys
+}
+
+// key returns the key of an entity.
+func (d *Diary) key(partner string, kind moat.EntityKind, id string) uint64 {
+	b := binary.AppendUvarint(append(make([]byte, 0, 512), byte(kind)), uint64(len(partner)))
+	b = append(b, partner...)
+	return d.hash.Sum(string(append(b, id...)))
+}
+
+// Writer returns the writer of a partition of the log.
+func (d *Diary) Writer(partition int) (*run.Writer, error) { return d.set.Writer(partition) }
+
+// Position returns the last sequence of a partition that is in files; the log
+// must keep what lies behind it.
+func (d *Diary) Position(partition int) uint64 { return d.set.Position(partition) }
+
+// Stats returns what the diary holds on disk.
+func (d *Diary) Stats() run.Stats { return d.set.Stats() }
+
+// Close writes what is in memory and closes the diary.
+func (d *Diary) Close() error { return d.set.Close() }
+
+// Query says whose diary is asked for, and for when.
+type Query struct {
+	Partner string // "" means every partner that the tenant sees
+	Entity  moat.Entity
+	From    moat.Time // events at it or later
+	To      moat.Time // events before it; 0 means no end
+}
+
+// open takes a view and finds the keys of the entity.
+func (d *Diary) open(ctx context.Context, tenant moat.Tenant, q *Query) (v *run.View, keys []uint64, err error) {
+	switch q.Entity.Kind {
+	case moat.Account, moat.App, moat.Host, moat.Device, moat.IP, moat.Shop, moat.Outlet, Destination:
+	default:
+		return nil, nil, fmt.Errorf("cannot read diary of %s: %w", q.Entity.Kind, ErrKind)
+	}
+	partners := []string{q.Partner}
+	if own, one := tenant.Partner(); q.Partner == "" && one {
+		partners[0] = own
+	}
+	if partners[0] != "" && !tenant.Sees(partners[0]) {
+		return nil, nil, fmt.Errorf("cannot read diary: %w", ErrTenant)
+	}
+	if v, err = d.set.View(ctx); err != nil {
+		return nil, nil, fmt.Errorf("cannot read diary: %w", err)
+	}
+	if partners[0] == "" {
+		partners = v.Partners()
+	}
+	for _, p := range partners {
+		keys = append(keys, d.key(p, q.Entity.Kind, q.Entity.ID))
+	}
+	return v, keys, nil
+}
+
+// Page is part of a diary.
+type Page struct {
+	Touches []Touch `json:"touches"`        // newest first
+	Next    string  `json:"next,omitempty"` // cursor of the next page; "" at the end
+	// Damaged is the number of runs that could not be read: if it is not 0,
+	// touches may be missing.
+	Damaged int `json:"damaged,omitempty"`
+}
+
+// Entity returns a page of at most limit touches, [MaxPage] if limit is 0 or
+// more than that, the newest first. cursor is "" or the Next of the page before.
+func (d *Diary) Entity(ctx context.Context, tenant moat.Tenant, q Query, limit int, cursor string) (*Page, error) {
+	var before *Touch
+	if cursor != "" {
+		t, err := parseCursor(cursor)
+		if err != nil {
+			return nil, err
+		}
+		before = &t
+	}
+	if limit <= 0 || limit > MaxPage {
+		limit = MaxPage
+	}
+	v, keys, err := d.open(ctx, tenant, &q)
+	if err != nil {
+		return nil, err
+	}
+	defer v.Close()
+	touches, more, err := v.Newest(ctx, tenant, keys, q.From, q.To, before, limit)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read diary: %w", err)
+	}
+	p := &Page{Touches: touches, Damaged: v.Damaged()}
+	if more && len(touches) > 0 {
+		p.Next = cursorOf(&touches[len(touches)-1])
+	}
+	return p, nil
+}
+
+// Each calls fn for each event of the entity, in no order and without limit.
+// The row is valid during the call. It stops with the error that fn returns.
+// damaged is how many runs could not be read.
+func (d *Diary) Each(ctx context.Context, tenant moat.Tenant, q Query, fn func(r *run.Row) error) (damaged int, err error) {
+	v, keys, err := d.open(ctx, tenant, &q)
+	if err != nil {
+		return 0, err
+	}
+	defer v.Close()
+	if err = v.Each(ctx, tenant, keys, q.From, q.To, func(_ int, r *run.Row) error { return fn(r) }); err != nil {
+		return 0, fmt.Errorf("cannot read diary: %w", err)
+	}
+	return v.Damaged(), nil
+}
+
+// A cursor is the time and place of the last touch of a page.
+
+func cursorOf(t *Touch) string {
+	b := binary.BigEndian.AppendUint64(nil, uint64(t.Time))
+	b = binary.BigEndian.AppendUint32(b, uint32(t.At.Partition))
+	b = binary.BigEndian.AppendUint64(b, t.At.Seq)
+	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint32(b, t.At.Row))
+}
+
+func parseCursor(s string) (t Touch, err error) {
+	if len(s) > 64 {
+		return t, fmt.Errorf("cannot read diary: %w", ErrCursor)
+	}
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil || len(b) != 24 || b[0] > 0x7f {
+		return t, fmt.Errorf("cannot read diary: %w", ErrCursor)
+	}
+	t.Time = moat.Time(binary.BigEndian.Uint64(b))
+	t.At = run.At{Partition: int(binary.BigEndian.Uint32(b[8:])), Seq: binary.BigEndian.Uint64(b[12:]), Row: binary.BigEndian.Uint32(b[20:])}
+	return t, nil
+}

@@ -1,0 +1,217 @@
+// Package ledger remembers who touched which order: one narrow row for every
+// order of every event that names orders, found by the order's id.
+//
+// Use it when orders have leaked, to see everybody who had them in hand before,
+// over all partners that they passed through: trace starts here. The diary
+// answers the opposite question, what somebody touched.
+//
+// It will not tell the ids of orders that it was not asked for, since it keeps
+// only keyed hashes of them; show a tenant rows of partners that it does not
+// see; or keep rows longer than the retention.
+//
+// The key of an order is a hash of its id alone, without the partner: the id is
+// the marketplace's, and the same order passes through several partners.
+// Hashes are not checked against ids; package run says what the odds are.
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	moat "github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/run"
+)
+
+// Config says where the ledger is and what it keeps.
+type Config struct {
+	Dir       string           // made if it does not exist
+	Key       [16]byte         // secret of the hashes; rows written under another are not found
+	Retention time.Duration    // of rows, by the time of their event; 0 keeps everything
+	Logger    *slog.Logger     // nil logs nothing
+	Now       func() time.Time // nil means time.Now
+	Tuning    run.Tuning
+}
+
+// Touch is one event that named an order. Orders is empty; Count is how many
+// orders the event touched.
+type Touch = run.Touch
+
+// Ledger is an open ledger, safe for concurrent use.
+type Ledger struct {
+	set  *run.Set
+	hash run.Hasher
+}
+
+// Limits of one question.
+const (
+	MaxOrders       = 1 << 20 // ids
+	MaxTouches      = 1000    // of one order in an answer of [Ledger.Orders]
+	MaxTotalTouches = 1 << 18 // in an answer of [Ledger.Orders]
+)
+
+// ErrTooMany says that a question names too many orders.
+var ErrTooMany = errors.New("too many orders in one question")
+
+// Open opens the ledger of a folder. Damaged runs are set aside with a
+// warning; see [run.Open].
+func Open(cfg Config) (*Ledger, error) {
+	l := &Ledger{hash: run.NewHasher(cfg.Key).Derive("order")}
+	index := run.Index{Event: func(keys []uint64, e *moat.Event) []uint64 {
+		for _, o := range e.Orders {
+			keys = append(keys, l.hash.Sum(o))
+		}
+		return keys
+	}}
+	var err error
+	l.set, err = run.Open(run.Config{Dir: cfg.Dir, Index: index, Retention: cfg.Retention, Logger: cfg.Logger, Now: cfg.Now, Tuning: cfg.Tuning})
+	if err != nil {
+		return nil, fmt.Errorf("cannot open ledger: %w", err)
+	}
+	return l, nil
+}
+
+// Writer returns the writer of a partition of the log.
+func (l *Ledger) Writer(partition int) (*run.Writer, error) { return l.set.Writer(partition) }
+
+// Position returns the last sequence of a partition that is in files; the log
+// must keep what lies behind it.
+func (l *Ledger) Position(partition int) uint64 { return l.set.Position(partition) }
+
+// Stats returns what the ledger holds on disk.
+func (l *Ledger) Stats() run.Stats { return l.set.Stats() }
+
+// Close writes what is in memory and closes the ledger.
+func (l *Ledger) Close() error { return l.set.Close() }
+
+// Order is the touches of one order.
+type Order struct {
+	ID      string  `json:"id"`
+	Touches []Touch `json:"touches"`       // oldest first
+	Cut     bool    `json:"cut,omitempty"` // there are more, later ones
+
+	most int // that it may have since it was last cut, 0 for no limit
+}
+
+// Answer is what the ledger knows of some orders.
+type Answer struct {
+	Orders []Order `json:"orders"` // one for each id asked for, in that order, each once
+	// Damaged is the number of runs that could not be read: if it is not 0,
+	// touches may be missing.
+	Damaged int `json:"damaged,omitempty"`
+}
+
+// Orders returns the touches of each order that tenant sees, at from or later
+// and before to; a to of 0 means no end. Of one order it returns the oldest
+// [MaxTouches], of all together [MaxTotalTouches], and says where it cut.
+// More than [MaxOrders] ids are [ErrTooMany].
+func (l *Ledger) Orders(ctx context.Context, tenant moat.Tenant, ids []string, from, to moat.Time) (*Answer, error) {
+	ids = distinct(ids)
+	a := &Answer{Orders: make([]Order, len(ids))}
+	for i, id := range ids {
+		a.Orders[i].ID = id
+	}
+	// What is over a limit by twice is cut at once, so that memory stays bounded.
+	total := 0
+	damaged, err := l.Each(ctx, tenant, ids, from, to, func(i int, r *run.Row) error {
+		t, err := r.Touch()
+		if err != nil {
+			return err
+		}
+		o := &a.Orders[i]
+		o.Touches = append(o.Touches, t)
+		if total++; len(o.Touches) >= 2*MaxTouches {
+			total -= o.cut(MaxTouches)
+		}
+		if total >= 2*MaxTotalTouches {
+			total = a.cut()
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range a.Orders {
+		a.Orders[i].cut(MaxTouches)
+	}
+	a.cut()
+	a.Damaged = damaged
+	return a, nil
+}
+
+// cut sorts the touches, leaves the n oldest, or fewer if it was cut to fewer
+// before, and returns how many went.
+func (o *Order) cut(n int) (gone int) {
+	if o.most > 0 {
+		n = min(n, o.most)
+	}
+	slices.SortFunc(o.Touches, func(a, b Touch) int { return a.Compare(&b) })
+	if gone = len(o.Touches) - n; gone <= 0 {
+		return 0
+	}
+	clear(o.Touches[n:])
+	o.Touches, o.Cut, o.most = o.Touches[:n], true, max(n, 1)
+	return gone
+}
+
+// cut shortens the longest orders until all together are within the limit, and
+// returns how many touches are left.
+func (a *Answer) cut() (total int) {
+	for n := MaxTouches; ; n /= 2 {
+		total = 0
+		for i := range a.Orders {
+			total += len(a.Orders[i].Touches)
+		}
+		if total <= MaxTotalTouches || n <= 1 {
+			return total
+		}
+		for i := range a.Orders {
+			a.Orders[i].cut(n)
+		}
+	}
+}
+
+// Each calls fn for each touch, in no order and without limit; i is the place
+// of the order in ids, the first one if an id is there twice. The row is valid
+// during the call. It stops with the error that fn returns. damaged is how many
+// runs could not be read.
+func (l *Ledger) Each(ctx context.Context, tenant moat.Tenant, ids []string, from, to moat.Time, fn func(i int, r *run.Row) error) (damaged int, err error) {
+	if len(ids) > MaxOrders {
+		return 0, fmt.Errorf("cannot read ledger: %w: %d, at most %d", ErrTooMany, len(ids), MaxOrders)
+	}
+	keys := make([]uint64, 0, len(ids))
+	place := make([]int, 0, len(ids))
+	seen := make(map[uint64]bool, len(ids))
+	for i, id := range ids {
+		if k := l.hash.Sum(id); !seen[k] {
+			seen[k] = true
+			keys, place = append(keys, k), append(place, i)
+		}
+	}
+	v, err := l.set.View(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("cannot read ledger: %w", err)
+	}
+	defer v.Close()
+	err = v.Each(ctx, tenant, keys, from, to, func(i int, r *run.Row) error { return fn(place[i], r) })
+	if err != nil {
+		return 0, fmt.Errorf("cannot read ledger: %w", err)
+	}
+	return v.Damaged(), nil
+}
+
+// distinct returns the ids without repetitions, in their order.
+func distinct(ids []string) []string {
+	seen := make(map[string]bool, len(ids))
+	out := make([]string, 0, len(ids))
+	for _, id := range ids {
+		if !seen[id] {
+			seen[id] = true
+			out = append(out, id)
+		}
+	}
+	return out
+}

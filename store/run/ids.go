@@ -1,0 +1,172 @@
+package run
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"strconv"
+)
+
+// Ids of events and orders are nearly always a prefix and a number, or
+// hexadecimal, and the orders of one event are often neighbours. A list of ids
+// is stored as one code an id: a uvarint whose two lowest bits say how to read
+// the rest of it,
+//
+//	idRaw    length; then the bytes
+//	idNext   zig-zag difference to the number before, with its prefix and width
+//	idNumber length of the prefix; then the width u8, the prefix, the number as uvarint
+//	idHex    number of lower-case hexadecimal digits, even, 0 for a UUID with dashes; then the bytes
+//
+// so that an id costs 1–2 bytes in a sequence, 9–12 as a random number, and 17 as a UUID.
+const (
+	idRaw = iota
+	idNext
+	idNumber
+	idHex
+)
+
+// maxDigits of a number: all numbers of 18 digits fit in 60 bits.
+const maxDigits = 18
+
+// idShape is the prefix and number that [idNext] refers to.
+type idShape struct {
+	prefix string
+	width  int
+	number int64
+}
+
+// appendID appends the code of id and makes last its shape if it is a number.
+func appendID(dst []byte, id string, last *idShape) []byte {
+	i := len(id)
+	for i > 0 && id[i-1]-'0' <= 9 && len(id)-i < maxDigits {
+		i--
+	}
+	digits := len(id) - i
+	if n := hexDigits(id); n >= 0 && i > 0 && digits < maxDigits {
+		return appendHex(dst, id, n)
+	}
+	if digits < 4 || i > 64 {
+		dst = binary.AppendUvarint(dst, uint64(len(id))<<2|idRaw)
+		return append(dst, id...)
+	}
+	number, _ := strconv.ParseInt(id[i:], 10, 64) // 4 to 18 digits
+	if last.width == digits && last.prefix == id[:i] {
+		d := number - last.number
+		dst = binary.AppendUvarint(dst, uint64(d<<1^d>>63)<<2|idNext)
+	} else {
+		dst = binary.AppendUvarint(dst, uint64(i)<<2|idNumber)
+		dst = append(dst, byte(digits))
+		dst = append(dst, id[:i]...)
+		dst = binary.AppendUvarint(dst, uint64(number))
+	}
+	*last = idShape{id[:i], digits, number}
+	return dst
+}
+
+// hexDigits returns how many digits of lower-case hexadecimal id consists of,
+// 0 for a UUID with dashes, -1 for anything else or under 16.
+func hexDigits(id string) int {
+	uuid := len(id) == 36
+	if !uuid && (len(id) < 16 || len(id) > 128 || len(id)%2 != 0) {
+		return -1
+	}
+	for i := range len(id) {
+		c := id[i]
+		switch {
+		case uuid && (i == 8 || i == 13 || i == 18 || i == 23):
+			if c != '-' {
+				return -1
+			}
+		case c-'0' > 9 && c-'a' > 5:
+			return -1
+		}
+	}
+	if uuid {
+		return 0
+	}
+	return len(id)
+}
+
+func appendHex(dst []byte, id string, digits int) []byte {
+	dst = binary.AppendUvarint(dst, uint64(digits)<<2|idHex)
+	var high byte
+	half := false
+	for i := range len(id) {
+		c := id[i]
+		if c == '-' {
+			continue
+		}
+		if c -= '0'; c > 9 {
+			c -= 'a' - '0' - 10
+		}
+		if half {
+			dst = append(dst, high<<4|c)
+		}
+		high, half = c, !half
+	}
+	return dst
+}
+
+// nextID reads one code, appends the id as text to dst, and returns what
+// follows the code. ok is false if b does not start with a code.
+func nextID(dst, b []byte, last *idShape) (text, rest []byte, ok bool) {
+	h, n := binary.Uvarint(b)
+	if n <= 0 {
+		return dst, nil, false
+	}
+	b = b[n:]
+	size, kind := h>>2, h&3
+	switch kind {
+	case idRaw:
+		if size > uint64(len(b)) {
+			return dst, nil, false
+		}
+		return append(dst, b[:size]...), b[size:], true
+	case idHex:
+		bytes := size / 2
+		if size == 0 {
+			bytes = 16
+		}
+		if bytes > uint64(len(b)) {
+			return dst, nil, false
+		}
+		return appendHexText(dst, b[:bytes], size == 0), b[bytes:], true
+	case idNumber:
+		if size > 64 || uint64(len(b)) < size+1 || b[0] > maxDigits {
+			return dst, nil, false
+		}
+		last.width, last.prefix = int(b[0]), string(b[1:1+size])
+		v, n := binary.Uvarint(b[1+size:])
+		if n <= 0 {
+			return dst, nil, false
+		}
+		last.number, b = int64(v), b[1+size+uint64(n):]
+	case idNext:
+		last.number += int64(size>>1) ^ -int64(size&1)
+	}
+	dst = append(dst, last.prefix...)
+	return appendPadded(dst, last.number, last.width), b, true
+}
+
+func appendHexText(dst, b []byte, uuid bool) []byte {
+	if !uuid {
+		return hex.AppendEncode(dst, b)
+	}
+	for i, c := range b {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			dst = append(dst, '-')
+		}
+		dst = hex.AppendEncode(dst, []byte{c})
+	}
+	return dst
+}
+
+// appendPadded appends the number with zeroes in front up to width digits.
+func appendPadded(dst []byte, number int64, width int) []byte {
+	var b [maxDigits]byte
+	v := uint64(max(number, 0))
+	for i := len(b) - 1; i >= 0; i-- {
+		b[i] = '0' + byte(v%10)
+		v /= 10
+	}
+	return append(dst, b[len(b)-min(width, len(b)):]...)
+}

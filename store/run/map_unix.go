@@ -1,0 +1,36 @@
+//go:build unix
+
+package run
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// mapFile maps a file for random reading.
+func mapFile(f *os.File, size int) ([]byte, error) {
+	if size == 0 {
+		return nil, nil
+	}
+	b, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED)
+	if err == nil {
+		_ = unix.Madvise(b, unix.MADV_RANDOM) // a hint: look-ups touch single pages
+	}
+	return b, err
+}
+
+func unmapFile(b []byte) {
+	if b != nil {
+		_ = unix.Munmap(b) // fails only for what is not mapped
+	}
+}
+
+// prefetch asks for bytes that will be read soon; b must be of a mapped file.
+func prefetch(file []byte, off, n uint64) {
+	page := uint64(os.Getpagesize())
+	off -= off % page
+	if off < uint64(len(file)) {
+		_ = unix.Madvise(file[off:min(off+n+page, uint64(len(file)))], unix.MADV_WILLNEED) // a hint
+	}
+}

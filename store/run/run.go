@@ -1,0 +1,21 @@
+// Package run keeps narrow rows under keys in immutable sorted runs: which
+// events touched the key of an order, or of an account. New events are visible
+// at once, gathered in memory, written as a run file, and merged in the
+// background with runs of about the same size; look-ups of a key among a
+// hundred million rows touch a few pages of each run.
+//
+// Use it, through the packages ledger and diary, for every interactive
+// question about past events: it answers from an index in milliseconds where a
+// scan of the lake takes seconds.
+//
+// It will not keep whole events (that is the lake's part), update or delete
+// single rows, or promise anything about events that are neither in a file nor
+// in the log: after a crash, what lies behind [Set.Position] is appended again.
+//
+// Rows of one event share nearly everything, so an event is stored once, in
+// the order of the log, and a row is a key and the number of its event: about
+// 8 bytes of a row in the ledger and 4 in the diary, with the event's share on
+// top. Keys are 64 bits of a keyed hash and the ids themselves are not stored:
+// two among 100 million have a chance of 3 in 10,000 to be the same, and 1,000
+// look-ups a chance of 5 in a billion to find a wrong row.
+package run

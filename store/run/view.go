@@ -1,0 +1,400 @@
+package run
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"errors"
+	"math"
+	"runtime/debug"
+	"slices"
+
+	moat "github.com/moat-platform/moat"
+)
+
+// table is a run or a segment, to a reader.
+type table interface {
+	part() int
+	span() (lo, hi moat.Time)
+	partners() []string
+	find(keys []uint64, fn func(i int, ords []uint32) error) error
+	// upTo returns a time that no event up to that number is after.
+	upTo(ord uint32) moat.Time
+	// maybe tells whether the event may be at from or later and before to, without reading it.
+	maybe(ord uint32, from, to moat.Time) bool
+	record(ord uint32) (record, error)
+	text(p Part, ref uint32) ([]byte, error)
+	tail(ord uint32) ([]byte, error)
+}
+
+// errNext ends the walk over the events of one key.
+var errNext = errors.New("next key")
+
+// View is a set as it was at one moment: everything appended by then, once,
+// whatever is merged or expires meanwhile. It must be closed. A View is not
+// safe for concurrent use; take one for each goroutine.
+type View struct {
+	set      *Set
+	tables   []*reader
+	files    []*file
+	from     moat.Time // older ones have expired
+	damaged  int
+	closed   bool
+	partners []string
+}
+
+// reader is a table and what was read of its dictionaries.
+type reader struct {
+	table
+	file    *file // nil for a segment
+	sources map[uint32]*Source
+	acts    map[uint32]*Act
+	shops   map[uint32][]string
+}
+
+// maxCache bounds the entries of a dictionary that a view remembers.
+const maxCache = 1 << 16
+
+// Row is one event as a view finds it. It is valid during the call that it is given to.
+type Row struct {
+	Time  moat.Time
+	Count int64 // order records touched
+	At    At
+
+	ord uint32
+	rec record
+	in  *reader
+}
+
+// Close lets go of the files.
+func (v *View) Close() {
+	if v.closed {
+		return
+	}
+	v.closed = true
+	for _, f := range v.files {
+		f.release()
+	}
+}
+
+// Damaged returns how many runs this view could not read, or not to the end:
+// if it is not 0, what was found is not everything.
+func (v *View) Damaged() int { return v.damaged }
+
+// Partners returns the partners that have events here, sorted.
+func (v *View) Partners() []string {
+	if v.partners == nil {
+		for _, t := range v.tables {
+			v.partners = append(v.partners, t.partners()...)
+		}
+		slices.Sort(v.partners)
+		v.partners = slices.Compact(v.partners)
+	}
+	return v.partners
+}
+
+// Each calls fn for each event of each key that tenant sees and that happened
+// at from or later and before to; a to of 0 means no end. Keys must be
+// distinct; i is the place of the key. Events come in no order. It stops with the error
+// that fn returns, and with that of ctx.
+func (v *View) Each(ctx context.Context, tenant moat.Tenant, keys []uint64, from, to moat.Time, fn func(i int, r *Row) error) error {
+	from, to = v.window(from, to)
+	order := make([]int, len(keys))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(keys[a], keys[b]) })
+	sorted := make([]uint64, len(keys))
+	for i, o := range order {
+		sorted[i] = keys[o]
+	}
+	return v.eachTable(ctx, func(t *reader) error {
+		lo, hi := t.span()
+		if lo >= to || hi < from {
+			return nil
+		}
+		row := Row{in: t}
+		return t.find(sorted, func(i int, ords []uint32) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			for _, ord := range ords {
+				ok, err := t.load(&row, ord, tenant, from, to)
+				if err != nil {
+					return err
+				}
+				if ok {
+					if err := fn(order[i], &row); err != nil {
+						return stop{err}
+					}
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// Newest returns the touches of the keys that tenant sees in the window, the
+// newest first, at most limit, and only those before the given one if there is
+// one; more tells whether there are others. No event may have two of the keys: it would come twice.
+func (v *View) Newest(ctx context.Context, tenant moat.Tenant, keys []uint64, from, to moat.Time, before *Touch, limit int) (touches []Touch, more bool, err error) {
+	from, to = v.window(from, to)
+	if before != nil {
+		to = min(to, before.Time+1)
+	}
+	keys = slices.Clone(keys)
+	slices.Sort(keys)
+	var best rowHeap
+	err = v.eachTable(ctx, func(t *reader) error {
+		return t.find(keys, func(_ int, ords []uint32) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			for _, ord := range slices.Backward(ords) {
+				floor := from
+				if len(best) > limit {
+					floor = max(from, best[0].Time)
+				}
+				if t.upTo(ord) < floor {
+					return errNext
+				}
+				var row Row
+				ok, err := t.load(&row, ord, tenant, floor, to)
+				if err != nil {
+					return err
+				}
+				if ok && (before == nil || row.compare(before.Time, before.At) < 0) {
+					best.offer(row, limit+1)
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	slices.SortFunc(best, func(a, b Row) int { return b.compare(a.Time, a.At) })
+	if more = len(best) > limit; more {
+		best = best[:limit]
+	}
+	for i := range best {
+		t, err := best[i].Touch()
+		if v.lost(best[i].in, err) {
+			continue
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		touches = append(touches, t)
+	}
+	return touches, more, nil
+}
+
+// window cuts off what has expired.
+func (v *View) window(from, to moat.Time) (moat.Time, moat.Time) {
+	if to == 0 {
+		to = math.MaxInt64
+	}
+	return max(from, v.from), to
+}
+
+// stop carries an error of the caller through the reading of a run.
+type stop struct{ error }
+
+// eachTable calls fn for every table. A damaged run is set aside and passed over.
+func (v *View) eachTable(ctx context.Context, fn func(t *reader) error) error {
+	for _, t := range v.tables {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := guard(t.path(), func() error { return fn(t) })
+		if s, ok := err.(stop); ok {
+			return s.error
+		}
+		if err != nil && !v.lost(t, err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// lost tells whether err is damage of a run; then the run is set aside.
+func (v *View) lost(t *reader, err error) bool {
+	var d *DamageError
+	if !errors.As(err, &d) {
+		return false
+	}
+	v.damaged++
+	if t.file != nil {
+		v.set.setAside(t.file, err)
+	}
+	return true
+}
+
+func (t *reader) path() string {
+	if t.file == nil {
+		return "in memory"
+	}
+	return t.file.path
+}
+
+// guard turns the fault of a mapped file that cannot be read into an error.
+func guard(path string, fn func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			if _, fault := r.(interface{ Addr() uintptr }); !fault {
+				panic(r)
+			}
+			err = &DamageError{Path: path, What: "page"}
+		}
+	}()
+	return fn()
+}
+
+// load reads event ord into row, and tells whether it is in the window and the tenant sees it.
+func (t *reader) load(row *Row, ord uint32, tenant moat.Tenant, from, to moat.Time) (bool, error) {
+	if !t.maybe(ord, from, to) {
+		return false, nil
+	}
+	rec, err := t.record(ord)
+	if err != nil {
+		return false, err
+	}
+	*row = Row{Time: moat.Time(rec[colTime]), Count: int64(rec[colCount]), ord: ord, rec: rec, in: t,
+		At: At{Partition: t.part(), Seq: rec[colSeq], Row: uint32(rec[colRow])}}
+	if row.Time < from || row.Time >= to {
+		return false, nil
+	}
+	if tenant == moat.Everyone() {
+		return true, nil
+	}
+	s, err := row.Source()
+	return err == nil && tenant.Sees(s.Partner), err
+}
+
+func (r *Row) compare(t moat.Time, at At) int {
+	a, b := Touch{Time: r.Time, At: r.At}, Touch{Time: t, At: at}
+	return a.Compare(&b)
+}
+
+// cached returns entry ref of a dictionary, decoded.
+func cached[T any](r *Row, cache *map[uint32]T, p Part, read func([]byte) (T, bool)) (v T, err error) {
+	ref := r.rec[colSource+int(p)]
+	if v, ok := (*cache)[uint32(ref)]; ok && ref <= math.MaxUint32 {
+		return v, nil
+	}
+	if ref > math.MaxUint32 {
+		return v, r.damaged()
+	}
+	b, err := r.in.text(p, uint32(ref))
+	if err != nil {
+		return v, err
+	}
+	v, ok := read(b)
+	if !ok {
+		return v, r.damaged()
+	}
+	if *cache == nil || len(*cache) >= maxCache {
+		*cache = map[uint32]T{}
+	}
+	(*cache)[uint32(ref)] = v
+	return v, nil
+}
+
+func (r *Row) damaged() error { return &DamageError{Path: r.in.path(), What: "event"} }
+
+// Source returns from whom and where the event came. It must not be changed.
+func (r *Row) Source() (*Source, error) {
+	return cached(r, &r.in.sources, PartSource, func(b []byte) (*Source, bool) {
+		s, ok := readSource(b)
+		return &s, ok
+	})
+}
+
+// Act returns what was done. It must not be changed.
+func (r *Row) Act() (*Act, error) {
+	return cached(r, &r.in.acts, PartAct, func(b []byte) (*Act, bool) {
+		a, ok := readAct(b)
+		return &a, ok
+	})
+}
+
+// Shops returns the shops whose data it is. They must not be changed.
+func (r *Row) Shops() ([]string, error) {
+	return cached(r, &r.in.shops, PartShops, func(b []byte) ([]string, bool) {
+		f := fields{b: b}
+		l := f.list()
+		return l, !f.bad
+	})
+}
+
+// IDs calls fn with the id of the event, and then with each order that was
+// kept. The bytes are valid during the call.
+func (r *Row) IDs(fn func(i int, id []byte)) error {
+	b, err := r.in.tail(r.ord)
+	if err != nil {
+		return err
+	}
+	var last idShape
+	var text [256]byte
+	for i := 0; len(b) > 0; i++ {
+		id, rest, ok := nextID(text[:0], b, &last)
+		if !ok {
+			return r.damaged()
+		}
+		fn(i, id)
+		b = rest
+	}
+	return nil
+}
+
+// Touch returns everything that is kept of the event. Its lists must not be changed.
+func (r *Row) Touch() (Touch, error) {
+	s, err := r.Source()
+	if err != nil {
+		return Touch{}, err
+	}
+	a, err := r.Act()
+	if err != nil {
+		return Touch{}, err
+	}
+	t := Touch{Time: r.Time, Source: *s, Act: *a, Count: r.Count, At: r.At}
+	if t.Shops, err = r.Shops(); err != nil {
+		return Touch{}, err
+	}
+	err = r.IDs(func(i int, id []byte) {
+		if i == 0 {
+			t.Event = string(id)
+		} else {
+			t.Orders = append(t.Orders, string(id))
+		}
+	})
+	return t, err
+}
+
+// rowHeap is the newest rows so far, the oldest of them first.
+type rowHeap []Row
+
+func (h rowHeap) Len() int           { return len(h) }
+func (h rowHeap) Less(i, j int) bool { return h[i].compare(h[j].Time, h[j].At) < 0 }
+func (h rowHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *rowHeap) Push(x any)        { *h = append(*h, x.(Row)) }
+func (h *rowHeap) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return x
+}
+
+// offer keeps r if it is among the newest n.
+func (h *rowHeap) offer(r Row, n int) {
+	if len(*h) < n {
+		heap.Push(h, r)
+		return
+	}
+	if r.compare((*h)[0].Time, (*h)[0].At) > 0 {
+		(*h)[0] = r
+		heap.Fix(h, 0)
+	}
+}
