@@ -60,7 +60,7 @@ func (w *BatchWriter) Append(e *Event) {
 		b = append(b, make([]byte, batchHeader)...)
 	}
 	start := len(b)
-	has := e.has
+	has := [2]uint64{e.has[0] & knownFields[0], e.has[1] & knownFields[1]}
 	if e.Partner != "" {
 		has[FieldPartner>>6] |= 1 << (FieldPartner & 63)
 	}

@@ -287,6 +287,18 @@ func TestSlotsFitFields(t *testing.T) {
 			t.Errorf("field %d is unknown", i)
 		}
 	}
+	// A mark of what is no field does no harm.
+	var w BatchWriter
+	var r BatchReader
+	e := &Event{ID: "1"}
+	e.MarkAll()
+	e.Mark(FieldNone)
+	e.Mark(FieldsEnd)
+	w.Append(e)
+	e.Reset()
+	if err := r.Open(w.Bytes()); err != nil || !r.Next(e) || e.ID != "1" || e.Has(FieldsEnd) || Fields[FieldNone].Text(e) != "" {
+		t.Errorf("event %+v, %v, %v", e, err, r.Err())
+	}
 	if knownFields[0]&1 != 0 || knownFields[1]>>(FieldsEnd-64) != 0 {
 		t.Error("fields are known that do not exist")
 	}

@@ -24,6 +24,7 @@ const (
 	KindTime
 	KindEnum
 	KindObject
+	kindNone // of numbers that name no field
 )
 
 // Field describes one field of the contract.
@@ -126,6 +127,7 @@ var zero Event
 
 // Fields is the event contract, by number; element 0 is unused. It must not be changed.
 var Fields = [FieldsEnd]Field{
+	FieldNone:            {Kind: kindNone},
 	FieldEventID:         {Name: "id", Kind: KindString, Max: 64, offset: unsafe.Offsetof(zero.ID), Doc: "unique per partner; the same id again within 7 days counts once"},
 	FieldTime:            {Name: "time", Kind: KindTime, offset: unsafe.Offsetof(zero.Time), Doc: "when it happened"},
 	FieldType:            {Name: "type", Kind: KindEnum, Enum: typeNames[:], offset: unsafe.Offsetof(zero.Type), Doc: "what happened"},
@@ -343,6 +345,9 @@ var (
 )
 
 func slotsOf(fields *[FieldsEnd]Field) (s [128]slot) {
+	for i := range s {
+		s[i].kind = kindNone
+	}
 	for i := 1; i < len(fields); i++ {
 		f := &fields[i]
 		s[i] = slot{offset: uint16(f.offset), max: uint16(f.Max), kind: f.Kind, values: uint8(len(f.Enum))}
