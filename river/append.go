@@ -50,9 +50,9 @@ type appended struct {
 // Append adds a batch (see [moat.BatchWriter]) to a partition and returns the
 // sequence of its message when it is durable as [SyncMode] says. Appends that
 // were joined share a sequence. The batch must not change until Append
-// returns. On [ErrFull] and other errors nothing is kept, except when the
-// error is [ErrUnknown]; a context that ends while the batch is on its way to the disk
-// is such a case.
+// returns. On [ErrFull] and other errors nothing is kept, except on
+// [ErrUnknown]: a context that ends while the batch is on its way to the
+// disk is such a case.
 func (r *River) Append(ctx context.Context, partition int, batch []byte) (seq uint64, err error) {
 	p, err := r.partition(partition)
 	if err == nil {
@@ -192,16 +192,15 @@ func (p *partition) next(group []*appending, buf []byte, limit int) ([]*appendin
 
 // publish sends one message and waits for its acknowledgement.
 func (r *River) publish(ctx context.Context, p *partition, data []byte) (uint64, error) {
-	alive := context.Background()
+	link := r.link.now()
 	if r.store != nil {
-		var err error
-		if alive, err = r.store.ready(p.id); err != nil {
+		if err := r.store.ready(p.id); err != nil {
 			return 0, err
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, ackWait)
 	defer cancel()
-	defer context.AfterFunc(alive, cancel)()
+	defer context.AfterFunc(link, cancel)()
 	ack, err := r.js.PublishMsg(ctx, &nats.Msg{Subject: p.subject, Data: data})
 	var api *jetstream.APIError
 	switch {
@@ -212,10 +211,10 @@ func (r *River) publish(ctx context.Context, p *partition, data []byte) (uint64,
 			return 0, &FullError{p.id, api.Description, retrySpace}
 		}
 		return 0, err
-	case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, jetstream.ErrNoStreamResponse):
-		return 0, err // it never left, or nobody took it
-	case alive.Err() != nil:
-		err = context.Cause(alive)
+	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, jetstream.ErrNoStreamResponse):
+		return 0, fmt.Errorf("%w: %w", ErrAway, err) // it never left, or nobody took it
+	case link.Err() != nil:
+		err = context.Cause(link)
 	}
 	return 0, fmt.Errorf("%w: %w", ErrUnknown, err)
 }

@@ -41,7 +41,7 @@ func fillDisk(dir string) error {
 		}
 		last = seq
 	}
-	if _, err := r.Append(ctx, 0, batchOf(10, "x")); errors.Is(err, ErrFull) {
+	if _, err := r.Append(ctx, 0, batchOf(10, "x")); errors.Is(err, ErrAway) {
 		fmt.Println("refused")
 	}
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
@@ -59,7 +59,7 @@ func fillDisk(dir string) error {
 	}
 	for {
 		seq, err := r.Append(ctx, 0, batchOf(10, "after"))
-		if errors.Is(err, ErrFull) || errors.Is(err, ErrUnknown) {
+		if errors.Is(err, ErrAway) || errors.Is(err, ErrUnknown) {
 			continue
 		}
 		if err != nil {

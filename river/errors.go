@@ -13,7 +13,9 @@ var (
 	// ErrUnknown: the append may or may not be in the log. Append it again:
 	// events are told apart by their ids downstream.
 	ErrUnknown = errors.New("result of the append is unknown")
-	// ErrTooLarge: the batch is over the largest message; cut it.
+	// ErrAway: nothing was appended, as there is no way to the log now; try later.
+	ErrAway = errors.New("log is away")
+	// ErrTooLarge: nothing was appended, as the batch is over the largest message; cut it.
 	ErrTooLarge = errors.New("batch is too large")
 	// ErrTrimmed: messages that the reader asked for are gone, as they
 	// were trimmed. The error is a [*TrimmedError].

@@ -11,11 +11,13 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/minio/highwayhash"
+	"golang.org/x/sync/errgroup"
 )
 
 // JetStream keeps a stream in block files of records:
@@ -49,12 +51,12 @@ func mend(ctx context.Context, dir string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, s := range streams {
-		if err := mendStream(ctx, s, log); err != nil {
-			return err
-		}
+		group.Go(func() error { return mendStream(ctx, s, log) })
 	}
-	return nil
+	return group.Wait()
 }
 
 func mendStream(ctx context.Context, dir string, log *slog.Logger) error {

@@ -42,6 +42,7 @@ type Reader struct {
 	in       chan *nats.Msg
 	inbox    string
 	done     chan struct{}
+	again    chan struct{} // connected again: consumer and request may be gone
 	closed   atomic.Bool
 	timer    *time.Timer
 	next     uint64   // the sequence to come
@@ -74,9 +75,15 @@ func (r *River) Read(ctx context.Context, partition int, after uint64) (*Reader,
 		return nil, fmt.Errorf("cannot read partition %d after %d: %w", partition, after, err)
 	}
 	rd := &Reader{river: r, part: p, next: after + 1, done: make(chan struct{}), timer: time.NewTimer(0),
-		in: make(chan *nats.Msg, prefetchMessages+64)}
+		in: make(chan *nats.Msg, prefetchMessages+64), again: make(chan struct{}, 1)}
+	found := func() {
+		select {
+		case rd.again <- struct{}{}:
+		default:
+		}
+	}
 	// A connection of its own: a slow reader delays nobody else.
-	if rd.conn, err = r.connect("moat reader " + strconv.Itoa(partition)); err == nil {
+	if rd.conn, err = r.connect("moat reader "+strconv.Itoa(partition), func(error) {}, found); err == nil {
 		rd.inbox = rd.conn.NewInbox()
 		_, err = rd.conn.ChanSubscribe(rd.inbox+".*", rd.in)
 	}
@@ -116,8 +123,9 @@ func (rd *Reader) Next(ctx context.Context) (Message, error) {
 		select {
 		case in := <-rd.in:
 			rd.take(in)
-		case <-rd.timer.C:
-			// The server or the way to it has changed.
+		case <-rd.again:
+			rd.consumer, rd.reply = "", ""
+		case <-rd.timer.C: // the server has forgotten us
 			rd.consumer, rd.reply = "", ""
 		case <-rd.done:
 		case <-rd.river.life.Done():

@@ -78,6 +78,7 @@ type River struct {
 	conn   *nats.Conn
 	js     jetstream.JetStream
 	parts  []*partition
+	link   link
 	wait   atomic.Int64 // bytes of all appends that have not returned
 	closed atomic.Bool
 	groups sync.WaitGroup
@@ -128,11 +129,11 @@ func (r *River) open(ctx context.Context) (err error) {
 	cfg.Replicas = max(cfg.Replicas, 1)
 	r.life, r.stop = context.WithCancel(context.Background())
 	if cfg.URL == "" {
-		if r.store, err = openStore(ctx, cfg.Dir, cfg.Sync, r.log); err != nil {
+		if r.store, err = openStore(ctx, cfg.Dir, cfg.Sync, r.log, r.link.cut); err != nil {
 			return err
 		}
 	}
-	if r.conn, err = r.connect("moat river"); err != nil {
+	if r.conn, err = r.connect("moat river", r.link.cut, func() {}); err != nil {
 		return err
 	}
 	if r.js, err = jetstream.New(r.conn); err != nil {
@@ -143,17 +144,24 @@ func (r *River) open(ctx context.Context) (err error) {
 
 // connect makes a connection that lasts: it reconnects for ever, and publishes
 // nothing late, so that an append fails while there is no connection.
-func (r *River) connect(name string) (*nats.Conn, error) {
-	lost := func(_ *nats.Conn, err error) {
-		if err != nil && !r.closed.Load() {
-			r.log.Warn("river connection lost", "name", name, "error", err)
-		}
-	}
+func (r *River) connect(name string, lost func(error), found func()) (*nats.Conn, error) {
 	opts := []nats.Option{
 		nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectWait(500 * time.Millisecond), nats.ReconnectBufSize(-1),
-		nats.PingInterval(10 * time.Second), nats.DisconnectErrHandler(lost),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { lost(nil, err) }),
-		nats.ReconnectHandler(func(*nats.Conn) { r.log.Info("river connected again", "name", name) }),
+		nats.PingInterval(10 * time.Second),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if r.closed.Load() || err == nil {
+				return
+			}
+			r.log.Warn("river connection lost", "name", name, "error", err)
+			lost(fmt.Errorf("connection lost: %w", err))
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) {
+			r.log.Info("river connected again", "name", name)
+			found()
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			r.log.Warn("river connection has a problem", "name", name, "error", err)
+		}),
 	}
 	url := r.cfg.URL
 	if r.store != nil {
@@ -174,6 +182,34 @@ func (r *River) connect(name string) (*nats.Conn, error) {
 		return nil, fmt.Errorf("cannot connect to NATS: %w", err)
 	}
 	return conn, nil
+}
+
+// link is the way to the log, for appends that wait for an answer: none comes
+// any more once it is cut. The zero value is whole.
+type link struct {
+	mu    sync.Mutex
+	whole context.Context
+	end   context.CancelCauseFunc
+}
+
+// now returns a context that lasts until the next cut.
+func (l *link) now() context.Context {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.whole == nil {
+		l.whole, l.end = context.WithCancelCause(context.Background())
+	}
+	return l.whole
+}
+
+// cut ends what goes over the link now. Later calls of now are for the next one.
+func (l *link) cut(why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.whole != nil {
+		l.end(why)
+		l.whole = nil
+	}
 }
 
 // openPartitions finds or makes the streams. The number of partitions is
@@ -331,6 +367,7 @@ func (r *River) shut() error {
 		r.stop()
 	}
 	r.groups.Wait()
+	r.link.cut(ErrClosed)
 	if r.conn != nil {
 		r.conn.Close()
 	}

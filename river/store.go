@@ -37,22 +37,22 @@ type store struct {
 	mode    SyncMode
 	log     *slog.Logger
 	lock    *os.File
+	cut     func(error) // called when a write has failed
 	reserve atomic.Uint64
 	repairs sync.WaitGroup
+	stop    chan struct{} // closed with closed
 
 	mu     sync.Mutex
-	server *server.Server
-	alive  context.Context // ends, with the cause, when the server fails
-	fail   context.CancelCauseFunc
+	server *server.Server // nil while it restarts
+	broken bool           // it takes no messages any more
 	closed bool
-	stop   chan struct{} // closed with closed
 }
 
-func openStore(ctx context.Context, dir string, mode SyncMode, log *slog.Logger) (*store, error) {
+func openStore(ctx context.Context, dir string, mode SyncMode, log *slog.Logger, cut func(error)) (*store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &store{dir: dir, mode: mode, log: log, stop: make(chan struct{})}
+	s := &store{dir: dir, mode: mode, log: log, cut: cut, stop: make(chan struct{})}
 	clean, err := s.acquire()
 	if err != nil {
 		return nil, err
@@ -120,7 +120,6 @@ func (s *store) start(ctx context.Context, clean bool) error {
 		return fmt.Errorf("cannot make the embedded server: %w", err)
 	}
 	failed := make(chan error, 1)
-	alive, fail := context.WithCancelCause(context.Background())
 	srv.SetLoggerV2(&serverLog{log: s.log, fatal: func(err error) {
 		select {
 		case failed <- err:
@@ -135,13 +134,12 @@ func (s *store) start(ctx context.Context, clean bool) error {
 		case err = <-failed:
 		default:
 		}
-		fail(err)
 		srv.Shutdown()
 		return fmt.Errorf("cannot start the embedded server: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.server, s.alive, s.fail = srv, alive, fail
+	s.server, s.broken = srv, false
 	return nil
 }
 
@@ -155,18 +153,17 @@ func (s *store) InProcessConn() (net.Conn, error) {
 	return s.server.InProcessConn()
 }
 
-// ready returns a context that lasts as long as the server is well, or why
-// nothing can be appended now.
-func (s *store) ready(partition int) (context.Context, error) {
+// ready says why nothing can be appended now.
+func (s *store) ready(partition int) error {
 	if _, free, err := diskSpace(s.dir); err == nil && free < s.reserve.Load() {
-		return nil, &FullError{partition, fmt.Sprintf("the disk has %d MiB left", free>>20), retrySpace}
+		return &FullError{partition, fmt.Sprintf("the disk has %d MiB left", free>>20), retrySpace}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.server == nil || s.alive.Err() != nil {
-		return nil, &FullError{partition, "the store is being repaired after a write error", retryWait}
+	if s.server == nil || s.broken {
+		return fmt.Errorf("%w: the store is being repaired after a write error", ErrAway)
 	}
-	return s.alive, nil
+	return nil
 }
 
 // share returns the largest size of one of n partitions, given the wish.
@@ -190,11 +187,12 @@ func (s *store) share(wish int64, n int) (int64, error) {
 func (s *store) failed(srv *server.Server, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.server != srv || s.alive.Err() != nil {
+	if s.closed || s.server != srv || s.broken {
 		return
 	}
 	s.log.Error("river cannot write; restarting its store", "dir", s.dir, "error", err)
-	s.fail(fmt.Errorf("the store failed: %w", err))
+	s.broken = true
+	s.cut(fmt.Errorf("the store failed: %w", err))
 	s.repairs.Go(func() { s.repair(srv) })
 }
 
@@ -235,7 +233,7 @@ func (s *store) close() error {
 	if s.server != nil {
 		s.server.Shutdown()
 		s.server.WaitForShutdown()
-		if s.alive.Err() == nil {
+		if !s.broken {
 			err = s.mark(cleanMark)
 		}
 	}
