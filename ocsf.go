@@ -369,7 +369,7 @@ func (m *ocsfMapper) dbQuery() {
 	if m.e.Statement == "" {
 		f = FieldTemplate
 	}
-	query := object{"query_string": m.text(f)}
+	query := object{"name": Fields[f].Name, "query_string": m.text(f)}
 	query.put("bytes", m.number(FieldBytes))
 	m.out["query_info"] = query
 	if len(m.e.Tables) == 1 {
@@ -478,11 +478,15 @@ func (m *ocsfMapper) hostProcess() {
 	m.system()
 	file := ocsfFileOf(m.text(FieldExe), m.text(FieldHash))
 	p := object{"name": file["name"], "file": file}
-	p.put("pid", m.number(FieldPID))
+	if m.e.Has(FieldPID) {
+		p["pid"] = m.number(FieldPID)
+	} else {
+		p["uid"] = file["path"] // a process must have one or the other
+	}
 	p.put("cmd_line", m.text(FieldArgs))
 	if parent := m.text(FieldParent); parent != "" {
 		f := ocsfFileOf(parent, "")
-		p["parent_process"] = object{"name": f["name"], "file": f}
+		p["parent_process"] = object{"uid": parent, "name": f["name"], "file": f}
 	}
 	m.out["process"] = p
 }
