@@ -88,7 +88,7 @@ func split(files []*entry) (out [][]*entry) {
 func (l *Lake) merge(ctx context.Context, run []*entry) error {
 	r := Range{Partition: run[0].Partition, First: run[0].First, Last: run[len(run)-1].Last}
 	replaced, err := l.writeEvents(run[0].Day, r, func(f *fileWriter) error {
-		m := merger{out: f, x: newEncoder()}
+		m := newMerger(f)
 		for _, e := range run {
 			if err := m.addFile(ctx, e.Path); err != nil {
 				return err
@@ -109,6 +109,12 @@ type merger struct {
 	grp  group
 	blk  block
 	rows int // in the row group that is being built
+}
+
+func newMerger(f *fileWriter) *merger {
+	m := &merger{out: f, x: newEncoder()}
+	m.grp.dicts = newDictionaries()
+	return m
 }
 
 func (m *merger) addFile(ctx context.Context, path string) error {
@@ -132,20 +138,30 @@ func (m *merger) addFile(ctx context.Context, path string) error {
 			}
 			continue
 		}
-		if err := src.scanGroup(ctx, i, &all, m.add); err != nil {
+		if err := src.scanGroup(ctx, i, &all, m.add, m); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (m *merger) add(seq uint64, row int, e *moat.Event) error {
+// begin makes room for a page of n rows.
+func (m *merger) begin(n int) {
 	if m.grp.blk == nil {
 		m.grp.open(&m.blk)
 	}
-	m.blk.reserve(1)
+	m.grp.begin(n)
+}
+
+func (m *merger) add(seq uint64, row int, e *moat.Event) error {
 	m.grp.add(seq, row, e)
 	m.rows++
+	return nil
+}
+
+// end copies the text of a page before it is let go.
+func (m *merger) end() error {
+	m.grp.commit()
 	if m.blk.rows >= blockRows || m.blk.text >= blockBytes {
 		if err := m.x.add(m.grp.seal()); err != nil {
 			return err
@@ -167,11 +183,12 @@ func (m *merger) flush() error {
 			return err
 		}
 	}
-	if err := m.out.writeGroup(m.x, &m.grp.dicts); err != nil {
+	if err := m.out.writeGroup(m.x, m.grp.dicts); err != nil {
 		return err
 	}
 	m.x.reset()
-	m.grp, m.rows = group{}, 0
+	resetDictionaries(m.grp.dicts)
+	m.rows = 0
 	return nil
 }
 

@@ -50,7 +50,7 @@ type encoder struct {
 
 func newEncoder() *encoder {
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-		zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true))
+		zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true), zstd.WithAllLitEntropyCompression(true))
 	if err != nil {
 		panic(fmt.Sprintf("BUG: zstd refuses its options: %v", err))
 	}
@@ -101,11 +101,14 @@ func (x *encoder) addPage(s *spec, k *chunk, c *column, rows int) (err error) {
 	case shapeBool:
 		x.page = appendBits(x.page, c.ints)
 	default:
-		if len(c.index)+c.texts == 0 {
+		if len(c.index)+len(c.lengths) == 0 {
 			break // nothing but nulls and empty lists: no body
 		}
 		if c.plain {
-			x.page = append(x.page, c.data...)
+			encoding = format.DeltaLengthByteArray
+			if x.scratch, err = x.delta.EncodeInt32(x.scratch, c.lengths); err == nil {
+				x.page = append(append(x.page, x.scratch...), c.data...)
+			}
 			k.plainPages++
 			break
 		}
@@ -146,7 +149,7 @@ func (c *column) items(s *spec) int {
 	case !s.isText():
 		return len(c.ints)
 	case c.plain:
-		return c.texts
+		return len(c.lengths)
 	}
 	return len(c.index)
 }
@@ -273,10 +276,10 @@ func (f *fileWriter) write(b []byte) error {
 }
 
 // writeGroup writes the chunks that x holds, with their dictionaries.
-func (f *fileWriter) writeGroup(x *encoder, dicts *[columns]*dictionary) error {
+func (f *fileWriter) writeGroup(x *encoder, dicts *[columns]dictionary) error {
 	g := format.RowGroup{NumRows: x.rows, FileOffset: f.at, Ordinal: int16(len(f.meta))}
 	for i := range x.chunks {
-		m, err := f.writeChunk(x, &specs[i], &x.chunks[i], dicts[i])
+		m, err := f.writeChunk(x, &specs[i], &x.chunks[i], &dicts[i])
 		if err != nil {
 			return err
 		}
@@ -293,14 +296,19 @@ func (f *fileWriter) writeChunk(x *encoder, s *spec, k *chunk, d *dictionary) (f
 	m := format.ColumnMetaData{
 		Type: s.physical(), PathInSchema: s.path(), Codec: format.Zstd, NumValues: k.values,
 		TotalUncompressedSize: k.uncompressed, Statistics: format.Statistics{NullCount: k.nulls},
-		Encoding: []format.Encoding{format.RLE, format.Plain},
+		Encoding: []format.Encoding{format.RLE},
 	}
 	start := f.at
 	switch {
 	case s.shape == shapeNumber || s.shape == shapeTime:
-		m.Encoding = []format.Encoding{format.RLE, format.DeltaBinaryPacked}
-	case k.dictPages > 0:
-		m.Encoding = []format.Encoding{format.RLE, format.Plain, format.RLEDictionary}
+		m.Encoding = append(m.Encoding, format.DeltaBinaryPacked)
+	case k.plainPages > 0:
+		m.Encoding = append(m.Encoding, format.Plain, format.DeltaLengthByteArray)
+	default:
+		m.Encoding = append(m.Encoding, format.Plain)
+	}
+	if k.dictPages > 0 {
+		m.Encoding = append(m.Encoding, format.RLEDictionary)
 		h := format.PageHeader{Type: format.DictionaryPage, DictionaryPageHeader: thrift.New(format.DictionaryPageHeader{
 			NumValues: int32(len(d.ends)), Encoding: format.Plain,
 		})}

@@ -2,7 +2,6 @@ package lake
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -113,47 +112,4 @@ func TestRealistic(t *testing.T) {
 	}
 	must(t, w.Flush())
 	sameEvents(t, l, everything, want)
-}
-
-func BenchmarkAppend(b *testing.B) {
-	batches := realisticBatches(512)
-	for _, name := range []string{"realistic"} {
-		b.Run(name, func(b *testing.B) {
-			l := openLake(b, Config{})
-			w := l.Writer(0)
-			b.ReportAllocs()
-			start := cpuTime()
-			for i := range b.N {
-				must(b, w.Append(uint64(i+1), batches[i%len(batches)], nil))
-			}
-			must(b, w.Flush())
-			b.StopTimer()
-			rows, bytes := int64(0), int64(0)
-			for _, f := range l.Files() {
-				rows, bytes = rows+f.Rows, bytes+f.Bytes
-			}
-			b.ReportMetric(float64(cpuTime()-start)/float64(rows), "cpu-ns/event")
-			b.ReportMetric(float64(bytes)/float64(rows), "B/event")
-			b.ReportMetric(float64(rows)/b.Elapsed().Seconds(), "events/s")
-			if b.N > 1 {
-				for i, c := range sizes(b, l) {
-					b.Log(specs[i].name, fmt.Sprintf("%.2f B/event", float64(c)/float64(rows)))
-				}
-			}
-		})
-	}
-}
-
-func sizes(b *testing.B, l *Lake) (out [columns]int64) {
-	for _, f := range l.Files() {
-		s, err := openSource(f.Path)
-		must(b, err)
-		for _, g := range s.meta.RowGroups {
-			for i, c := range g.Columns {
-				out[i] += c.MetaData.TotalCompressedSize
-			}
-		}
-		s.close()
-	}
-	return out
 }

@@ -125,7 +125,7 @@ func scanFile(ctx context.Context, file File, f *Filter, fn func(Position, *moat
 		}
 		err := src.scanGroup(ctx, i, f, func(seq uint64, row int, e *moat.Event) error {
 			return fn(Position{Partition: file.Partition, Seq: seq, Row: row}, e)
-		})
+		}, nil)
 		if err != nil {
 			return err
 		}
@@ -170,8 +170,14 @@ func openSource(path string) (s *source, err error) {
 
 func (s *source) close() { s.f.Close() }
 
-// scanGroup calls fn for the selected rows of row group i.
-func (s *source) scanGroup(ctx context.Context, i int, f *Filter, fn func(seq uint64, row int, e *moat.Event) error) error {
+// pager is told of the pages of a scan: what an event refers to stays until end.
+type pager interface {
+	begin(rows int)
+	end() error
+}
+
+// scanGroup calls fn for the selected rows of row group i, and p, which may be nil, around each page.
+func (s *source) scanGroup(ctx context.Context, i int, f *Filter, fn func(seq uint64, row int, e *moat.Event) error, p pager) error {
 	r := newGroupReader(s.f.Name(), s.file.RowGroups()[i])
 	defer r.close()
 	var e moat.Event
@@ -185,6 +191,9 @@ func (s *source) scanGroup(ctx context.Context, i int, f *Filter, fn func(seq ui
 		case err != nil:
 			return fmt.Errorf("cannot scan: %w", err)
 		}
+		if p != nil {
+			p.begin(r.rows)
+		}
 		for range r.rows {
 			e.Reset()
 			seq, row, err := r.event(&e)
@@ -195,6 +204,11 @@ func (s *source) scanGroup(ctx context.Context, i int, f *Filter, fn func(seq ui
 				continue
 			}
 			if err := fn(seq, row, &e); err != nil {
+				return err
+			}
+		}
+		if p != nil {
+			if err := p.end(); err != nil {
 				return err
 			}
 		}

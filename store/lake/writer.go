@@ -28,14 +28,15 @@ type Writer struct {
 	last   uint64 // last sequence taken
 	today  int64  // day of the newest receipt so far, in days since 1970
 	seg    segment
+	grp    group // its blocks
 	reader moat.BatchReader
 	event  moat.Event
-	before mark
 
 	// At most two blocks are on their way: one in the channel, one being encoded.
 	jobs    chan job
 	free    chan *block
-	failed  atomic.Bool // a file waits to be written again
+	words   chan *[columns]dictionary // to be used again
+	failed  atomic.Bool               // a file waits to be written again
 	running bool
 	done    chan struct{}
 }
@@ -46,7 +47,6 @@ type segment struct {
 	day  int64
 	rows int
 	text int
-	grp  group
 }
 
 // job is work for the writer's goroutine.
@@ -60,7 +60,7 @@ type job struct {
 type closing struct {
 	Range
 	day   int64
-	dicts [columns]*dictionary
+	dicts *[columns]dictionary
 	empty bool // no rows: only the position moves
 }
 
@@ -71,7 +71,7 @@ func (l *Lake) Writer(partition int) *Writer {
 	w := l.writers[partition]
 	if w == nil {
 		w = &Writer{l: l, partition: partition, last: l.positions[partition], closed: l.closed,
-			jobs: make(chan job, 1), free: make(chan *block, 3), done: make(chan struct{})}
+			jobs: make(chan job, 1), free: make(chan *block, 3), words: make(chan *[columns]dictionary, 2), done: make(chan struct{})}
 		for _, e := range l.files {
 			if t, err := time.Parse(dayForm, e.Day); err == nil && e.Partition == partition {
 				w.today = max(w.today, t.Unix()/86400)
@@ -106,7 +106,7 @@ func (w *Writer) Append(seq uint64, batch []byte, skip []uint64) error {
 		return fmt.Errorf("cannot append message %d: %w", seq, err)
 	}
 	w.last, w.seg.Last = seq, seq
-	b := w.seg.grp.blk
+	b := w.grp.blk
 	switch {
 	case w.seg.rows >= w.l.cfg.SegmentRows || w.seg.text+b.text >= segmentBytes:
 		w.finish(nil)
@@ -120,26 +120,26 @@ func (w *Writer) Append(seq uint64, batch []byte, skip []uint64) error {
 func (w *Writer) take(seq uint64, batch []byte, skip []uint64) error {
 	for {
 		w.begin(seq)
-		g := &w.seg.grp
-		g.blk.mark(&w.before)
+		g := &w.grp
 		day, err := w.addRows(seq, batch, skip)
 		switch {
 		case err != nil:
-			g.blk.rewind(&w.before)
+			g.abort()
 			if w.seg.First == seq {
 				w.seg.First = 0
 			}
 			return err
 		case day > w.seg.day && w.seg.First < seq:
 			// The batch is of a newer day than the segment: it goes to the next one.
-			g.blk.rewind(&w.before)
+			g.abort()
 			w.today = day
 			w.finish(nil)
 			continue
 		}
 		w.today = day
 		w.seg.day = day
-		w.seg.rows += g.blk.rows - w.before.rows
+		w.seg.rows += g.blk.rows - g.before.rows
+		g.commit()
 		return nil
 	}
 }
@@ -150,8 +150,16 @@ func (w *Writer) begin(seq uint64) {
 		w.seg.Range = Range{Partition: w.partition, First: seq}
 		w.seg.day, w.seg.rows, w.seg.text = w.today, 0, 0
 	}
-	if w.seg.grp.blk == nil {
-		w.seg.grp.open(w.block())
+	if w.grp.dicts == nil {
+		select {
+		case w.grp.dicts = <-w.words:
+			resetDictionaries(w.grp.dicts)
+		default:
+			w.grp.dicts = newDictionaries()
+		}
+	}
+	if w.grp.blk == nil {
+		w.grp.open(w.block())
 	}
 }
 
@@ -170,12 +178,13 @@ func (w *Writer) block() *block {
 // addRows adds the rows of a batch and returns the newest day of receipt so far.
 // It stops early when that is newer than the segment's, unless the segment is new.
 func (w *Writer) addRows(seq uint64, batch []byte, skip []uint64) (day int64, err error) {
-	g := &w.seg.grp
+	g := &w.grp
 	day = w.today
-	if err := w.reader.Open(batch); err != nil {
+	err = w.reader.Open(batch)
+	g.begin(w.reader.Len())
+	if err != nil {
 		return day, err
 	}
-	g.blk.reserve(w.reader.Len())
 	for row := 0; w.reader.Next(&w.event); row++ {
 		day = max(day, int64(w.event.Received/moat.Day))
 		if day > w.seg.day && w.seg.First < seq {
@@ -191,7 +200,7 @@ func (w *Writer) addRows(seq uint64, batch []byte, skip []uint64) (day int64, er
 
 // seal sends the block to be encoded.
 func (w *Writer) seal() {
-	b := w.seg.grp.seal()
+	b := w.grp.seal()
 	w.seg.text += b.text
 	w.jobs <- job{blk: b}
 }
@@ -200,11 +209,11 @@ func (w *Writer) seal() {
 func (w *Writer) finish(reply chan error) {
 	j := job{reply: reply}
 	if w.seg.First != 0 {
-		if w.seg.grp.blk != nil {
+		if w.grp.blk != nil {
 			w.seal()
 		}
-		j.close = &closing{Range: w.seg.Range, day: w.seg.day, dicts: w.seg.grp.dicts, empty: w.seg.rows == 0}
-		w.seg = segment{}
+		j.close = &closing{Range: w.seg.Range, day: w.seg.day, dicts: w.grp.dicts, empty: w.seg.rows == 0}
+		w.seg, w.grp.dicts = segment{}, nil
 	}
 	w.jobs <- j
 }
@@ -293,6 +302,10 @@ func (w *Writer) run() {
 		for err == nil && len(waiting) > 0 {
 			if err = w.write(waiting[0]); err == nil {
 				spare = append(spare, waiting[0].x)
+				select {
+				case w.words <- waiting[0].dicts:
+				default:
+				}
 				waiting = waiting[1:]
 			}
 		}
@@ -312,7 +325,7 @@ func (w *Writer) run() {
 func (w *Writer) write(p pending) error {
 	if !p.empty {
 		day := moat.Time(p.day * int64(moat.Day)).Std().Format(dayForm)
-		if _, err := w.l.writeEvents(day, p.Range, func(f *fileWriter) error { return f.writeGroup(p.x, &p.dicts) }); err != nil {
+		if _, err := w.l.writeEvents(day, p.Range, func(f *fileWriter) error { return f.writeGroup(p.x, p.dicts) }); err != nil {
 			return err
 		}
 	}
