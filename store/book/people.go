@@ -259,12 +259,12 @@ func checkTarget(d *moat.Decision) error {
 		return nil
 	case "range":
 		p, err := netip.ParsePrefix(d.Value)
-		if err != nil || p != p.Masked() {
+		if err != nil || p != p.Masked() || p.Addr().Is4In6() {
 			return fmt.Errorf("%w: range must be written like 192.0.2.0/24 or 2001:db8::/32", ErrInvalid)
 		}
 		return nil
 	case "ip":
-		if a, err := netip.ParseAddr(d.Value); err != nil || a.Zone() != "" || a.String() != d.Value {
+		if a, err := netip.ParseAddr(d.Value); err != nil || a.Zone() != "" || a.Is4In6() || a.String() != d.Value {
 			return fmt.Errorf("%w: ip must be written like 192.0.2.1 or 2001:db8::1", ErrInvalid)
 		}
 		return nil

@@ -371,6 +371,10 @@ func TestTenants(t *testing.T) {
 			"Judge": func(ctx context.Context, x moat.Tenant) error {
 				return hidden(nil, b.Judge(ctx, x, c.ID, moat.FalseAlarm, "eve"))
 			},
+			"Changed": func(ctx context.Context, x moat.Tenant) error {
+				list, _, err := b.Changed(ctx, x, 0)
+				return empty(list, "", err)
+			},
 			"Undo":      func(ctx context.Context, x moat.Tenant) error { return hidden(b.Undo(ctx, x, d.ID, "eve")) },
 			"Approve":   func(ctx context.Context, x moat.Tenant) error { return hidden(b.Approve(ctx, x, d.ID, 1, "eve")) },
 			"RevokeKey": func(ctx context.Context, x moat.Tenant) error { return hidden(b.RevokeKey(ctx, x, k.ID, "eve")) },

@@ -185,3 +185,44 @@ func errNoRows(err error) error {
 	}
 	return err
 }
+
+// maxTrail bounds how much of the audit trail Changed follows in one call.
+const maxTrail = 1000
+
+// Changed returns the decisions that were made, approved or undone after
+// record after of the audit trail, as they are now, and the record up to which
+// it looked; a call with that returns what came since. It has caught up when
+// it returns after itself. Everyone who keeps decisions in memory follows it.
+func (b *Book) Changed(ctx context.Context, t moat.Tenant, after uint64) ([]moat.Decision, uint64, error) {
+	list, upTo, err := b.changed(ctx, t, after)
+	if err != nil {
+		return nil, after, fmt.Errorf("cannot read changed decisions: %w", b.explain(err))
+	}
+	return list, upTo, nil
+}
+
+func (b *Book) changed(ctx context.Context, t moat.Tenant, after uint64) ([]moat.Decision, uint64, error) {
+	end, _, err := b.AuditHead(ctx)
+	if err != nil || end <= after {
+		return nil, after, err
+	}
+	upTo := min(end, after+maxTrail)
+	tb := decisionsTable()
+	var w where
+	w.sees(t)
+	w.and("id IN (SELECT object FROM audit WHERE seq > ? AND seq <= ? AND act LIKE 'decision.%')", int64(after), int64(upTo))
+	rows, err := b.read.QueryContext(ctx, b.dialect.sql(tb.columns+w.text()+" ORDER BY starts, id"), w.args...)
+	if err != nil {
+		return nil, after, err
+	}
+	defer rows.Close()
+	var list []moat.Decision
+	for rows.Next() {
+		d, err := tb.scan(rows)
+		if err != nil {
+			return nil, after, err
+		}
+		list = append(list, d)
+	}
+	return list, upTo, rows.Err()
+}
