@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
-	"sort"
 
 	"github.com/moat-platform/moat/discover/indicator/internal/place"
 	"github.com/moat-platform/moat/discover/indicator/internal/span"
@@ -14,8 +13,7 @@ import (
 // concurrent use. Make one with [Default] or [Load].
 type Table struct {
 	atlas    *place.Atlas
-	v4       index4
-	v6       index6
+	v4, v6   index
 	systems  systems
 	crawlers *crawlers
 	sources  []Source
@@ -25,13 +23,14 @@ type Table struct {
 // Lookup returns what is known about addr. IPv4-mapped IPv6 addresses count as
 // IPv4, zones are ignored, and the zero Addr gives the zero Info. It does not allocate.
 func (t *Table) Lookup(addr netip.Addr) Info {
-	var v *span.Value
+	var v span.Value
 	switch {
 	case addr.Is4() || addr.Is4In6():
 		b := addr.As4()
-		v = t.v4.find(binary.BigEndian.Uint32(b[:]))
+		v = t.v4.find(key4(binary.BigEndian.Uint32(b[:])), span.Addr{})
 	case addr.IsValid():
-		v = t.v6.find(span.AddrOf(addr))
+		a := span.AddrOf(addr)
+		v = t.v6.find(key6(a), a)
 	default:
 		return Info{}
 	}
@@ -62,114 +61,6 @@ func (t *Table) Sources() []Source { return slices.Clone(t.sources) }
 
 // Problems returns what could not be used of the files, at most ten a file.
 func (t *Table) Problems() []Problem { return slices.Clone(t.problems) }
-
-// index4 answers for IPv4: the upper 16 bits of an address give the few ranges
-// among which the lower ones are searched.
-type index4 struct {
-	first  []uint32 // 65537: first[p] is the first range that begins in or after p<<16
-	starts []uint32 // the first is 0
-	values []span.Value
-}
-
-func newIndex4(m span.Map) index4 {
-	var x index4
-	lo, exact := slices.BinarySearchFunc(m.Starts, span.V4First, span.Addr.Compare)
-	hi, _ := slices.BinarySearchFunc(m.Starts, span.V4Last.Next(), span.Addr.Compare)
-	if !exact {
-		lo-- // the range that reaches into the IPv4 addresses
-	}
-	x.starts = make([]uint32, hi-lo)
-	for i, a := range m.Starts[lo:hi] {
-		if span.V4First.Less(a) {
-			x.starts[i] = uint32(a.Lo)
-		}
-	}
-	x.values = slices.Clone(m.Values[lo:hi])
-	x.first = make([]uint32, 1<<16+1)
-	p := 0
-	for i, s := range x.starts {
-		for ; p <= int(s>>16); p++ {
-			x.first[p] = uint32(i)
-		}
-	}
-	for ; p < len(x.first); p++ {
-		x.first[p] = uint32(len(x.starts))
-	}
-	return x
-}
-
-func (x *index4) find(a uint32) *span.Value {
-	p := a >> 16
-	lo, hi := x.first[p], x.first[p+1]
-	for lo < hi {
-		mid := (lo + hi) / 2
-		if x.starts[mid] <= a {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return &x.values[lo-1]
-}
-
-// index6 answers for IPv6: a search among every 64th range, few enough for the
-// first-level cache, then among the 64 that follow.
-type index6 struct {
-	every64 []uint64 // the upper half of where every 64th range begins
-	his     []uint64 // the upper half of where each range begins
-	los     []uint64 // the lower half
-	values  []span.Value
-}
-
-func newIndex6(m span.Map) index6 {
-	var x index6
-	push := func(a span.Addr, v span.Value) {
-		if len(x.his)%64 == 0 {
-			x.every64 = append(x.every64, a.Hi)
-		}
-		x.his, x.los, x.values = append(x.his, a.Hi), append(x.los, a.Lo), append(x.values, v)
-	}
-	// The IPv4-mapped ranges in the middle are answered by index4.
-	beyond := span.V4Last.Next()
-	lo, _ := slices.BinarySearchFunc(m.Starts, span.V4First, span.Addr.Compare)
-	hi, exact := slices.BinarySearchFunc(m.Starts, beyond, span.Addr.Compare)
-	n := lo + 1 + len(m.Starts) - hi
-	x.his, x.los, x.values = make([]uint64, 0, n), make([]uint64, 0, n), make([]span.Value, 0, n)
-	for i := range lo {
-		push(m.Starts[i], m.Values[i])
-	}
-	if !exact {
-		push(beyond, m.Values[hi-1])
-	}
-	for i := hi; i < len(m.Starts); i++ {
-		push(m.Starts[i], m.Values[i])
-	}
-	return x
-}
-
-func (x *index6) find(a span.Addr) *span.Value {
-	from := max(0, atMost(x.every64, a.Hi)-1) * 64
-	i := from + atMost(x.his[from:min(from+64, len(x.his))], a.Hi)
-	if x.his[i-1] == a.Hi && x.los[i-1] > a.Lo {
-		// Several ranges begin within the same upper half.
-		first := sort.Search(i, func(k int) bool { return x.his[k] >= a.Hi })
-		i = first + atMost(x.los[first:i], a.Lo)
-	}
-	return &x.values[i-1]
-}
-
-// atMost returns how many of sorted are at most v.
-func atMost(sorted []uint64, v uint64) int {
-	base, n := 0, len(sorted)
-	for n > 0 {
-		half := (n + 1) / 2
-		if sorted[base+half-1] <= v {
-			base += half
-		}
-		n -= half
-	}
-	return base
-}
 
 // systems are the names of autonomous systems, in one text so that the
 // collector has nothing to follow.

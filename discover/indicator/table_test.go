@@ -241,7 +241,8 @@ func BenchmarkLookup(b *testing.B) {
 	random4, random6, zipf := make([]netip.Addr, n), make([]netip.Addr, n), make([]netip.Addr, n)
 	for i := range n {
 		random4[i] = netip.AddrFrom4([4]byte{byte(1 + r.IntN(223)), byte(r.Uint32()), byte(r.Uint32()), byte(r.Uint32())})
-		random6[i] = addrOf(m.Starts[lo+r.IntN(len(m.Starts)-lo)])
+		a := m.Starts[lo+r.IntN(len(m.Starts)-lo)]
+		random6[i] = addrOf(span.Addr{Hi: a.Hi | r.Uint64()>>48, Lo: r.Uint64()}) // within the first /48 of a range
 	}
 	z := rand.NewZipf(r, 1.1, 1, n-1)
 	for i := range n {

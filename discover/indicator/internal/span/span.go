@@ -205,11 +205,14 @@ func (m Map) Each(f func(Value) Value) Map {
 	return out
 }
 
-// Find returns the value of a by binary search.
-func (m Map) Find(a Addr) Value {
+// At returns the number of the range that holds a.
+func (m Map) At(a Addr) int {
 	i, found := slices.BinarySearchFunc(m.Starts, a, Addr.Compare)
 	if !found {
 		i--
 	}
-	return m.Values[i]
+	return i
 }
+
+// Find returns the value of a.
+func (m Map) Find(a Addr) Value { return m.Values[m.At(a)] }
