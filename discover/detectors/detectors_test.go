@@ -5,12 +5,13 @@ import (
 
 	"github.com/moat-platform/moat/discover/detectors"
 	"github.com/moat-platform/moat/discover/engine"
+	"github.com/moat-platform/moat/discover/indicator"
 	"github.com/moat-platform/moat/discover/rule"
 )
 
 // shippedCount pins how many detectors ship, so that a file that is not found does not
 // pass for one that works.
-const shippedCount = 1
+const shippedCount = 32
 
 func TestShipped(t *testing.T) {
 	list, sources, err := detectors.All()
@@ -29,10 +30,15 @@ func TestShipped(t *testing.T) {
 			t.Logf("record %d: %d bytes", k, n)
 		}
 	}
+	table, err := indicator.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := engine.Config{Net: func(ip string) rule.Net { return rule.NetOf(table, ip) }}
 	for _, d := range list {
 		t.Run(d.ID, func(t *testing.T) {
 			t.Parallel()
-			for _, p := range engine.RunTests(d, engine.Config{}) {
+			for _, p := range engine.RunTests(d, cfg) {
 				t.Error(p.Display())
 			}
 		})

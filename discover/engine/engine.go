@@ -188,12 +188,25 @@ func (e *Engine) Entities() (n [moat.EntityKinds]int) {
 	return n
 }
 
+// Accounts returns how many accounts of a partner are kept.
+func (e *Engine) Accounts(partner string) int {
+	n, ok := e.partners[partner]
+	if t := e.tables[moat.Account]; ok && t != nil && int(n) < len(t.owners) {
+		return int(t.owners[n].count)
+	}
+	return 0
+}
+
 // Pairs returns how many entity-with-value pairs are kept.
 func (e *Engine) Pairs() int { return e.pairs.n }
 
+// pauseEvery is how many events Step takes in between two pauses.
+const pauseEvery = 8 * group
+
 // Step takes in one batch. An error means that the batch is corrupt; then nothing of it was
-// taken in after the row that the error names. The result aliases nothing.
-func (e *Engine) Step(batch []byte) (Result, error) {
+// taken in after the row that the error names. The result aliases nothing. If pause is not
+// nil it is called every few hundred events; it may call [Engine.Ask] and nothing else.
+func (e *Engine) Step(batch []byte, pause func()) (Result, error) {
 	var r Result
 	if err := e.reader.Open(batch); err != nil {
 		return r, fmt.Errorf("cannot open batch: %w", err)
@@ -219,6 +232,9 @@ func (e *Engine) Step(batch []byte) (Result, error) {
 		}
 		if n < group {
 			break
+		}
+		if pause != nil && r.Events%pauseEvery == 0 {
+			pause()
 		}
 	}
 	if err := e.reader.Err(); err != nil {
@@ -358,7 +374,11 @@ func (e *Engine) features(s *slot, tp *rule.TypePlan, records *[moat.EntityKinds
 		in.Born, in.Seen = moat.Time(h.born)*moat.Second, moat.Time(h.seen)*moat.Second
 		state = unsafe.Add(rec, op.Offset)
 		observe := op.Observe && (op.Where == nil || op.Where(&e.frame))
-		if given := e.input(op, &in, s, observe); observe && given {
+		given := e.input(op, &in, s, observe)
+		if given {
+			in.Value = op.Value
+		}
+		if observe && given {
 			op.Stat.Observe(state, &in, out)
 		} else {
 			op.Stat.Read(state, &in, out)

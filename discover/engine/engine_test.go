@@ -126,7 +126,7 @@ func batches(events []*moat.Event, size int) (out [][]byte) {
 func run(t testing.TB, e *engine.Engine, in [][]byte) (found []moat.Finding) {
 	t.Helper()
 	for _, b := range in {
-		r, err := e.Step(b)
+		r, err := e.Step(b, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -57,7 +57,7 @@ func runTest(t rule.Test, cfg Config) (line int, err error) {
 			w.Append(s.Event)
 			continue
 		}
-		r, err := e.Step(w.Bytes())
+		r, err := e.Step(w.Bytes(), nil)
 		if err != nil {
 			return s.Line, err
 		}

@@ -33,7 +33,7 @@ const (
 
 // MaxRecordBytes bounds the record of each kind of entity with the features of all detectors.
 var MaxRecordBytes = [moat.EntityKinds]int{
-	moat.Account: 1536, moat.App: 4096, moat.Host: 2048, moat.Device: 256, moat.IP: 512,
+	moat.Account: 1536, moat.App: 4096, moat.Host: 2048, moat.Device: 256, moat.IP: 1280,
 	moat.Outlet: 2048, moat.Partner: 8192, moat.Peers: 8192,
 }
 

@@ -1,8 +1,11 @@
 package rule
 
 import (
+	"net/netip"
+
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/feature"
+	"github.com/moat-platform/moat/discover/indicator"
 )
 
 // Frame is what a compiled expression sees: one event, what is known of its
@@ -23,6 +26,23 @@ type Net struct {
 	Tor     bool
 	Listed  bool // on public blocklists
 	Private bool // not of the public Internet
+}
+
+// NetOf returns what the table knows of an address given as text.
+func NetOf(t *indicator.Table, ip string) Net {
+	var n Net
+	addr, err := netip.ParseAddr(ip)
+	if err != nil {
+		return n
+	}
+	i := t.Lookup(addr)
+	n.ASN = i.ASN
+	n.Hosting, n.VPN, n.Tor = i.Kinds&indicator.Hosting != 0, i.Kinds&indicator.VPN != 0, i.Kinds&indicator.Tor != 0
+	n.Listed, n.Private = i.Kinds&indicator.Listed != 0, i.Kinds&(indicator.Private|indicator.Loopback) != 0
+	if len(i.Country) == 2 {
+		n.Spot = feature.Spot{Known: true, Country: uint16(i.Country[0])<<8 | uint16(i.Country[1]), Lat: i.Lat, Lon: i.Lon, RadiusKM: i.RadiusKM}
+	}
+	return n
 }
 
 // Country returns the two letters of the country, or "".

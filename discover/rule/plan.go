@@ -315,9 +315,7 @@ func (b *builder) feature(x *environment, f *Feature, canon map[string]string) (
 	}
 	s.size = (f.Kind.Size(f.Params) + 7) &^ 7
 	s.op.Stat = f.Kind.New(f.Params)
-	// A pair belongs to the value, not to the statistic: what is kept of an account and a
-	// device serves every feature about them that observes the same events.
-	s.op.Salt = b.seed.Text("pair " + canonical(x.detector, &Feature{Kind: &feature.Kind{}, Of: f.Of, On: f.On, Value: f.Value, Where: f.Where}, canon))
+	s.op.Salt = b.seed.Text("pair " + s.canon)
 	s.uses = uses
 	s.net = s.op.Value == feature.Place || strings.Contains(f.Where.S+f.Value.S, "ip.")
 	b.add(s)
