@@ -60,10 +60,7 @@ func (w *BatchWriter) Append(e *Event) {
 		b = append(b, make([]byte, batchHeader)...)
 	}
 	start := len(b)
-	has := [2]uint64{e.has[0] & knownFields[0], e.has[1] & knownFields[1]}
-	if e.Partner != "" {
-		has[FieldPartner>>6] |= 1 << (FieldPartner & 63)
-	}
+	has := e.given()
 	b = slices.Grow(b, 512)[:start+4+rowHeader]
 	row := b[start+4:]
 	binary.LittleEndian.PutUint64(row, has[0])

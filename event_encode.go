@@ -2,6 +2,7 @@ package moat
 
 import (
 	"bytes"
+	"math/bits"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -14,19 +15,18 @@ import (
 func AppendJSON(dst []byte, e *Event) []byte {
 	dst = append(dst, '{')
 	start := len(dst)
-	for i := 1; i < int(FieldsEnd); i++ {
-		f := &Fields[i]
-		if f.ID == FieldPartner && e.Partner == "" || f.ID != FieldPartner && !e.Has(f.ID) {
-			continue
+	for w, m := range e.given() {
+		for ; m != 0; m &= m - 1 {
+			f := &Fields[w<<6+bits.TrailingZeros64(m)]
+			if f.Kind == KindTime && *f.timeOf(e) == 0 || f.Kind == KindObject && *f.stringOf(e) == "" || f.ID == FieldType && e.Type == NoType {
+				continue // marked, but there is nothing that JSON could say
+			}
+			if len(dst) > start {
+				dst = append(dst, ',')
+			}
+			dst = append(append(dst, quotedNames[f.ID]...), ':')
+			dst = f.appendJSON(dst, e)
 		}
-		if f.Kind == KindTime && *f.timeOf(e) == 0 || f.Kind == KindObject && *f.stringOf(e) == "" || f.ID == FieldType && e.Type == NoType {
-			continue
-		}
-		if len(dst) > start {
-			dst = append(dst, ',')
-		}
-		dst = append(append(dst, quotedNames[i]...), ':')
-		dst = f.appendJSON(dst, e)
 	}
 	return append(dst, '}')
 }

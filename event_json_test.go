@@ -478,16 +478,12 @@ func TestCheck(t *testing.T) {
 		"value extra":             func(e *Event) { e.Extra = "[]" },
 		"too_long extra":          func(e *Event) { e.Extra = `{"a":"` + strings.Repeat("a", 8<<10) + `"}` },
 		"missing time":            func(e *Event) { e.Reset(); e.Type = DataDelete },
-		"missing type":            func(e *Event) { e.Type = NoType; e.has[0] &^= 1 << FieldType },
+		"missing type":            func(e *Event) { e.Type = NoType },
 		"missing orders or count": func(e *Event) { e.Count = 0; e.has[0] &^= 1 << FieldCount },
 	} {
 		e := good()
 		change(e)
-		if e.Type < EventTypes && e.Outcome < outcomes { // what Text can show
-			e.MarkAll()
-		} else {
-			e.Mark(FieldOutcome)
-		}
+		e.MarkAll()
 		var p *Problem
 		if err := e.Check(); !errors.As(err, &p) || p.Code+" "+p.Field != want {
 			t.Errorf("got %v, want %s", err, want)
@@ -663,6 +659,16 @@ func BenchmarkDecode(b *testing.B) {
 			}
 		}
 	})
+}
+
+func BenchmarkCheck(b *testing.B) {
+	e := benchEvent()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := e.Check(); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 func BenchmarkParseTime(b *testing.B) {

@@ -300,7 +300,9 @@ func (f *Field) Text(e *Event) string {
 	case KindString, KindObject:
 		return *f.stringOf(e)
 	case KindEnum:
-		return f.Enum[*f.enumOf(e)]
+		if v := *f.enumOf(e); int(v) < len(f.Enum) {
+			return f.Enum[v]
+		}
 	}
 	return ""
 }
@@ -359,6 +361,17 @@ func slotsOf(fields *[FieldsEnd]Field) (s [128]slot) {
 		}
 	}
 	return s
+}
+
+// given returns the marks of the fields that e carries to others. The partner
+// counts if there is one, marked or not: Moat sets it without a mark.
+func (e *Event) given() [2]uint64 {
+	has := [2]uint64{e.has[0] & knownFields[0], e.has[1] & knownFields[1]}
+	const word, bit = FieldPartner >> 6, 1 << (FieldPartner & 63)
+	if has[word] &^= bit; e.Partner != "" {
+		has[word] |= bit
+	}
+	return has
 }
 
 // Reset makes e empty and keeps the memory of its lists.

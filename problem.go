@@ -2,6 +2,7 @@ package moat
 
 import (
 	"fmt"
+	"math/bits"
 	"strings"
 	"unicode/utf8"
 )
@@ -127,10 +128,10 @@ func (e *Event) carries(f FieldID) bool {
 
 // checkNeeds returns what e must carry and does not.
 func (e *Event) checkNeeds() *Problem {
-	if e.Type == NoType {
+	if e.Type == NoType || !e.Has(FieldType) {
 		return &Problem{CodeMissing, Fields[FieldType].Name, "every event needs a type"}
 	}
-	if e.Time == 0 {
+	if e.Time == 0 || !e.Has(FieldTime) {
 		return &Problem{CodeMissing, Fields[FieldTime].Name, "every event needs the time when it happened"}
 	}
 	for _, n := range needs[e.Type] {
@@ -147,18 +148,17 @@ func (e *Event) checkNeeds() *Problem {
 
 // Check returns a *[Problem] if the given fields of e are not within the
 // contract. A [Decoder] has checked what it returns; call Check for events
-// that were filled by hand or come in a batch from outside.
+// that were filled by hand or come in a batch from outside. What a batch from outside says of
+// partner, receipt and flags is its sender's word: overwrite it.
 func (e *Event) Check() error {
 	if e.Type >= EventTypes {
 		return &Problem{CodeType, Fields[FieldType].Name, fmt.Sprintf("unknown event type %d", e.Type)}
 	}
-	for i := 1; i < int(FieldsEnd); i++ {
-		f := &Fields[i]
-		if !e.Has(f.ID) {
-			continue
-		}
-		if p := f.check(e); p != nil {
-			return p
+	for w, m := range e.given() {
+		for ; m != 0; m &= m - 1 {
+			if p := Fields[w<<6+bits.TrailingZeros64(m)].check(e); p != nil {
+				return p
+			}
 		}
 	}
 	if p := e.checkNeeds(); p != nil {
@@ -199,7 +199,7 @@ func (f *Field) check(e *Event) *Problem {
 			return &Problem{CodeTime, f.Name, "want a time in the years 1970–9999"}
 		}
 	case KindEnum:
-		if v := *f.enumOf(e); int(v) >= len(f.Enum) || f.Enum[v] == "" {
+		if v := *f.enumOf(e); int(v) >= len(f.Enum) {
 			return f.unknown(fmt.Sprint(v))
 		}
 	}
