@@ -138,3 +138,15 @@ func BenchmarkDistinctMany(b *testing.B) {
 func BenchmarkDistinctGrowing(b *testing.B) {
 	measure(b, "distinct", nil, Key, func(i int, in *Input) { in.Key = mix(uint64(i)) })
 }
+
+// BenchmarkDistinctTurn begins a new generation every time, and so estimates anew.
+func BenchmarkDistinctTurn(b *testing.B) {
+	var keys []uint64
+	for i := range 100 {
+		keys = append(keys, mix(uint64(i)))
+	}
+	measure(b, "distinct", nil, Keys, func(i int, in *Input) {
+		in.Now += 30 * moat.Minute
+		in.Keys = keys[:100-99*(i&1)]
+	})
+}

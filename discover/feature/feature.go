@@ -57,6 +57,9 @@ type Input struct {
 	Pairs []unsafe.Pointer // one a key, for Keys
 }
 
+// none tells whether a Read has no value to speak of: an event without the field.
+func (in *Input) none() bool { return in.Value == NoValue && in.Key == 0 && in.Pair == nil }
+
 // Spot is a place on Earth, known to a circle.
 type Spot struct {
 	Known    bool

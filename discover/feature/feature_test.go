@@ -168,7 +168,7 @@ const opSize = 6
 // back; values of all sorts, from few so that they repeat.
 func operations(data []byte) (ops []Input) {
 	now := start
-	for ; len(data) >= opSize && len(ops) < 500; data = data[opSize:] {
+	for ; len(data) >= opSize && len(ops) < 420; data = data[opSize:] {
 		a := moat.Time(binary.LittleEndian.Uint16(data[1:]))
 		switch data[0] % 16 {
 		case 0, 1:
@@ -234,9 +234,9 @@ func mix(x uint64) uint64 {
 // parameters picked from choices. A Read of a time ahead follows every third operation.
 func compare(f *testing.F, name string, value Value, choices []Params, build func(p Params) model) {
 	f.Helper()
-	for seed := range 24 {
+	for seed := range 15 {
 		r := rand.New(rand.NewPCG(uint64(seed), 7))
-		data := make([]byte, opSize*(20+r.IntN(600)))
+		data := make([]byte, opSize*(20+r.IntN(400)))
 		for i := range data {
 			data[i] = byte(r.Uint32())
 		}
@@ -440,16 +440,50 @@ func TestAllocations(t *testing.T) {
 
 // TestNilPair: a value whose pair is not kept is one never seen.
 func TestNilPair(t *testing.T) {
-	for i := range Kinds {
-		k := &Kinds[i]
-		if !k.Pairs {
-			continue
+	f := func(name string, want ...float64) {
+		t.Helper()
+		s := newSubject(t, name, nil)
+		in := Input{Now: start, Born: start - moat.Day, Value: Key, Key: 2}
+		for range 10 {
+			s.observe(Input{Now: start, Value: Key, Key: 1})
 		}
-		s := newSubject(t, k.Name, nil)
-		in := Input{Now: start, Value: Key, Key: 1}
+		s.poison()
+		s.stat.Read(s.state(), &in, s.out)
+		s.expect("read", s.check(), want...)
 		s.stat.Observe(s.state(), &in, s.out)
 		s.stat.Read(s.state(), &in, s.out)
+		if name == "seen" && s.check()[0] != 1 {
+			t.Error("a value without a pair was kept")
+		}
 	}
+	f("seen", 1, 0, 0, 0, 1)
+	f("rarity", 1.0/12, 10, 0.9)
+	f("burst", 0, 0, 0)
+}
+
+// TestNoValue: an event without the field is nothing new and nothing rare.
+func TestNoValue(t *testing.T) {
+	f := func(name string, v Value, want ...float64) {
+		t.Helper()
+		s := newSubject(t, name, nil)
+		in := every(1)[0]
+		in.Now, in.Num, in.Value = start, 5, v
+		for range 10 {
+			s.observe(in)
+		}
+		s.poison()
+		s.stat.Read(s.state(), &Input{Now: start, Born: start}, s.out)
+		s.expect("read", s.check(), want...)
+	}
+	f("seen", Key, 0, 0, 0, 0, 1)
+	f("rarity", Key, 1, 10, 0.9)
+	f("burst", Key, 0, 0, 0)
+	f("last", Key, 0, 0, 0)
+	f("last", Number, 0, 0, 0)
+	f("travel", Place, 0, 0, 0)
+	f("sum", Number, 50)
+	f("distinct", Key, 1)
+	f("baseline", Number, 0, 50)
 }
 
 func TestFill(t *testing.T) {

@@ -46,15 +46,24 @@ func (c *tally) read(Input) []float64 {
 
 func (c *tally) observe(in Input) []float64 {
 	out := c.read(in)
-	v := math.Max(0, math.Min(in.Num, 1e9))
+	c.take(in.Num)
+	out[4] = float64(c.n)
+	return out
+}
+
+func (c *tally) take(v float64) {
+	v = math.Max(0, math.Min(v, 1e9))
 	bucket := 0
 	if v >= 1 {
 		bucket = 1 + int(math.Floor(math.Log(v)/math.Log(1.502)))
 	}
 	c.count[bucket]++
+	c.n++
 	if c.count[bucket] == 4096 {
+		c.n = 0
 		for b := range c.count {
 			c.count[b] /= 2
+			c.n += c.count[b]
 		}
 	}
 	if v > c.max {
@@ -62,9 +71,6 @@ func (c *tally) observe(in Input) []float64 {
 	} else {
 		c.max -= (c.max - v) / 256
 	}
-	c.n++
-	out[4] = float64(c.n)
-	return out
 }
 
 func FuzzQuantiles(f *testing.F) { compare(f, "quantiles", Number, []Params{nil}, newTally) }
@@ -129,8 +135,24 @@ func TestQuantilesFade(t *testing.T) {
 		}
 		s.stat.Observe(s.state(), &in, s.out)
 	}
-	if got := s.read(in); got[1] > 13 {
+	if got := s.read(in); got[1] > 13 || got[4] > 4096*2 {
 		t.Errorf("q90 still remembers: %v", got)
+	}
+}
+
+// TestQuantilesHalve compares with the model over several halvings, which fuzz cases are too short for.
+func TestQuantilesHalve(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	s, m := newSubject(t, "quantiles", nil), newTally(nil).(*tally)
+	in := Input{Now: start, Value: Number}
+	for i := range 40_000 {
+		in.Num = math.Floor(math.Exp(1 + r.NormFloat64()))
+		if i%500 > 0 { // the model is slow in answering, not in taking in
+			s.stat.Observe(s.state(), &in, s.out)
+			m.take(in.Num)
+			continue
+		}
+		s.expect("", s.observe(in), m.observe(in)...)
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 
 // rarityKind tells how probable this value was for the entity.
 //
-// State: two counts, 8 bytes, and a Pair of 16 bytes a value. Cost: 8 ns.
+// State: two counts, 8 bytes, and a Pair of 16 bytes a value. Cost: 9 ns.
 //
 // Formula: Laplace's rule with one place held for all that was never seen:
 // p = (times seen + 1) / (observations + different values + 1). Over all values
@@ -22,11 +22,11 @@ var rarityKind = Kind{
 	Value: Key,
 	Pairs: true,
 	Outputs: []Output{
-		{"p", "probability", "Probability of the value, from what came before this event; small is rare."},
+		{"p", "probability", "Probability of the value, from what came before this event; small is rare. 1 for no value."},
 		{"n", "events", "Observations, this event included."},
 		{"confidence", "share", "1 − different values / observations, before this event; 0 when nothing is known. Trust p from 0.8 on."},
 	},
-	CostNS: 8,
+	CostNS: 9,
 	Size:   func(Params) int { return int(unsafe.Sizeof(rarityState{})) },
 	New:    func(Params) Stat { return rarity{} },
 }
@@ -52,6 +52,9 @@ func (rarity) Observe(state unsafe.Pointer, in *Input, out []float64) {
 
 func (rarity) Read(state unsafe.Pointer, in *Input, out []float64) {
 	(*rarityState)(state).write((*Pair)(in.Pair), out)
+	if in.none() {
+		out[0] = 1
+	}
 }
 
 func (s *rarityState) write(p *Pair, out []float64) {

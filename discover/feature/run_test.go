@@ -84,6 +84,8 @@ func FuzzRunTexts(f *testing.F) {
 	f.Add("", "9", "99999999999999999999999999")
 	f.Add("1-a", "000000000000000000000000000002", "3")
 	f.Add("a9é", "1٣", "12\x00")
+	f.Add("12345678", "x1234567890123456", "123456789012345678")
+	f.Add("1234/678", "123:5678", "876543210000000009")
 	f.Fuzz(func(t *testing.T, a, b, c string) {
 		s, m := newSubject(t, "run", nil), newReader(Params{"step": 3})
 		in := Input{Now: start, Value: Keys, Texts: []string{a, b, c}}

@@ -8,7 +8,7 @@ import (
 // seenKind tells whether this value was ever seen with this entity.
 //
 // State: how many values it has had, 8 bytes, and a Pair of 16 bytes a value.
-// Cost: 5 ns, and 3 ns a key of a list.
+// Cost: 9 ns, and 3 ns a key of a list.
 // It is exact, not a filter, so that there is no false "first".
 var seenKind = Kind{
 	Name:  "seen",
@@ -25,7 +25,7 @@ var seenKind = Kind{
 		{"gap_s", "s", "Time since the value was last seen, 0 for a new one; of a list, that of the most recent one that is not new."},
 		{"values", "values", "How many values the entity has had, this event included; one that comes back after ttl counts again."},
 	},
-	CostNS: 5,
+	CostNS: 9,
 	Size:   func(Params) int { return 8 },
 	New:    func(p Params) Stat { return &seen{ttl: uint32(min(p["ttl"], math.MaxUint32))} },
 }
@@ -63,7 +63,7 @@ func (s *seen) Read(state unsafe.Pointer, in *Input, out []float64) {
 		for i := range in.Keys {
 			s.look(pairAt(in.Pairs, i), now, &v)
 		}
-	} else {
+	} else if !in.none() {
 		s.look((*Pair)(in.Pair), now, &v)
 	}
 	v.write(*(*uint64)(state), out)

@@ -39,7 +39,7 @@ func (s *series) add(p uint32, v, floor float64) (closed float64, ok bool) {
 		s.open = p
 	}
 	if p == s.open {
-		s.x = max(-math.MaxFloat32, min(math.MaxFloat32, s.x+v))
+		s.x = bounded(s.x + v)
 	}
 	return closed, ok
 }
