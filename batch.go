@@ -69,7 +69,7 @@ func (w *BatchWriter) Append(e *Event) {
 	row[24] = byte(e.Flags)
 	for i, m := range has {
 		for ; m != 0; m &= m - 1 {
-			s := &slots[(i<<6|bits.TrailingZeros64(m))&(len(slots)-1)]
+			s := slotAt(i<<6 | bits.TrailingZeros64(m))
 			p := unsafe.Add(unsafe.Pointer(e), s.offset)
 			switch s.kind {
 			case KindString, KindObject:
@@ -234,7 +234,7 @@ func readFields(e *Event, row string) bool {
 	i, base := rowHeader, unsafe.Pointer(unsafe.StringData(row))
 	for w, m := range e.has {
 		for ; m != 0; m &= m - 1 {
-			s := &slots[(w<<6|bits.TrailingZeros64(m))&(len(slots)-1)]
+			s := slotAt(w<<6 | bits.TrailingZeros64(m))
 			p := unsafe.Add(unsafe.Pointer(e), s.offset)
 			switch s.kind {
 			case KindString, KindObject:

@@ -71,6 +71,9 @@ func (d *Decoder) decode(s string, e *Event) *Problem {
 	e.has = [2]uint64{}
 	e.Partner, e.Received, e.Flags, e.Type = "", 0, 0, NoType
 	d.unknown, d.problem = d.unknown[:0], nil
+	if cap(d.unknown) > 4<<10 { // more than fit into Extra: a hostile line
+		d.unknown = nil
+	}
 	end := d.object(s, e)
 	if end < 0 || skipSpace(s, end) != len(s) {
 		e.has[0], e.has[1] = e.has[0]|old[0], e.has[1]|old[1]
@@ -98,7 +101,7 @@ func (d *Decoder) object(s string, e *Event) int {
 		key := i
 		guess := &d.after[e.Type][before]
 		id := *guess
-		if n := keys[id&FieldID(len(keys)-1)].match(s, i); n > 0 {
+		if n := keyAt(id).match(s, i); n > 0 {
 			i += n
 		} else if id, i = knownKey(s, i); i < 0 {
 			return -1
@@ -199,7 +202,7 @@ func (d *Decoder) explain(s string) *Problem {
 
 // value reads the value at i into the field id of e and returns where it ends, or -1.
 func (d *Decoder) value(s string, i int, id FieldID, e *Event) int {
-	slot := &slots[id&(FieldID(len(slots))-1)]
+	slot := slotAt(int(id))
 	p := unsafe.Add(unsafe.Pointer(e), slot.offset)
 	c := byteAt(s, i)
 	if c == 'n' && hasWord(s, i, "null") {
@@ -253,7 +256,7 @@ func (d *Decoder) value(s string, i int, id FieldID, e *Event) int {
 // text reads the string whose text starts at i and returns where it ends with its quote, or -1.
 func (d *Decoder) text(s string, i int, id FieldID) (string, int) {
 	end, wide := scanText(s, i)
-	if n := end - i; byteAt(s, end) == '"' && !wide && n <= int(slots[id&(FieldID(len(slots))-1)].max) {
+	if n := end - i; byteAt(s, end) == '"' && !wide && n <= int(slotAt(int(id)).max) {
 		return s[i:end], end + 1
 	}
 	return d.specialText(s, i, id)
@@ -269,7 +272,7 @@ func (d *Decoder) specialText(s string, i int, id FieldID) (string, int) {
 	if escaped {
 		t = d.keep(appendUnescaped(d.room(len(t)), t))
 	}
-	if most := int(slots[id].max); len(t) > most {
+	if most := int(slotAt(int(id)).max); len(t) > most {
 		return "", d.fail(Fields[id].tooLong(len(t)))
 	}
 	return t, end + 1

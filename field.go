@@ -233,6 +233,9 @@ type key struct {
 	size       int
 }
 
+// keyAt returns the key of field id.
+func keyAt(id FieldID) *key { return &keys[int(id)&(len(keys)-1)] }
+
 func keyOf(quoted string) key {
 	n := min(len(quoted), 8)
 	return key{
@@ -340,11 +343,13 @@ type slot struct {
 }
 
 var (
-	// slots are the fields by number; its length is a power of two so that a masked index needs no check.
 	slots = slotsOf(&Fields)
 	// knownFields has a bit for each field that exists.
 	knownFields = [2]uint64{^uint64(1), 1<<(FieldsEnd-64) - 1}
 )
+
+// slotAt returns the slot of field n. The mask spares the check of the bounds.
+func slotAt(n int) *slot { return &slots[n&(len(slots)-1)] }
 
 func slotsOf(fields *[FieldsEnd]Field) (s [128]slot) {
 	for i := range s {
@@ -385,7 +390,7 @@ func (e *Event) Reset() {
 func (e *Event) forget(low, high uint64) {
 	for i, m := range [2]uint64{low, high} {
 		for ; m != 0; m &= m - 1 {
-			s := &slots[(i<<6|bits.TrailingZeros64(m))&(len(slots)-1)]
+			s := slotAt(i<<6 | bits.TrailingZeros64(m))
 			p := unsafe.Add(unsafe.Pointer(e), s.offset)
 			switch s.kind {
 			case KindString, KindObject:
