@@ -12,8 +12,8 @@ const settled = 3
 // observation are no samples: a weekend at home does not make Monday unusual.
 //
 // A closed period enters what is usual with at most median + 6·scale, so that
-// one theft does not make the next one normal: it takes a thief 4 periods in a
-// row to move the median at all, and each step of it is bounded.
+// one theft does not make the next one normal: it takes about a week of periods
+// as bad as that to carry the median up by those 6 scales.
 type series struct {
 	open   uint32  // number of the running period + 1; 0 when empty
 	n      uint32  // closed periods, ever
