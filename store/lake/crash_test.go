@@ -238,7 +238,7 @@ func TestTornFile(t *testing.T) {
 			}
 		}
 	}
-	for cut := 0; cut < len(whole); cut += 1 + len(whole)/60 {
+	for cut := 0; cut < len(whole); cut += 1 + len(whole)/23 {
 		check(fmt.Sprintf("cut at %d of %d", cut, len(whole)), whole[:cut])
 	}
 	check("last byte missing", whole[:len(whole)-1])

@@ -3,6 +3,7 @@ package lake
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/moat-platform/moat"
@@ -81,7 +82,7 @@ func differs(a, b *moat.Event) string {
 	}
 	for i := 1; i < int(moat.FieldsEnd); i++ {
 		f := &moat.Fields[i]
-		if a.Has(f.ID) != b.Has(f.ID) || f.Text(a) != f.Text(b) || f.Number(a) != f.Number(b) || fmt.Sprintf("%q", f.List(a)) != fmt.Sprintf("%q", f.List(b)) {
+		if a.Has(f.ID) != b.Has(f.ID) || f.Text(a) != f.Text(b) || f.Number(a) != f.Number(b) || !slices.Equal(f.List(a), f.List(b)) {
 			return fmt.Sprintf("%s: given %v %q %d %q, given %v %q %d %q", f.Name,
 				a.Has(f.ID), f.Text(a), f.Number(a), f.List(a), b.Has(f.ID), f.Text(b), f.Number(b), f.List(b))
 		}

@@ -200,3 +200,19 @@ func schemaElements() []format.SchemaElement {
 	}
 	return out
 }
+
+// Column is one column of the lake's files.
+type Column struct {
+	Name string
+	Type string // in SQL
+}
+
+// Columns returns the columns of the lake's files, in order. The directories add one: day, the UTC date of receipt.
+func Columns() []Column {
+	out := make([]Column, columns)
+	for i := range specs {
+		t := [...]string{shapeNumber: "BIGINT", shapeTime: "TIMESTAMP WITH TIME ZONE", shapeBool: "BOOLEAN", shapeText: "VARCHAR", shapeList: "VARCHAR[]"}
+		out[i] = Column{Name: specs[i].name, Type: t[specs[i].shape]}
+	}
+	return out
+}
