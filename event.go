@@ -1,5 +1,11 @@
 package moat
 
+import (
+	"fmt"
+	"slices"
+	"strconv"
+)
+
 // EventType says what happened.
 type EventType uint8
 
@@ -212,4 +218,41 @@ func (e *Event) EntityID(k EntityKind) string {
 		return e.Role
 	}
 	return ""
+}
+
+// SetText sets the field of that JSON name from text: a whole number, true or false,
+// a time, the word of an enumeration; split makes the elements of a list of it.
+func (e *Event) SetText(name, text string, split func(string) []string) error {
+	f := FieldByName(name)
+	if f == nil {
+		return fmt.Errorf("the event has no field %.40q", name)
+	}
+	switch f.Kind {
+	case KindString, KindObject:
+		*f.stringOf(e) = text
+	case KindStrings:
+		*f.stringsOf(e) = split(text)
+	case KindInt:
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || n < 0 {
+			return fmt.Errorf("%s wants a whole number, not %.40q", name, text)
+		}
+		*f.intOf(e) = n
+	case KindBool:
+		*f.boolOf(e) = text == "true"
+	case KindTime:
+		t, err := ParseTime(text)
+		if err != nil {
+			return err
+		}
+		*f.timeOf(e) = t
+	case KindEnum:
+		i := slices.Index(f.Enum, text)
+		if i < 0 {
+			return fmt.Errorf("%s is never %.40q", name, text)
+		}
+		*f.enumOf(e) = uint8(i)
+	}
+	e.Mark(f.ID)
+	return nil
 }
