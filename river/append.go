@@ -82,6 +82,10 @@ func (r *River) append(ctx context.Context, p *partition, batch []byte) (uint64,
 		return 0, &FullError{p.id, "too many bytes wait to be appended", retryWait}
 	}
 	if r.cfg.Sync == SyncAlways {
+		if err := p.enter(&r.groups); err != nil {
+			return 0, err
+		}
+		defer r.groups.Done()
 		ctx, cancel := context.WithCancel(ctx)
 		defer context.AfterFunc(r.life, cancel)()
 		defer cancel()
@@ -114,6 +118,17 @@ func (p *partition) enqueue(a *appending) error {
 	}
 	p.queue = append(p.queue, a)
 	p.wake.Signal()
+	return nil
+}
+
+// enter counts an append that goes without a group, unless p is closed.
+func (p *partition) enter(groups *sync.WaitGroup) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return ErrClosed
+	}
+	groups.Add(1)
 	return nil
 }
 

@@ -1,3 +1,5 @@
+//go:build unix
+
 package river
 
 import (
@@ -265,6 +267,9 @@ func TestDamage(t *testing.T) {
 	})
 	f("the first message, clean", true, "lost 1-1 2-26", func(t *testing.T, blocks []string) {
 		edit(t, blocks[0], func(b []byte) []byte { b[1000] ^= 1; return b })
+	})
+	f("the second message", false, "1-1 lost 2-2 3-26", func(t *testing.T, blocks []string) {
+		edit(t, blocks[0], func(b []byte) []byte { b[recordAt(b, 1)+1000] ^= 1; return b })
 	})
 	f("a cut block", false, "1-17 lost 18-20 21-26", func(t *testing.T, blocks []string) {
 		edit(t, blocks[1], func(b []byte) []byte { return b[:recordAt(b, 7)+10] })

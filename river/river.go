@@ -81,7 +81,7 @@ type River struct {
 	link   link
 	wait   atomic.Int64 // bytes of all appends that have not returned
 	closed atomic.Bool
-	groups sync.WaitGroup
+	groups sync.WaitGroup     // of appends, and appends without one
 	stop   context.CancelFunc // ends what is in flight
 	life   context.Context
 }

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -504,6 +505,44 @@ func TestClose(t *testing.T) {
 			t.Errorf("bounds of a closed river: %v", err)
 		}
 	})
+}
+
+// Close lets the appends under way end well.
+func TestCloseWaits(t *testing.T) {
+	for _, mode := range []SyncMode{SyncGroup, SyncAlways} {
+		cfg := Config{Dir: t.TempDir(), Partitions: 1, Sync: mode}
+		r := openRiver(t, cfg)
+		const n = 50
+		var acked atomic.Uint64
+		var wg sync.WaitGroup
+		for range n {
+			wg.Go(func() {
+				_, err := r.Append(t.Context(), 0, batchOf(100<<10, "a"))
+				if err == nil {
+					acked.Add(1)
+				} else if !errors.Is(err, ErrClosed) {
+					t.Error(err)
+				}
+			})
+		}
+		for r.wait.Load() == 0 {
+			runtime.Gosched()
+		}
+		closeRiver(t, r)
+		wg.Wait()
+		r = openRiver(t, cfg)
+		s, err := r.Stats(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, rd := uint64(0), read(t, r, 0, 0)
+		for range s.Messages {
+			got += uint64(len(idsOf(t, next(t, rd).Data)))
+		}
+		if got != acked.Load() {
+			t.Errorf("%d events are kept, %d were acknowledged", got, acked.Load())
+		}
+	}
 }
 
 // While an external server is away appends fail, and readers wait.
