@@ -1,0 +1,171 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/dispose/decision"
+)
+
+// Answer is what Moat says of an act that is about to happen.
+type Answer struct {
+	Risk    float64     `json:"risk"`  // 0..1, never exactly 0.5: callers compare with it either way
+	Level   string      `json:"level"` // low, medium, high, extreme
+	Action  moat.Action `json:"action"`
+	Reasons []Reason    `json:"reasons"`
+	Event   string      `json:"event"` // id under which the act is logged
+}
+
+// Reason is one finding about the act, or a decision in force.
+type Reason struct {
+	Detector string `json:"detector,omitempty"`
+	Decision string `json:"decision,omitempty"`
+	Text     string `json:"text"`
+}
+
+// Ask answers from memory how risky an act is, given all that was taken in before, and
+// logs the act as an event without waiting for the disk. The event must be complete and normal,
+// as ingest makes it; it is not kept.
+func (n *Node) Ask(ctx context.Context, ev *moat.Event) (Answer, error) {
+	p := n.parts[n.River.PartitionOf(ev.Partner)]
+	var a Answer
+	err := p.do(ctx, func() { a = p.answer(ev) })
+	if err == nil {
+		n.notes.add(ev)
+	}
+	return a, err
+}
+
+// answer runs on the owner's goroutine.
+func (p *partition) answer(ev *moat.Event) Answer {
+	found := p.engine.Ask(ev)
+	a := Answer{Event: ev.ID, Reasons: []Reason{}}
+	seen := map[moat.Entity]bool{}
+	consider := func(e moat.Entity) {
+		if e.ID == "" || seen[e] {
+			return
+		}
+		seen[e] = true
+		a.Risk = max(a.Risk, p.keeper.With(ev.Partner, e, found, ev.Time).Score/100)
+	}
+	for _, k := range [...]moat.EntityKind{moat.Account, moat.Device, moat.IP, moat.Host, moat.App} {
+		consider(moat.Entity{Kind: k, ID: ev.EntityID(k)})
+	}
+	for i := range found {
+		consider(found[i].Entity)
+		if found[i].Mode != moat.Shadow {
+			a.Reasons = append(a.Reasons, Reason{Detector: found[i].Detector, Text: found[i].Reason})
+		}
+	}
+	if a.Risk == 0.5 {
+		a.Risk = 0.5001
+	}
+	a.Level, a.Action = level(a.Risk)
+	if d, ok := p.n.inForce(ev); ok {
+		a.Action = max(a.Action, d.Action)
+		a.Reasons = append(a.Reasons, Reason{Decision: d.ID, Text: d.Reason})
+	}
+	return a
+}
+
+// inForce returns the strongest decision about anything that the event concerns.
+func (n *Node) inForce(ev *moat.Event) (moat.Decision, bool) {
+	var targets [10]decision.Target
+	i := 0
+	for _, k := range [...]moat.EntityKind{moat.Account, moat.Device, moat.IP, moat.Host, moat.App, moat.Outlet, moat.Partner} {
+		if id := ev.EntityID(k); id != "" {
+			targets[i] = decision.Target{Scope: k.String(), Value: id}
+			i++
+		}
+	}
+	if ev.Session != "" {
+		targets[i] = decision.Target{Scope: "session", Value: ev.Session}
+		i++
+	}
+	if ev.KeyID != "" {
+		targets[i] = decision.Target{Scope: "api_key", Value: ev.KeyID}
+		i++
+	}
+	return n.Desk.Strongest(max(ev.Time, ev.Received), ev.Partner, targets[:i]...)
+}
+
+// level maps a risk to a word and to what the caller should do if no decision says more. The cut
+// at 0.5 is where existing callers ask for a second factor.
+func level(risk float64) (string, moat.Action) {
+	switch {
+	case risk > 0.9:
+		return "extreme", moat.Deny
+	case risk > 0.5:
+		return "high", moat.Verify
+	case risk > 0.2:
+		return "medium", moat.ObserveOnly
+	}
+	return "low", moat.Allow
+}
+
+// notes carries the events of questions into the river, many at a time, behind the
+// answers.
+type notes struct {
+	n     *Node
+	queue chan *moat.Event
+	done  chan struct{}
+	once  sync.Once
+}
+
+// maxNotes bounds the questions that wait for the river; it is a second's worth at 64,000/s.
+const maxNotes = 1 << 16
+
+func (w *notes) open(n *Node) {
+	w.n, w.queue, w.done = n, make(chan *moat.Event, maxNotes), make(chan struct{})
+	go w.run()
+}
+
+// add queues a copy. A river that has been full for so long that the queue is full too loses the
+// note of the question, never the answer.
+func (w *notes) add(ev *moat.Event) {
+	c := ev.Clone()
+	c.Flags |= moat.FlagQuestion
+	select {
+	case w.queue <- c:
+	default:
+		w.n.log.Warn("a question could not be logged: the river is full")
+	}
+}
+
+func (w *notes) close() {
+	if w.queue != nil {
+		w.once.Do(func() { close(w.queue) })
+		<-w.done
+	}
+}
+
+func (w *notes) run() {
+	defer close(w.done)
+	batches := make([]moat.BatchWriter, w.n.River.Partitions())
+	for ev := range w.queue {
+		deadline := time.NewTimer(5 * time.Millisecond)
+		for n := 0; ev != nil && n < 4096; n++ {
+			batches[w.n.River.PartitionOf(ev.Partner)].Append(ev)
+			ev = nil
+			select {
+			case ev = <-w.queue:
+			case <-deadline.C:
+			}
+		}
+		deadline.Stop()
+		if ev != nil {
+			batches[w.n.River.PartitionOf(ev.Partner)].Append(ev)
+		}
+		for i := range batches {
+			if batches[i].Len() == 0 {
+				continue
+			}
+			if _, err := w.n.River.Append(context.Background(), i, batches[i].Bytes()); err != nil {
+				w.n.log.Warn("questions could not be logged", "count", batches[i].Len(), "error", err)
+			}
+			batches[i].Reset()
+		}
+	}
+}

@@ -1,0 +1,272 @@
+// Package node puts the rooms of one machine together: the river, an engine per partition,
+// the risks and cases, and what is kept of it all.
+//
+// Use [Open] on a data folder; then append batches to its River, ask questions with
+// [Node.Ask], and read what was found through Book, Ledger and Diary. One process
+// at a time can have a data folder open.
+//
+// It will not listen on a network, authenticate anybody or parse what partners send.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/engine"
+	"github.com/moat-platform/moat/discover/indicator"
+	"github.com/moat-platform/moat/discover/rule"
+	"github.com/moat-platform/moat/dispose/decision"
+	"github.com/moat-platform/moat/dispose/playbook"
+	"github.com/moat-platform/moat/locate/diary"
+	"github.com/moat-platform/moat/locate/ledger"
+	"github.com/moat-platform/moat/river"
+	"github.com/moat-platform/moat/store/book"
+	"github.com/moat-platform/moat/store/lake"
+)
+
+// Config says where a node keeps its data and how. Only Dir is needed.
+type Config struct {
+	Dir    string
+	River  river.Config // its Dir is Dir/river unless it has a URL
+	Book   string       // DSN of the book; "" = Dir/book.db
+	Limits engine.Limits
+	// SnapshotEvery and FlushEvery bound how much is done again after a crash.
+	// 0 = 2 minutes and 10 seconds.
+	SnapshotEvery, FlushEvery time.Duration
+	LakeMaxBytes              int64         // 0 = a share of the disk
+	Retention                 time.Duration // of events and touches; 0 = 30 days
+	Logger                    *slog.Logger  // nil = silent
+}
+
+// Node is an open data folder at work. Its methods are safe for concurrent use.
+type Node struct {
+	River      *river.River
+	Book       *book.Book
+	Master     book.MasterKey
+	Lake       *lake.Lake
+	Ledger     *ledger.Ledger
+	Diary      *diary.Diary
+	Plan       *rule.Plan
+	Seed       rule.HashSeed
+	Indicators *indicator.Holder
+	Desk       *decision.Desk
+
+	cfg   Config
+	log   *slog.Logger
+	play  *playbook.Playbook
+	parts []*partition
+	stop  context.CancelFunc
+	group sync.WaitGroup
+	notes notes
+}
+
+// Open opens or makes the data folder of cfg and starts to work on what its river holds.
+func Open(ctx context.Context, cfg Config) (*Node, error) {
+	n := &Node{cfg: cfg, log: cfg.Logger}
+	if n.log == nil {
+		n.log = slog.New(slog.DiscardHandler)
+	}
+	if n.cfg.SnapshotEvery == 0 {
+		n.cfg.SnapshotEvery = 2 * time.Minute
+	}
+	if n.cfg.FlushEvery == 0 {
+		n.cfg.FlushEvery = 10 * time.Second
+	}
+	if err := n.open(ctx); err != nil {
+		n.release()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (n *Node) open(ctx context.Context) (err error) {
+	dir := n.cfg.Dir
+	if err := os.MkdirAll(filepath.Join(dir, "state"), 0o700); err != nil {
+		return fmt.Errorf("cannot make data folder: %w", err)
+	}
+	// The river first: its lock says whether the folder is in use.
+	rc := n.cfg.River
+	rc.Logger = n.log
+	if rc.URL == "" {
+		rc.Dir = filepath.Join(dir, "river")
+	}
+	if n.River, err = river.Open(ctx, rc); err != nil {
+		return err
+	}
+	if n.Master, err = book.Master(dir); err != nil {
+		return err
+	}
+	n.Seed = rule.HashSeed(xxh3.HashString(book.Secret(n.Master, "hash seed")))
+	if n.Indicators, err = indicator.Open(filepath.Join(dir, "indicators"), n.log); err != nil {
+		return err
+	}
+	if n.Plan, err = LoadPlan(dir, n.Seed); err != nil {
+		return err
+	}
+	if n.play, err = loadPlaybook(filepath.Join(dir, "playbook.yaml")); err != nil {
+		return err
+	}
+	if n.Book, err = book.Open(ctx, n.dsn(), n.log); err != nil {
+		return err
+	}
+	if n.Desk, err = decision.Open(ctx, n.Book, moat.TimeOf(time.Now()), n.log); err != nil {
+		return err
+	}
+	if err = n.openStores(dir); err != nil {
+		return err
+	}
+	for i := range n.River.Partitions() {
+		p, err := n.openPartition(ctx, i)
+		if err != nil {
+			return fmt.Errorf("cannot open partition %d: %w", i, err)
+		}
+		n.parts = append(n.parts, p)
+	}
+	ctx, n.stop = context.WithCancel(context.WithoutCancel(ctx))
+	n.notes.open(n)
+	for _, p := range n.parts {
+		n.group.Go(func() { p.run(ctx) })
+	}
+	n.group.Go(func() { n.keepHouse(ctx) })
+	return nil
+}
+
+func (n *Node) dsn() string {
+	if n.cfg.Book != "" {
+		return n.cfg.Book
+	}
+	return filepath.Join(n.cfg.Dir, "book.db")
+}
+
+func (n *Node) openStores(dir string) (err error) {
+	if n.Lake, err = lake.Open(lake.Config{Dir: filepath.Join(dir, "lake"), MaxBytes: n.cfg.LakeMaxBytes, Retention: n.cfg.Retention, Logger: n.log}); err != nil {
+		return err
+	}
+	if n.Ledger, err = ledger.Open(ledger.Config{Dir: filepath.Join(dir, "ledger"), Key: n.hashKey("ledger"), Retention: n.cfg.Retention, Logger: n.log}); err != nil {
+		return err
+	}
+	n.Diary, err = diary.Open(diary.Config{Dir: filepath.Join(dir, "diary"), Key: n.hashKey("diary"), Retention: n.cfg.Retention, Logger: n.log})
+	return err
+}
+
+// hashKey derives a key for the hashes of one index from the installation's secret.
+func (n *Node) hashKey(name string) [16]byte {
+	return xxh3.Hash128([]byte(book.Secret(n.Master, "hash key of the "+name))).Bytes()
+}
+
+// net tells what is known of an address now. Indicators that are refreshed while events flow make
+// findings differ from those of a replay under newer ones, as newer rules do.
+func (n *Node) net(ip string) rule.Net { return rule.NetOf(n.Indicators.Table(), ip) }
+
+// Close stops the work, makes everything durable and closes the folder.
+func (n *Node) Close() error {
+	n.notes.close()
+	n.stop()
+	n.group.Wait()
+	var errs []error
+	for _, p := range n.parts {
+		errs = append(errs, p.err)
+	}
+	return errors.Join(append(errs, n.release())...)
+}
+
+func (n *Node) release() error {
+	var errs []error
+	if n.Diary != nil {
+		errs = append(errs, n.Diary.Close())
+	}
+	if n.Ledger != nil {
+		errs = append(errs, n.Ledger.Close())
+	}
+	if n.Lake != nil {
+		errs = append(errs, n.Lake.Close())
+	}
+	if n.Book != nil {
+		errs = append(errs, n.Book.Close())
+	}
+	if n.River != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		errs = append(errs, n.River.Close(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// Drain returns when all that the river held at the call has been through the engine and
+// is in the store, durably.
+func (n *Node) Drain(ctx context.Context) error {
+	for _, p := range n.parts {
+		if err := p.drain(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Stats is what a node did since it was opened, and what it holds.
+type Stats struct {
+	Partitions []PartitionStats `json:"partitions"`
+	Detectors  int              `json:"detectors"`
+	Features   int              `json:"features"`
+}
+
+// PartitionStats is the part of one partition.
+type PartitionStats struct {
+	Engine   engine.Stats   `json:"engine"`
+	Entities map[string]int `json:"entities"`
+	Pairs    int            `json:"pairs"`
+	Position uint64         `json:"position"` // of the engine in the log
+	Last     uint64         `json:"last"`     // of the log
+	Bytes    uint64         `json:"bytes"`    // of the log
+	Warning  string         `json:"warning,omitempty"`
+}
+
+// Stats asks every partition. It waits at most until ctx is done.
+func (n *Node) Stats(ctx context.Context) (Stats, error) {
+	s := Stats{Detectors: len(n.Plan.Detectors), Features: n.Plan.Features}
+	for i, p := range n.parts {
+		ps, err := p.stats(ctx)
+		if err != nil {
+			return s, err
+		}
+		_, ps.Last, err = n.River.Bounds(ctx, i)
+		if err != nil {
+			return s, err
+		}
+		s.Partitions = append(s.Partitions, ps)
+	}
+	return s, nil
+}
+
+// keepHouse merges, expires and refreshes in the background.
+func (n *Node) keepHouse(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			for name, err := range map[string]error{"compact lake": n.Lake.Compact(ctx), "expire lake": n.Lake.Expire(now)} {
+				if err != nil && ctx.Err() == nil {
+					n.log.Warn("housekeeping failed", "work", name, "error", err)
+				}
+			}
+			if _, err := n.Indicators.Refresh(); err != nil {
+				n.log.Warn("indicators not refreshed", "error", err)
+			}
+			if _, err := n.Book.Prune(ctx, moat.TimeOf(now.Add(-365*24*time.Hour))); err != nil && ctx.Err() == nil {
+				n.log.Warn("book not pruned", "error", err)
+			}
+		}
+	}
+}

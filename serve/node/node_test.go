@@ -1,0 +1,82 @@
+package node_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/locate/diary"
+	"github.com/moat-platform/moat/serve/node"
+	"github.com/moat-platform/moat/store/book"
+)
+
+func open(t *testing.T, dir string) *node.Node {
+	t.Helper()
+	n, err := node.Open(t.Context(), node.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// send appends failed logins of one account, and returns when they were worked on.
+func send(t *testing.T, n *node.Node, from, to int) {
+	t.Helper()
+	start, _ := moat.ParseTime("2026-03-02T09:00:00Z")
+	for i := from; i < to; i++ {
+		var w moat.BatchWriter
+		at := start + moat.Time(i)*10*moat.Second
+		e := &moat.Event{Partner: "acme", ID: fmt.Sprintf("e%d", i), Time: at, Received: at, Type: moat.AuthLogin, Actor: "alice", IP: "1.2.3.4", Outcome: moat.Failure, Flags: moat.FlagHistory}
+		e.MarkAll()
+		w.Append(e)
+		if _, err := n.River.Append(t.Context(), n.River.PartitionOf("acme"), w.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := n.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func findings(t *testing.T, n *node.Node) []moat.Finding {
+	t.Helper()
+	var out []moat.Finding
+	for f, err := range n.Book.AllFindings(t.Context(), moat.Everyone(), book.Query{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// TestLife carries events through the whole node, over a restart.
+func TestLife(t *testing.T) {
+	dir := t.TempDir()
+	n := open(t, dir)
+	send(t, n, 0, 4)
+	if f := findings(t, n); len(f) != 0 {
+		t.Fatalf("four failures were found to be something: %+v", f)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n = open(t, dir)
+	defer n.Close()
+	send(t, n, 4, 40)
+	f := findings(t, n)
+	if len(f) == 0 || f[0].Detector != "account.login_failures" || f[0].Evidence[0].Value < 6 {
+		t.Fatalf("forty failures led to %+v", f)
+	}
+	a, err := n.Ask(t.Context(), &moat.Event{Partner: "acme", ID: "q", Type: moat.AuthLogin, Actor: "alice", IP: "1.2.3.4", Time: f[0].Time, Received: f[0].Time})
+	if err != nil || a.Risk < 0.05 {
+		t.Errorf("the answer about alice is %+v, %v", a, err)
+	}
+	d, err := n.Diary.Entity(t.Context(), moat.Everyone(), diary.Query{Partner: "acme", Entity: moat.Entity{Kind: moat.Account, ID: "alice"}}, 100, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Touches) != 41 && len(d.Touches) != 40 {
+		t.Errorf("the diary of alice has %d acts", len(d.Touches))
+	}
+}

@@ -1,0 +1,285 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/engine"
+	"github.com/moat-platform/moat/discover/risk"
+	"github.com/moat-platform/moat/dispose/decision"
+	"github.com/moat-platform/moat/river"
+	"github.com/moat-platform/moat/store/book"
+	"github.com/moat-platform/moat/store/lake"
+)
+
+// sink is a part of the store that takes every batch in order and skips what it has.
+type sink interface {
+	Append(seq uint64, batch []byte, skip []uint64) error
+	Flush(ctx context.Context) error
+}
+
+// lakeSink gives the lake's writer the form of the others.
+type lakeSink struct{ *lake.Writer }
+
+func (l lakeSink) Flush(context.Context) error { return l.Writer.Flush() }
+
+// partition is the one owner of a part of the log: it alone steps the engine.
+type partition struct {
+	n      *Node
+	id     int
+	engine *engine.Engine
+	keeper *risk.Keeper
+	budget *decision.Budget
+	sinks  []sink
+	seq    uint64 // last message that the engine took in
+	torn   bool   // the engine is ahead of the store: no snapshot may be taken
+	saved  uint64 // seq of the newest snapshot
+	older  uint64 // seq of the one before it, up to which the river may be trimmed
+
+	requests chan func() // run between groups of events, by the owner
+	writer   *writer
+	warning  atomic.Pointer[string]
+	err      error // why run ended, if not because it was told to
+}
+
+// run takes messages until ctx ends; then it makes everything durable.
+func (p *partition) run(ctx context.Context) {
+	feed := make(chan river.Message, 2)
+	feeding, stop := context.WithCancel(ctx)
+	defer stop()
+	p.n.group.Go(func() { p.feed(feeding, feed, p.seq) })
+	flush, snapshot := time.NewTicker(p.n.cfg.FlushEvery), time.NewTicker(p.n.cfg.SnapshotEvery)
+	defer flush.Stop()
+	defer snapshot.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case f := <-p.requests:
+			f()
+		case m := <-feed:
+			p.take(ctx, m)
+		case <-flush.C:
+			p.warn("cannot flush", p.flush())
+		case <-snapshot.C:
+			p.warn("cannot write snapshot", p.snapshot())
+		}
+	}
+	stop()
+	p.err = p.snapshot()
+	if err := p.writer.close(); p.err == nil {
+		p.err = err
+	}
+}
+
+// feed reads the river ahead of the owner.
+func (p *partition) feed(ctx context.Context, to chan<- river.Message, after uint64) {
+	for ctx.Err() == nil {
+		err := p.feedFrom(ctx, to, &after)
+		if ctx.Err() != nil {
+			return
+		}
+		p.warn("cannot read river", err)
+		wait(ctx, time.Second)
+	}
+}
+
+func (p *partition) feedFrom(ctx context.Context, to chan<- river.Message, after *uint64) error {
+	r, err := p.n.River.Read(ctx, p.id, *after)
+	var trimmed *river.TrimmedError
+	if errors.As(err, &trimmed) {
+		p.n.log.Error("events are missing from the river", "partition", p.id, "error", err)
+		*after = trimmed.First - 1
+		r, err = p.n.River.Read(ctx, p.id, *after)
+	}
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for {
+		m, err := r.Next(ctx)
+		var corrupt *river.CorruptError
+		if errors.As(err, &corrupt) {
+			p.n.log.Error("a batch in the river is damaged and was passed over", "partition", p.id, "error", err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		select {
+		case to <- m:
+			*after = m.Seq
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// take runs one message through the engine and hands it to the store.
+func (p *partition) take(ctx context.Context, m river.Message) {
+	r, err := p.engine.Step(m.Data, p.pause)
+	if err != nil {
+		p.n.log.Error("a batch cannot be read to its end", "partition", p.id, "seq", m.Seq, "error", err)
+	}
+	changes := p.fold(r.Findings)
+	for _, s := range p.sinks {
+		// A full disk stops this partition, and by way of the filling river its senders, until
+		// there is room again; nothing is passed over.
+		for err := s.Append(m.Seq, m.Data, r.Skip); err != nil && ctx.Err() == nil; err = s.Append(m.Seq, m.Data, r.Skip) {
+			p.warn("cannot store events", err)
+			p.waitServing(ctx, time.Second)
+		}
+	}
+	if p.torn = ctx.Err() != nil; p.torn {
+		return
+	}
+	p.seq = m.Seq
+	p.writer.put(m.Seq, changes)
+}
+
+// fold turns findings into cases and decisions.
+func (p *partition) fold(found []moat.Finding) book.Changes {
+	c := book.Changes{Findings: found}
+	for i := range found {
+		ch := p.keeper.Fold(&found[i])
+		c.Cases = append(c.Cases, ch.Cases...)
+		if len(ch.Cases) == 0 || !ch.Enforce {
+			continue
+		}
+		worst := ch.Cases[len(ch.Cases)-1]
+		wanted := p.n.play.Decide(worst, ch.Subject, found[i].Time)
+		c.Decisions = append(c.Decisions, p.budget.Rule(wanted, p.engine.Accounts(worst.Partner))...)
+	}
+	c.Cases = lastOf(c.Cases)
+	return c
+}
+
+// lastOf keeps the last state of each case.
+func lastOf(cases []moat.Case) []moat.Case {
+	at := map[string]int{}
+	out := cases[:0]
+	for _, c := range cases {
+		if i, ok := at[c.ID]; ok {
+			out[i] = c
+			continue
+		}
+		at[c.ID] = len(out)
+		out = append(out, c)
+	}
+	return out
+}
+
+// pause answers what is waiting; the engine calls it between groups of events.
+func (p *partition) pause() {
+	for {
+		select {
+		case f := <-p.requests:
+			f()
+		default:
+			return
+		}
+	}
+}
+
+// do runs f on the owner's goroutine.
+func (p *partition) do(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	select {
+	case p.requests <- func() { f(); close(done) }:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *partition) stats(ctx context.Context) (s PartitionStats, err error) {
+	err = p.do(ctx, func() {
+		s = PartitionStats{Engine: p.engine.Stats(), Entities: map[string]int{}, Pairs: p.engine.Pairs(), Position: p.seq}
+		for k, n := range p.engine.Entities() {
+			if n > 0 {
+				s.Entities[moat.EntityKind(k).String()] = n
+			}
+		}
+	})
+	if w := p.warning.Load(); w != nil {
+		s.Warning = *w
+	}
+	return s, err
+}
+
+// drain returns when the partition is as far as the river is now, and flushed.
+func (p *partition) drain(ctx context.Context) error {
+	_, last, err := p.n.River.Bounds(ctx, p.id)
+	if err != nil {
+		return err
+	}
+	for {
+		var seq uint64
+		if err := p.do(ctx, func() { seq = p.seq }); err != nil {
+			return err
+		}
+		if seq >= last {
+			break
+		}
+		wait(ctx, 5*time.Millisecond)
+	}
+	var flushed error
+	if err := p.do(ctx, func() { flushed = p.flush() }); err != nil {
+		return err
+	}
+	return flushed
+}
+
+// flush makes all that the engine took in durable in the store and the book.
+func (p *partition) flush() error {
+	for _, s := range p.sinks {
+		if err := s.Flush(context.Background()); err != nil {
+			return err
+		}
+	}
+	return p.writer.sync()
+}
+
+func (p *partition) warn(what string, err error) {
+	if err == nil {
+		p.warning.Store(nil)
+		return
+	}
+	text := fmt.Sprintf("%s: %v", what, err)
+	if old := p.warning.Swap(&text); old == nil || *old != text {
+		p.n.log.Error(what, "partition", p.id, "error", err)
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// waitServing waits and answers questions meanwhile.
+func (p *partition) waitServing(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			return
+		case <-ctx.Done():
+			return
+		case f := <-p.requests:
+			f()
+		}
+	}
+}

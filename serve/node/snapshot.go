@@ -1,0 +1,251 @@
+package node
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/engine"
+	"github.com/moat-platform/moat/discover/risk"
+	"github.com/moat-platform/moat/dispose/decision"
+	"github.com/moat-platform/moat/store/lake"
+)
+
+// openPartition brings a partition to where it was: from its newest readable snapshot, else
+// from the lake; the river gives the rest once it runs.
+func (n *Node) openPartition(ctx context.Context, id int) (*partition, error) {
+	p := &partition{n: n, id: id, requests: make(chan func(), 64)}
+	byOrder, err := n.Ledger.Writer(id)
+	if err != nil {
+		return nil, err
+	}
+	byEntity, err := n.Diary.Writer(id)
+	if err != nil {
+		return nil, err
+	}
+	p.sinks = []sink{lakeSink{n.Lake.Writer(id)}, byOrder, byEntity}
+	p.writer = p.newWriter()
+	files := p.snapshots()
+	for i, f := range files {
+		err := p.restore(f)
+		if err == nil {
+			p.saved = p.seq
+			if i+1 < len(files) {
+				p.older = seqOf(files[i+1])
+			}
+			return p, nil
+		}
+		n.log.Error("a snapshot cannot be read and was set aside", "file", f, "error", err)
+		if err := os.Rename(f, f+".damaged"); err != nil {
+			return nil, fmt.Errorf("cannot set snapshot aside: %w", err)
+		}
+	}
+	if err := p.begin(); err != nil {
+		return nil, err
+	}
+	return p, p.rebuild(ctx)
+}
+
+// begin makes the engine and what follows it, empty.
+func (p *partition) begin() (err error) {
+	p.keeper, p.budget, p.seq = risk.NewKeeper(), decision.NewBudget(decision.Limits{}), 0
+	p.engine, err = engine.New(engine.Config{Plan: p.n.Plan, Seed: p.n.Seed, Net: p.n.net, Limits: p.n.cfg.Limits})
+	return err
+}
+
+// rebuild folds the events of the lake again, when there is no snapshot but there are events
+// that the river no longer holds.
+func (p *partition) rebuild(ctx context.Context) error {
+	first, last, err := p.n.River.Bounds(ctx, p.id)
+	if err != nil {
+		return err
+	}
+	upTo := p.n.Lake.Position(p.id)
+	if upTo == 0 || last > 0 && first <= 1 {
+		return nil // the river has it all
+	}
+	p.n.log.Warn("the engine's state is built again from the lake", "partition", p.id, "up_to", upTo)
+	var w moat.BatchWriter
+	step := func() error {
+		r, err := p.engine.Step(w.Bytes(), nil)
+		w.Reset()
+		if err != nil {
+			return err
+		}
+		p.writer.put(p.seq, p.fold(r.Findings))
+		return nil
+	}
+	err = p.n.Lake.Scan(ctx, lake.Filter{Tenant: moat.Everyone(), Partition: &p.id}, func(at lake.Position, e *moat.Event) error {
+		if p.seq = at.Seq; w.Len() >= 4096 {
+			if err := step(); err != nil {
+				return err
+			}
+		}
+		w.Append(e)
+		return nil
+	})
+	if err == nil {
+		err = step()
+	}
+	p.seq = upTo
+	return err
+}
+
+func (p *partition) file(seq uint64) string {
+	return filepath.Join(p.n.cfg.Dir, "state", fmt.Sprintf("p%03d-%020d.snap", p.id, seq))
+}
+
+func seqOf(file string) uint64 {
+	name := strings.TrimSuffix(filepath.Base(file), ".snap")
+	n, _ := strconv.ParseUint(name[strings.LastIndexByte(name, '-')+1:], 10, 64)
+	return n
+}
+
+// snapshots lists the partition's snapshots, newest first.
+func (p *partition) snapshots() []string {
+	files, _ := filepath.Glob(filepath.Join(p.n.cfg.Dir, "state", fmt.Sprintf("p%03d-*.snap", p.id)))
+	slices.Sort(files)
+	slices.Reverse(files)
+	return files
+}
+
+// snapshot makes the store durable up to here, then writes the engine's state. Two
+// snapshots are kept, and the river from the older on, so that a damaged one costs
+// only time.
+func (p *partition) snapshot() error {
+	if err := p.flush(); err != nil {
+		return err
+	}
+	if p.seq == p.saved || p.torn {
+		return nil
+	}
+	name := p.file(p.seq)
+	if err := p.write(name + ".tmp"); err != nil {
+		os.Remove(name + ".tmp")
+		return err
+	}
+	if err := os.Rename(name+".tmp", name); err != nil {
+		return err
+	}
+	if err := syncDir(filepath.Dir(name)); err != nil {
+		return err
+	}
+	p.older, p.saved = p.saved, p.seq
+	for i, f := range p.snapshots() {
+		if i >= 2 {
+			os.Remove(f)
+		}
+	}
+	if p.older == 0 {
+		return nil
+	}
+	return p.n.River.Trim(context.Background(), p.id, p.older)
+}
+
+func (p *partition) write(name string) error {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var head bytes.Buffer
+	if err := p.keeper.Snapshot(&head); err != nil {
+		return err
+	}
+	budget, err := p.budget.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	head.Write(budget)
+	b := bufio.NewWriterSize(f, 1<<20)
+	pre := binary.LittleEndian.AppendUint64(nil, uint64(head.Len()))
+	pre = binary.LittleEndian.AppendUint64(pre, xxh3.Hash(head.Bytes()))
+	b.Write(pre)
+	b.Write(head.Bytes())
+	// Questions are answered while gigabytes are written: they change nothing.
+	if err := p.engine.Snapshot(serving{b, p}); err != nil {
+		return err
+	}
+	if err := b.Flush(); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// serving is a writer that lets the partition answer questions between pieces.
+type serving struct {
+	io.Writer
+	p *partition
+}
+
+func (s serving) Write(b []byte) (int, error) {
+	s.p.pause()
+	return s.Writer.Write(b)
+}
+
+// restore reads one snapshot; what it leaves behind on an error is thrown away by begin.
+func (p *partition) restore(name string) error {
+	if err := p.begin(); err != nil {
+		return err
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b := bufio.NewReaderSize(f, 1<<20)
+	var pre [16]byte
+	if _, err := io.ReadFull(b, pre[:]); err != nil {
+		return errors.Join(engine.ErrSnapshot, err)
+	}
+	size := binary.LittleEndian.Uint64(pre[:])
+	if size > 1<<30 {
+		return engine.ErrSnapshot
+	}
+	head := make([]byte, size)
+	if _, err := io.ReadFull(b, head); err != nil || xxh3.Hash(head) != binary.LittleEndian.Uint64(pre[8:]) {
+		return errors.Join(engine.ErrSnapshot, err)
+	}
+	dec := bytes.NewReader(head)
+	lines := bufio.NewReaderSize(dec, 1<<16)
+	risks, err := lines.ReadBytes('\n')
+	if err != nil {
+		return errors.Join(engine.ErrSnapshot, err)
+	}
+	if err := p.keeper.Restore(bytes.NewReader(risks)); err != nil {
+		return err
+	}
+	budget, err := io.ReadAll(lines)
+	if err != nil {
+		return err
+	}
+	if err := p.budget.UnmarshalBinary(budget); err != nil {
+		return errors.Join(engine.ErrSnapshot, err)
+	}
+	if err := p.engine.Restore(b); err != nil {
+		return err
+	}
+	p.seq = seqOf(name)
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
