@@ -83,29 +83,33 @@ func Open(cfg Config) (*Diary, error) {
 	return d, nil
 }
 
-// keys appends the keys of the entities in part p of e.
-func (d *Diary) keys(keys []uint64, p run.Part, e *moat.Event) []uint64 {
+// keys appends the keys of the entities that part p names.
+func (d *Diary) keys(keys []uint64, p run.Part, t *run.Touch) []uint64 {
+	first := len(keys)
 	add := func(kind moat.EntityKind, id string) {
 		if id == "" {
 			return
 		}
-		if k := d.key(e.Partner, kind, id); !slices.Contains(keys[max(0, len(keys)-128):], k) {
+		if k := d.key(t.Partner, kind, id); !slices.Contains(keys[first:], k) {
 			keys = append(keys, k)
 		}
 	}
 	switch p {
 	case run.PartSource:
-		for _, kind := range [...]moat.EntityKind{moat.Account, moat.App, moat.Outlet, moat.IP} {
-			add(kind, e.EntityID(kind))
+		if t.ActorKind != moat.ActorSystem {
+			add(moat.Account, t.Actor)
 		}
-		if strings.Trim(e.Device, "0") != "" { // a device of zeroes only means none
-			add(moat.Device, e.Device)
+		add(moat.App, t.App)
+		add(moat.Outlet, t.Outlet)
+		add(moat.IP, t.IP)
+		if strings.Trim(t.Device, "0") != "" { // a device of zeroes only means none
+			add(moat.Device, t.Device)
 		}
 	case run.PartAct:
-		add(moat.Host, e.Host)
-		add(Destination, e.Destination)
+		add(moat.Host, t.Host)
+		add(Destination, t.Destination)
 	case run.PartShops:
-		for _, s := range e.Shops {
+		for _, s := range t.Shops {
 			add(moat.Shop, s)
 		}
 	}

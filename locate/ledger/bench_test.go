@@ -6,20 +6,10 @@ import (
 	"os"
 	"strconv"
 	"testing"
-	"time"
 
 	moat "github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/store/run/runtest"
-	"golang.org/x/sys/unix"
 )
-
-func cpu() time.Duration {
-	var u unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
-		panic(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
 
 // BenchmarkAppend is the whole cost of writing: decoding batches, sorting,
 // files and all merges, as CPU of the process an order.
@@ -38,7 +28,7 @@ func BenchmarkAppend(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.ResetTimer()
-	before := cpu()
+	before := runtest.CPU(b)
 	for i := range b.N {
 		if err := w.Append(uint64(i+1), batches[i%len(batches)], nil); err != nil {
 			b.Fatal(err)
@@ -51,7 +41,7 @@ func BenchmarkAppend(b *testing.B) {
 	b.StopTimer()
 	st := l.Stats()
 	t := st.Total()
-	b.ReportMetric(float64(cpu()-before)/float64(t.Rows), "cpu-ns/row")
+	runtest.ReportCPU(b, before, t.Rows, "row")
 	b.ReportMetric(float64(t.Bytes)/float64(t.Rows), "B/row")
 	b.ReportMetric(float64(t.Rows)/float64(b.N), "rows/op")
 	b.ReportMetric(float64(len(st.Runs)), "runs")

@@ -3,7 +3,7 @@ package run
 import (
 	"encoding/binary"
 	"encoding/hex"
-	"strconv"
+	"strings"
 )
 
 // Ids of events and orders are nearly always a prefix and a number, or
@@ -41,14 +41,19 @@ func appendID(dst []byte, id string, last *idShape) []byte {
 		i--
 	}
 	digits := len(id) - i
-	if n := hexDigits(id); n >= 0 && i > 0 && digits < maxDigits {
-		return appendHex(dst, id, n)
+	if i > 0 && digits < maxDigits {
+		if dst, ok := appendHex(dst, id); ok {
+			return dst
+		}
 	}
 	if digits < 4 || i > 64 {
 		dst = binary.AppendUvarint(dst, uint64(len(id))<<2|idRaw)
 		return append(dst, id...)
 	}
-	number, _ := strconv.ParseInt(id[i:], 10, 64) // 4 to 18 digits
+	number := int64(0)
+	for _, c := range []byte(id[i:]) {
+		number = number*10 + int64(c-'0')
+	}
 	if last.width == digits && last.prefix == id[:i] {
 		d := number - last.number
 		dst = binary.AppendUvarint(dst, uint64(d<<1^d>>63)<<2|idNext)
@@ -62,49 +67,46 @@ func appendID(dst []byte, id string, last *idShape) []byte {
 	return dst
 }
 
-// hexDigits returns how many digits of lower-case hexadecimal id consists of,
-// 0 for a UUID with dashes, -1 for anything else or under 16.
-func hexDigits(id string) int {
-	uuid := len(id) == 36
-	if !uuid && (len(id) < 16 || len(id) > 128 || len(id)%2 != 0) {
-		return -1
+// appendHex appends the code of an id of lower-case hexadecimal digits, 16 to
+// 128 of them or a UUID with dashes; ok is false for any other.
+func appendHex(dst []byte, id string) (out []byte, ok bool) {
+	n := len(id)
+	uuid := n == 36 && id[8] == '-' && id[13] == '-' && id[18] == '-' && id[23] == '-'
+	if !uuid && (n < 16 || n > 128 || n%2 != 0) {
+		return nil, false
 	}
-	for i := range len(id) {
-		c := id[i]
-		switch {
-		case uuid && (i == 8 || i == 13 || i == 18 || i == 23):
-			if c != '-' {
-				return -1
-			}
-		case c-'0' > 9 && c-'a' > 5:
-			return -1
-		}
-	}
+	bad := byte(0)
 	if uuid {
-		return 0
+		dst = append(dst, idHex)
+		for i := 0; i < n; i += 2 {
+			if i == 8 || i == 13 || i == 18 || i == 23 {
+				i++
+			}
+			h, l := hexValue[id[i]], hexValue[id[i+1]]
+			bad |= h | l
+			dst = append(dst, h<<4|l)
+		}
+		return dst, bad < 16
 	}
-	return len(id)
+	dst = binary.AppendUvarint(dst, uint64(n)<<2|idHex)
+	for i := 0; i < n; i += 2 {
+		h, l := hexValue[id[i]], hexValue[id[i+1]]
+		bad |= h | l
+		dst = append(dst, h<<4|l)
+	}
+	return dst, bad < 16
 }
 
-func appendHex(dst []byte, id string, digits int) []byte {
-	dst = binary.AppendUvarint(dst, uint64(digits)<<2|idHex)
-	var high byte
-	half := false
-	for i := range len(id) {
-		c := id[i]
-		if c == '-' {
-			continue
+// hexValue is the value of a lower-case hexadecimal digit, 0x80 for any other byte.
+var hexValue = func() (t [256]byte) {
+	for c := range t {
+		t[c] = 0x80
+		if d := strings.IndexByte("0123456789abcdef", byte(c)); d >= 0 {
+			t[c] = byte(d)
 		}
-		if c -= '0'; c > 9 {
-			c -= 'a' - '0' - 10
-		}
-		if half {
-			dst = append(dst, high<<4|c)
-		}
-		high, half = c, !half
 	}
-	return dst
-}
+	return t
+}()
 
 // nextID reads one code, appends the id as text to dst, and returns what
 // follows the code. ok is false if b does not start with a code.

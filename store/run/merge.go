@@ -23,7 +23,7 @@ func writeSegment(dir string, s *segment) (path string, err error) {
 	}()
 	var rank [parts][]uint32
 	for p := range parts {
-		rank[p] = b.addDict(p, &s.dicts[p])
+		rank[p] = b.addDict(p, s)
 	}
 	for i, r := range s.records {
 		for p := range parts {
@@ -53,23 +53,53 @@ func writeSegment(dir string, s *segment) (path string, err error) {
 			ords = ords[:0]
 		}
 	}
-	return b.finish(s.view().partners())
+	return b.finish(s.usedPartners(rank[PartSource]))
 }
 
-// addDict writes the entries of d in order, and returns the place of each.
-func (b *builder) addDict(p Part, d *dict) (rank []uint32) {
-	order := make([]uint32, len(d.ends))
-	for i := range order {
-		order[i] = uint32(i)
+// unused marks an entry of a vocabulary that a segment has no event of.
+const unused = math.MaxUint32
+
+// addDict writes the entries of part p that s uses, in order, and returns the place of each.
+func (b *builder) addDict(p Part, s *segment) (rank []uint32) {
+	d := &s.texts[p]
+	rank = make([]uint32, len(d.ends))
+	for i := range rank {
+		rank[i] = unused
 	}
-	slices.SortFunc(order, func(x, y uint32) int { return bytes.Compare(d.entry(x), d.entry(y)) })
-	rank = make([]uint32, len(order))
+	for i := range s.records {
+		rank[s.records[i][colSource+int(p)]] = 0
+	}
+	order := s.words.sort(p, d)
+	order = slices.DeleteFunc(slices.Clone(order), func(ref uint32) bool { return rank[ref] == unused })
 	for i, ref := range order {
+		if i%64 == 0 { // fetch the texts of the next at the same time, see dict.touch
+			for _, ref := range order[i:min(i+64, len(order))] {
+				e := d.entry(ref)
+				b.sink += e[0] + e[len(e)-1]
+			}
+		}
 		rank[ref] = uint32(i)
 		b.addEntry(p, d.entry(ref))
 	}
 	b.endDict(p)
 	return rank
+}
+
+// usedPartners returns the partners of the sources that have a place.
+func (s *segment) usedPartners(rank []uint32) (names []string) {
+	seen := map[string]bool{}
+	for ref, place := range rank {
+		if place == unused {
+			continue
+		}
+		f := fields{b: s.texts[PartSource].entry(uint32(ref))}
+		if p := f.text(); !seen[p] {
+			seen[p] = true
+			names = append(names, p)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // mergeFiles writes the runs, which follow one another in one partition, as

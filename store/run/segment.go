@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/zeebo/xxh3"
+
 	moat "github.com/moat-platform/moat"
 )
 
@@ -29,9 +31,10 @@ const (
 type Index struct {
 	// Event gives keys of one event.
 	Event func(keys []uint64, e *moat.Event) []uint64
-	// Part gives the keys that follow from one part of an event alone. It is
-	// called once for each distinct part, so that they cost next to nothing.
-	Part func(keys []uint64, p Part, e *moat.Event) []uint64
+	// Part gives the keys that follow from one part of an event alone, whose
+	// fields and partner t has. It is called once for each distinct part, or little more
+	// often, so that such keys cost next to nothing.
+	Part func(keys []uint64, p Part, t *Touch) []uint64
 	// Orders keeps the ids of the orders with each event.
 	Orders bool
 }
@@ -44,9 +47,9 @@ type segment struct {
 
 	mu sync.RWMutex // held by add, and while a view is taken
 	segmentView
-	dicts    [parts]dict
-	partKeys [parts]keyLists
-	scratch  []byte
+	words *vocabulary
+	known int // size of words at the start
+	group group
 
 	first, last uint64 // log sequences
 	received    moat.Time
@@ -59,77 +62,47 @@ type segmentView struct {
 	tails     []byte
 	keys      []uint64 // of posting i
 	ords      []uint32
-	texts     [parts]dict // without slots
+	texts     [parts]dict // set when nothing is added any more, and in views
 	min, max  moat.Time
 }
 
-// keyLists are the keys that follow from each entry of a dictionary.
-type keyLists struct {
-	keys []uint64
-	ends []uint32
-}
-
-func (l *keyLists) of(ref uint32) []uint64 {
-	var start uint32
-	if ref > 0 {
-		start = l.ends[ref-1]
-	}
-	return l.keys[start:l.ends[ref]]
-}
-
 // newSegment returns an empty segment; hint, if there is one, is a segment whose size it will have.
-func newSegment(partition int, index Index, seed uint64, hint *segment) *segment {
-	s := &segment{index: index}
+func newSegment(partition int, index Index, words *vocabulary, hint *segment) *segment {
+	s := &segment{index: index, words: words, known: words.size()}
 	s.partition = partition
 	s.min, s.max = math.MaxInt64, math.MinInt64
-	for p := range s.dicts {
-		s.dicts[p].seed = seed
-	}
 	if hint != nil {
-		s.records = make([]record, 0, len(hint.records)+len(hint.records)/8)
-		s.tails = make([]byte, 0, len(hint.tails)+len(hint.tails)/8)
-		s.keys = make([]uint64, 0, len(hint.keys)+len(hint.keys)/8)
-		s.ords = make([]uint32, 0, len(hint.ords)+len(hint.ords)/8)
-		for p := range s.dicts {
-			s.dicts[p].text = make([]byte, 0, len(hint.dicts[p].text)*9/8)
-			s.dicts[p].ends = make([]uint32, 0, len(hint.dicts[p].ends)*9/8)
-			s.dicts[p].slots = make([]uint64, len(hint.dicts[p].slots))
-		}
+		s.records = make([]record, 0, len(hint.records)*9/8)
+		s.tails = make([]byte, 0, len(hint.tails)*9/8)
+		s.keys = make([]uint64, 0, len(hint.keys)*9/8)
+		s.ords = make([]uint32, 0, len(hint.ords)*9/8)
 	}
 	return s
 }
 
-// add keeps what the index wants of e. s.mu must be held.
+// A group is the newest records of a segment, whose parts are not yet looked up.
+type group struct {
+	n    int
+	text []byte // all parts
+	ends [groupSize][parts]uint32
+	hash [groupSize][parts]xxh3.Uint128
+}
+
+const groupSize = 256
+
+// add keeps what the index wants of e. s.mu must be held, and settle called
+// before it is released.
 func (s *segment) add(seq uint64, row uint32, e *moat.Event) {
-	first := len(s.keys)
+	ord := uint32(len(s.records))
 	if s.index.Event != nil {
 		s.keys = s.index.Event(s.keys, e)
-		if len(s.keys) == first && s.index.Part == nil {
+		if len(s.keys) == len(s.ords) && s.index.Part == nil {
 			return
 		}
+		s.fillOrds(ord)
 	}
-	rec := record{colTime: uint64(max(e.Time, 0)), colSeq: seq, colRow: uint64(row), colCount: uint64(max(e.Touched(), 0)), colTail: uint64(len(s.tails))}
-	for p := range parts {
-		s.scratch = appendPart(s.scratch[:0], p, e)
-		ref, isNew := s.dicts[p].intern(s.scratch)
-		rec[colSource+int(p)] = uint64(ref)
-		if s.index.Part == nil {
-			continue
-		}
-		l := &s.partKeys[p]
-		if isNew {
-			l.keys = s.index.Part(l.keys, p, e)
-			l.ends = append(l.ends, uint32(len(l.keys)))
-		}
-		s.keys = append(s.keys, l.of(ref)...)
-	}
-	if len(s.keys) == first {
-		return
-	}
-	ord := uint32(len(s.records))
-	for range len(s.keys) - first {
-		s.ords = append(s.ords, ord)
-	}
+	s.records = append(s.records, record{colTime: uint64(max(e.Time, 0)), colSeq: seq, colRow: uint64(row),
+		colCount: uint64(max(e.Touched(), 0)), colTail: uint64(len(s.tails))})
 	var last idShape
 	s.tails = appendID(s.tails, e.ID, &last)
 	if s.index.Orders {
@@ -137,27 +110,81 @@ func (s *segment) add(seq uint64, row uint32, e *moat.Event) {
 			s.tails = appendID(s.tails, o, &last)
 		}
 	}
-	s.records = append(s.records, rec)
-	t := moat.Time(rec[colTime])
+	t := max(e.Time, 0)
 	s.min, s.max = min(s.min, t), max(s.max, t)
 	s.received = max(s.received, e.Received)
+
+	g := &s.group
+	for p := range parts {
+		start := len(g.text)
+		g.text = appendPart(g.text, p, e)
+		g.ends[g.n][p] = uint32(len(g.text))
+		g.hash[g.n][p] = xxh3.Hash128Seed(g.text[start:], s.words.dicts[p].seed)
+	}
+	if g.n++; g.n == groupSize {
+		s.settle()
+	}
+}
+
+// fillOrds gives the keys that have no event yet the event ord.
+func (s *segment) fillOrds(ord uint32) {
+	for len(s.ords) < len(s.keys) {
+		s.ords = append(s.ords, ord)
+	}
+}
+
+// settle looks the parts of the group up.
+func (s *segment) settle() {
+	g := &s.group
+	for p := range parts {
+		d := &s.words.dicts[p]
+		d.reserve(g.n)
+		for i := range g.n {
+			s.words.sink += d.touch(g.hash[i][p])
+		}
+	}
+	start, first := uint32(0), len(s.records)-g.n
+	for i := range g.n {
+		rec := &s.records[first+i]
+		for p := range parts {
+			b := g.text[start:g.ends[i][p]]
+			start = g.ends[i][p]
+			ref, isNew := s.words.dicts[p].intern(g.hash[i][p], b)
+			rec[colSource+int(p)] = uint64(ref)
+			if s.index.Part == nil {
+				continue
+			}
+			l := &s.words.keys[p]
+			if isNew {
+				l.keys = s.index.Part(l.keys, p, touchOf(p, b))
+				l.ends = append(l.ends, uint32(len(l.keys)))
+			}
+			s.keys = append(s.keys, l.of(ref)...)
+		}
+		s.fillOrds(uint32(first + i))
+	}
+	g.n, g.text = 0, g.text[:0]
 }
 
 // full tells whether it is time to write s to a file.
 func (s *segment) full(postings int) bool {
-	text := 0
-	for p := range s.dicts {
-		text += len(s.dicts[p].text)
-	}
-	return len(s.keys) >= postings || len(s.records) >= postings || len(s.tails)+text >= 64*postings
+	return len(s.keys) >= postings || len(s.tails)+s.words.size()-s.known >= 64*postings
+}
+
+// freeze ends adding.
+func (s *segment) freeze() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.texts = s.words.texts()
+	s.group = group{}
 }
 
 func (s *segment) view() *segmentView {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	v := s.segmentView
-	for p := range v.texts {
-		v.texts[p] = dict{text: s.dicts[p].text, ends: s.dicts[p].ends}
+	if v.texts[0].ends == nil {
+		v.texts = s.words.texts()
 	}
 	return &v
 }
@@ -207,7 +234,7 @@ func (v *segmentView) find(keys []uint64, fn func(i int, ords []uint32) error) e
 		if len(ords) == 0 {
 			continue
 		}
-		if err := fn(i, ords); err != nil {
+		if err := fn(i, ords); err != nil && err != errNext {
 			return err
 		}
 	}

@@ -87,7 +87,8 @@ const (
 	parts
 )
 
-// A part is stored as its fields one after the other, each with its length.
+// A part is stored as the partner, so that keys of a partner follow from any
+// part, and its fields one after the other, each with its length.
 
 func appendText(b []byte, s string) []byte {
 	b = binary.AppendUvarint(b, uint64(len(s)))
@@ -96,10 +97,11 @@ func appendText(b []byte, s string) []byte {
 
 // appendPart appends part p of e to b.
 func appendPart(b []byte, p Part, e *moat.Event) []byte {
+	b = appendText(b, e.Partner)
 	switch p {
 	case PartSource:
 		// The widest first: sorted neighbours then share most of their bytes.
-		for _, s := range [...]string{e.Partner, e.App, e.Outlet, e.Role, e.Actor, e.Device, e.IP} {
+		for _, s := range [...]string{e.App, e.Outlet, e.Role, e.Actor, e.Device, e.IP} {
 			b = appendText(b, s)
 		}
 		b = append(b, byte(e.ActorKind))
@@ -132,13 +134,15 @@ type fields struct {
 	bad bool
 }
 
-func (f *fields) text() string {
+func (f *fields) text() string { return string(f.skip()) }
+
+func (f *fields) skip() []byte {
 	n, k := binary.Uvarint(f.b)
 	if k <= 0 || n > uint64(len(f.b)-k) {
 		f.b, f.bad = nil, true
-		return ""
+		return nil
 	}
-	s := string(f.b[k : k+int(n)])
+	s := f.b[k : k+int(n)]
 	f.b = f.b[k+int(n):]
 	return s
 }
@@ -168,10 +172,34 @@ func readSource(b []byte) (Source, bool) {
 
 func readAct(b []byte) (Act, bool) {
 	f := fields{b: b}
+	f.skip()
 	a := Act{Type: moat.EventType(f.byte())}
 	flags := f.byte()
 	a.Outcome, a.Encrypted = moat.Outcome(flags>>1), flags&1 == 1
 	a.Operation, a.DestinationKind, a.Destination, a.Host = f.text(), f.text(), f.text(), f.text()
 	a.Fields = f.list()
 	return a, !f.bad
+}
+
+func readShops(b []byte) ([]string, bool) {
+	f := fields{b: b}
+	f.skip()
+	l := f.list()
+	return l, !f.bad
+}
+
+// touchOf returns a touch with the partner and the fields of part p, which appendPart wrote.
+func touchOf(p Part, b []byte) *Touch {
+	t := &Touch{}
+	f := fields{b: b}
+	t.Partner = f.text()
+	switch p {
+	case PartSource:
+		t.Source, _ = readSource(b)
+	case PartAct:
+		t.Act, _ = readAct(b)
+	case PartShops:
+		t.Shops, _ = readShops(b)
+	}
+	return t
 }

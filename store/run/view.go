@@ -95,8 +95,9 @@ func (v *View) Partners() []string {
 
 // Each calls fn for each event of each key that tenant sees and that happened
 // at from or later and before to; a to of 0 means no end. Keys must be
-// distinct; i is the place of the key. Events come in no order. It stops with the error
-// that fn returns, and with that of ctx.
+// distinct; i is the place of the key. Events come in no order. It stops with
+// the error that fn returns, and with that of ctx; where fn returns a
+// [DamageError] that it got from the row, it goes on with the next run.
 func (v *View) Each(ctx context.Context, tenant moat.Tenant, keys []uint64, from, to moat.Time, fn func(i int, r *Row) error) error {
 	from, to = v.window(from, to)
 	order := make([]int, len(keys))
@@ -125,7 +126,7 @@ func (v *View) Each(ctx context.Context, tenant moat.Tenant, keys []uint64, from
 				}
 				if ok {
 					if err := fn(order[i], &row); err != nil {
-						return stop{err}
+						return stopped(err)
 					}
 				}
 			}
@@ -200,6 +201,15 @@ func (v *View) window(from, to moat.Time) (moat.Time, moat.Time) {
 
 // stop carries an error of the caller through the reading of a run.
 type stop struct{ error }
+
+// stopped returns what a caller's error means: damage that it met is like any other.
+func stopped(err error) error {
+	var d *DamageError
+	if errors.As(err, &d) {
+		return err
+	}
+	return stop{err}
+}
 
 // eachTable calls fn for every table. A damaged run is set aside and passed over.
 func (v *View) eachTable(ctx context.Context, fn func(t *reader) error) error {
@@ -322,11 +332,7 @@ func (r *Row) Act() (*Act, error) {
 
 // Shops returns the shops whose data it is. They must not be changed.
 func (r *Row) Shops() ([]string, error) {
-	return cached(r, &r.in.shops, PartShops, func(b []byte) ([]string, bool) {
-		f := fields{b: b}
-		l := f.list()
-		return l, !f.bad
-	})
+	return cached(r, &r.in.shops, PartShops, readShops)
 }
 
 // IDs calls fn with the id of the event, and then with each order that was

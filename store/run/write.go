@@ -60,6 +60,7 @@ type builder struct {
 	dicts   [parts][]byte // indexes
 	entry   []byte        // before, in its dictionary
 	block   []byte
+	sink    byte
 
 	lists   []byte
 	open    bool // a key was given
@@ -93,14 +94,27 @@ func (b *builder) addEntry(p Part, entry []byte) {
 		b.endBlock()
 		b.dicts[p] = binary.LittleEndian.AppendUint64(b.dicts[p], b.out.pos())
 	} else {
-		for shared < min(len(entry), len(b.entry)) && entry[shared] == b.entry[shared] {
-			shared++
-		}
+		shared = sharedPrefix(entry, b.entry)
 	}
 	b.block = binary.AppendUvarint(b.block, uint64(shared))
-	b.block = appendText(b.block, string(entry[shared:]))
+	b.block = binary.AppendUvarint(b.block, uint64(len(entry)-shared))
+	b.block = append(b.block, entry[shared:]...)
 	b.entry = append(b.entry[:shared], entry[shared:]...)
 	*n++
+}
+
+func sharedPrefix(a, b []byte) (n int) {
+	end := min(len(a), len(b))
+	for n+8 <= end {
+		if d := binary.LittleEndian.Uint64(a[n:]) ^ binary.LittleEndian.Uint64(b[n:]); d != 0 {
+			return n + bits.TrailingZeros64(d)/8
+		}
+		n += 8
+	}
+	for n < end && a[n] == b[n] {
+		n++
+	}
+	return n
 }
 
 func (b *builder) endBlock() {

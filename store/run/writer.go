@@ -24,6 +24,7 @@ type Writer struct {
 	err      error  // why not everything is in files, once done is closed
 
 	// Of the goroutine only.
+	words   *vocabulary
 	active  *segment
 	last    *segment   // the one before: as large as the next will be
 	writing chan error // answers when the write going on has ended; nil if there is none
@@ -177,7 +178,10 @@ func (w *Writer) catchUp() {
 // add adds the events of a batch to the active segment.
 func (w *Writer) add(m message) {
 	if w.active == nil {
-		w.active = newSegment(w.id, w.set.cfg.Index, w.set.seed, w.last)
+		if w.words == nil || w.words.size() > maxVocabulary {
+			w.words = newVocabulary(w.set.seed)
+		}
+		w.active = newSegment(w.id, w.set.cfg.Index, w.words, w.last)
 		w.active.first = m.seq
 		w.last = nil
 		w.set.mu.Lock()
@@ -196,6 +200,7 @@ func (w *Writer) add(m message) {
 		}
 		s.add(m.seq, row, &w.event)
 	}
+	s.settle()
 	if err == nil {
 		err = w.reader.Err()
 	}
@@ -213,6 +218,7 @@ func (w *Writer) write() error {
 		return err
 	}
 	s, result := w.active, make(chan error, 1)
+	s.freeze()
 	w.active, w.last, w.writing = nil, s, result
 	go func() { result <- w.set.save(s, w.gone) }()
 	return nil
