@@ -146,7 +146,7 @@ func (b *Book) verifyAudit(ctx context.Context) error {
 // verifySome follows the chain from after to last, in pages so that no reader
 // keeps SQLite from folding its WAL.
 func (b *Book) verifySome(ctx context.Context, after, last uint64, hash string) (uint64, string, error) {
-	rows, err := b.read.QueryContext(ctx, b.dialect.sql(auditColumns+" WHERE seq > ? AND seq <= ? ORDER BY seq"), int64(after), int64(last))
+	rows, err := b.read.QueryContext(ctx, b.dialect.sql(auditColumns+" FROM audit WHERE seq > ? AND seq <= ? ORDER BY seq"), int64(after), int64(last))
 	if err != nil {
 		return 0, "", err
 	}
@@ -167,7 +167,7 @@ func (b *Book) verifySome(ctx context.Context, after, last uint64, hash string) 
 	return after, hash, rows.Err()
 }
 
-const auditColumns = "SELECT seq, time, partner, person, act, object, detail, hash FROM audit"
+const auditColumns = "SELECT seq, time, partner, person, act, object, detail, hash"
 
 func scanRecord(rows *sql.Rows) (r Record, err error) {
 	var seq, at int64

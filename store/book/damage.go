@@ -41,7 +41,7 @@ func (b *Book) explain(err error) error {
 }
 
 // Check reads the whole book: every page and index of an SQLite file, and the
-// audit trail of either database. It takes about a second for 300 MB. A bad
+// audit trail of either database: seconds for 100 MiB. A bad
 // file gives a [*DamagedError], a broken trail a [*BrokenError].
 func (b *Book) Check(ctx context.Context) error {
 	if err := b.checkPages(ctx); err != nil {

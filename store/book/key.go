@@ -180,7 +180,7 @@ func splitKey(text string) (id, secret string, ok bool) {
 
 func keysTable() *table[Key] {
 	return &table[Key]{
-		name: "keys", columns: "SELECT id, partner, app, operator, name, master, created, revoked FROM api_keys",
+		name: "keys", columns: "SELECT id, partner, app, operator, name, master, created, revoked", from: "api_keys",
 		time: "created", order: "created", id: "id",
 		filter: func(*Query, *where) {},
 		scan: func(rows *sql.Rows) (k Key, err error) {

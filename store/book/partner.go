@@ -18,7 +18,7 @@ type Partner struct {
 
 func partnersTable() *table[Partner] {
 	return &table[Partner]{
-		name: "partners", columns: "SELECT partner, name, edition, created FROM partners", time: "created", order: "created", id: "partner",
+		name: "partners", columns: "SELECT partner, name, edition, created", from: "partners", time: "created", order: "created", id: "partner",
 		filter: func(*Query, *where) {},
 		scan: func(rows *sql.Rows) (p Partner, err error) {
 			err = rows.Scan(&p.ID, &p.Name, &p.Edition, &p.Created)

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"syscall"
@@ -35,34 +34,32 @@ func startPostgres() (dsn string, stop func(), err error) {
 func startCluster(bin string) (dsn string, stop func(), err error) {
 	dir, err := os.MkdirTemp("", "moat-postgres-")
 	if err != nil {
-		return "", nil, err
+		return "", func() {}, err
 	}
 	stop = func() { os.RemoveAll(dir) }
 	attr, err := asPostgres(dir)
 	if err != nil {
 		stop()
-		return "", nil, err
+		return "", func() {}, err
 	}
 	data := filepath.Join(dir, "data")
 	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-U", "moat", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8")
 	initdb.SysProcAttr, initdb.Dir = attr, dir
 	if out, err := initdb.CombinedOutput(); err != nil {
 		stop()
-		return "", nil, fmt.Errorf("initdb: %w: %s", err, out)
+		return "", func() {}, fmt.Errorf("initdb: %w: %s", err, out)
 	}
 	port, err := freePort()
 	if err != nil {
 		stop()
-		return "", nil, err
+		return "", func() {}, err
 	}
-	// The kernel stops the server when the thread that started it ends, whatever ends it; so that thread is kept.
-	runtime.LockOSThread()
 	var said bytes.Buffer
 	cmd := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-p", port, "-h", "127.0.0.1", "-k", dir, "-F", "-c", "shared_buffers=32MB")
 	cmd.SysProcAttr, cmd.Dir, cmd.Stdout, cmd.Stderr = attr, dir, &said, &said
 	if err := cmd.Start(); err != nil {
 		stop()
-		return "", nil, err
+		return "", func() {}, err
 	}
 	stop = func() {
 		cmd.Process.Signal(syscall.SIGQUIT) // an immediate shutdown
@@ -71,8 +68,7 @@ func startCluster(bin string) (dsn string, stop func(), err error) {
 	}
 	dsn = "postgres://moat@127.0.0.1:" + port + "/postgres?sslmode=disable"
 	if err := waitFor(dsn); err != nil {
-		stop()
-		return "", nil, fmt.Errorf("%w: %s", err, said.String())
+		return "", stop, fmt.Errorf("%w: %s", err, said.String())
 	}
 	return dsn, stop, nil
 }

@@ -42,7 +42,8 @@ const (
 // (order, id), which an index gives.
 type table[T any] struct {
 	name    string                   // for errors
-	columns string                   // SELECT … FROM …
+	columns string                   // SELECT …
+	from    string                   // the table
 	time    string                   // column that Since and Until mean
 	order   string                   // column that the rows are sorted by
 	id      string                   // column that makes the order total
@@ -53,8 +54,21 @@ type table[T any] struct {
 
 // where gathers conditions that must all hold.
 type where struct {
-	parts []string
-	args  []any
+	through string // a table to come from first
+	parts   []string
+	args    []any
+}
+
+// come adds rows of another table that lead to ours by id. A CROSS JOIN keeps
+// SQLite to that order; with IN it would rather read all of a partner's rows.
+// Only the first such way is a join, the others are rare together with it.
+func (w *where) come(from, id, condition string, args ...any) {
+	if w.through == "" {
+		w.through = from
+		w.and(condition+" AND id = "+id, args...)
+		return
+	}
+	w.and("id IN (SELECT "+id+" FROM "+from+" WHERE "+condition+")", args...)
 }
 
 func (w *where) and(condition string, args ...any) {
@@ -68,6 +82,15 @@ func (w *where) text() string {
 		return ""
 	}
 	return " WHERE " + strings.Join(w.parts, " AND ")
+}
+
+// query is SELECT, FROM and WHERE.
+func (tb *table[T]) query(w *where) string {
+	from := tb.from
+	if w.through != "" {
+		from = w.through + " CROSS JOIN " + from
+	}
+	return tb.columns + " FROM " + from + w.text()
 }
 
 // sees keeps a tenant to its own rows. The zero tenant gets none, not even
@@ -155,7 +178,7 @@ func (tb *table[T]) rows(ctx context.Context, b *Book, t moat.Tenant, q Query, o
 		}
 		w.and("("+tb.order+", "+tb.id+") "+compare+" (?, ?)", order, id)
 	}
-	rows, err := b.read.QueryContext(ctx, b.dialect.sql(tb.columns+w.text()+
+	rows, err := b.read.QueryContext(ctx, b.dialect.sql(tb.query(&w)+
 		" ORDER BY "+tb.order+direction+", "+tb.id+direction+" LIMIT "+strconv.Itoa(q.Limit+1)), w.args...)
 	if err != nil {
 		return nil, "", err

@@ -14,11 +14,14 @@ import (
 
 func findingsTable() *table[moat.Finding] {
 	return &table[moat.Finding]{
-		name: "findings", columns: "SELECT body FROM findings", time: "time", order: "time", id: "id",
+		name: "findings", columns: "SELECT body", from: "findings", time: "time", order: "time", id: "id",
 		filter: func(q *Query, w *where) {
 			take(w, &q.Entity, "entity = ? AND kind = ?", text(q.Entity.ID), q.Entity.Kind.String())
 			take(w, &q.Detector, "detector = ?", text(q.Detector))
-			take(w, &q.Case, "id IN (SELECT finding FROM case_findings WHERE case_id = ?)", text(q.Case))
+			if q.Case != "" {
+				w.come("case_findings", "finding", "case_id = ?", text(q.Case))
+				q.Case = ""
+			}
 		},
 		scan: func(rows *sql.Rows) (f moat.Finding, err error) {
 			var body sql.RawBytes // decoded before the next row
@@ -32,12 +35,18 @@ func findingsTable() *table[moat.Finding] {
 }
 
 func casesTable() *table[moat.Case] {
-	const marked = "id IN (SELECT case_id FROM case_marks WHERE value = ? AND kind = ?)"
 	return &table[moat.Case]{
-		name: "cases", columns: "SELECT body, state, owner, verdict FROM cases", time: "opened", order: "opened", id: "id",
+		name: "cases", columns: "SELECT body, state, owner, verdict", from: "cases", time: "opened", order: "opened", id: "id",
 		filter: func(q *Query, w *where) {
-			take(w, &q.Entity, marked, text(q.Entity.ID), q.Entity.Kind.String())
-			take(w, &q.Detector, marked, text(q.Detector), "detector")
+			const marked = "value = ? AND kind = ?"
+			if q.Entity != (moat.Entity{}) {
+				w.come("case_marks", "case_id", marked, text(q.Entity.ID), q.Entity.Kind.String())
+				q.Entity = moat.Entity{}
+			}
+			if q.Detector != "" {
+				w.come("case_marks", "case_id", marked, text(q.Detector), "detector")
+				q.Detector = ""
+			}
 			take(w, &q.Rank, "rank = ?", int64(q.Rank))
 			take(w, &q.State, "state = ?", string(q.State))
 		},
@@ -57,7 +66,7 @@ func casesTable() *table[moat.Case] {
 func decisionsTable() *table[moat.Decision] {
 	return &table[moat.Decision]{
 		name: "decisions", time: "starts", order: "starts", id: "id",
-		columns: "SELECT id, partner, scope, value, action, starts, ends, origin, case_id, reason, approval, undone, undone_by FROM decisions",
+		columns: "SELECT id, partner, scope, value, action, starts, ends, origin, case_id, reason, approval, undone, undone_by", from: "decisions",
 		filter: func(q *Query, w *where) {
 			take(w, &q.Entity, "value = ? AND scope = ?", text(q.Entity.ID), q.Entity.Kind.String())
 			take(w, &q.Case, "case_id = ?", text(q.Case))
@@ -77,7 +86,7 @@ func decisionsTable() *table[moat.Decision] {
 
 func auditTable() *table[Record] {
 	return &table[Record]{
-		name: "audit trail", columns: auditColumns, time: "time", order: "seq", id: "hash",
+		name: "audit trail", columns: auditColumns, from: "audit", time: "time", order: "seq", id: "hash",
 		filter: func(q *Query, w *where) { take(w, &q.Object, "object = ?", text(q.Object)) },
 		scan:   scanRecord,
 		key:    func(r *Record) (int64, string) { return int64(r.Seq), r.Hash },
@@ -164,7 +173,7 @@ func (tb *table[T]) find(ctx context.Context, b *Book, t moat.Tenant, id string)
 	var w where
 	w.and(tb.id+" = ?", text(id))
 	w.sees(t)
-	rows, err := b.read.QueryContext(ctx, b.dialect.sql(tb.columns+w.text()), w.args...)
+	rows, err := b.read.QueryContext(ctx, b.dialect.sql(tb.query(&w)), w.args...)
 	if err != nil {
 		return v, err
 	}
@@ -211,7 +220,7 @@ func (b *Book) changed(ctx context.Context, t moat.Tenant, after uint64) ([]moat
 	var w where
 	w.sees(t)
 	w.and("id IN (SELECT object FROM audit WHERE seq > ? AND seq <= ? AND act LIKE 'decision.%')", int64(after), int64(upTo))
-	rows, err := b.read.QueryContext(ctx, b.dialect.sql(tb.columns+w.text()+" ORDER BY starts, id"), w.args...)
+	rows, err := b.read.QueryContext(ctx, b.dialect.sql(tb.query(&w)+" ORDER BY starts, id"), w.args...)
 	if err != nil {
 		return nil, after, err
 	}

@@ -3,36 +3,60 @@ package book
 import (
 	"context"
 	"database/sql"
-	"flag"
 	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/moat-platform/moat"
 )
 
-// server is the PostgreSQL that the tests run against, "" when there is none.
-var server string
-
 func TestMain(m *testing.M) {
 	if path := os.Getenv(crashBook); path != "" {
 		crashChild(path)
 	}
-	flag.Parse()
-	dsn, stop, err := startPostgres()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "error: cannot start PostgreSQL:", err)
-		os.Exit(1)
-	}
-	server = dsn
 	code := m.Run()
-	stop()
+	stopServer()
 	os.Exit(code)
 }
+
+var (
+	serverAsked           atomic.Bool
+	testsOver, serverGone = make(chan struct{}), make(chan struct{})
+)
+
+func stopServer() {
+	close(testsOver)
+	if serverAsked.Load() {
+		<-serverGone
+	}
+}
+
+// server returns the PostgreSQL that the tests run against, "" when there is
+// none, and starts it when it is first asked for.
+var server = sync.OnceValues(func() (string, error) {
+	type answer struct {
+		dsn string
+		err error
+	}
+	serverAsked.Store(true)
+	started := make(chan answer)
+	go func() {
+		defer close(serverGone)
+		runtime.LockOSThread() // the kernel stops the server when the thread that started it ends
+		dsn, stop, err := startPostgres()
+		started <- answer{dsn, err}
+		<-testsOver
+		stop()
+	}()
+	a := <-started
+	return a.dsn, a.err
+})
 
 // each runs f on a new SQLite book and on a new PostgreSQL book.
 func each(t *testing.T, f func(t *testing.T, b *Book)) {
@@ -43,7 +67,11 @@ func each(t *testing.T, f func(t *testing.T, b *Book)) {
 func eachDSN(t *testing.T, f func(t *testing.T, dsn string)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) { f(t, filepath.Join(t.TempDir(), "book.db")) })
-	if server == "" {
+	dsn, err := server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if dsn == "" {
 		t.Log("no PostgreSQL on this machine: ran on SQLite only")
 		return
 	}
@@ -58,7 +86,11 @@ func newSchema(tb testing.TB) string {
 	name := fmt.Sprintf("moat_test_%d_%d", os.Getpid(), schemas.Add(1))
 	admin(tb, "CREATE SCHEMA "+name)
 	tb.Cleanup(func() { admin(tb, "DROP SCHEMA "+name+" CASCADE") })
-	u, err := url.Parse(server)
+	dsn, err := server()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	u, err := url.Parse(dsn)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -70,7 +102,11 @@ func newSchema(tb testing.TB) string {
 
 func admin(tb testing.TB, statement string) {
 	tb.Helper()
-	db, err := sql.Open("pgx", server)
+	dsn, err := server()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	db, err := sql.Open("pgx", dsn)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -1,0 +1,52 @@
+package book
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/moat-platform/moat"
+)
+
+// TestPlans asks SQLite how it would answer the questions of the console: by
+// an index that also gives the order, or by ids, never by reading a table.
+func TestPlans(t *testing.T) {
+	b := openTest(t, filepath.Join(t.TempDir(), "book.db"))
+	clerk := moat.Entity{Kind: moat.Account, ID: "clerk"}
+	check(t, b, findingsTable(), everyone, Query{}, "findings_time")
+	check(t, b, findingsTable(), moat.Only("a"), Query{}, "findings_partner")
+	check(t, b, findingsTable(), moat.Only("a"), Query{Since: start}, "findings_partner")
+	check(t, b, findingsTable(), moat.Only("a"), Query{Entity: clerk}, "findings_entity")
+	check(t, b, findingsTable(), everyone, Query{Entity: clerk}, "findings_entity")
+	check(t, b, findingsTable(), everyone, Query{Detector: "x"}, "findings_detector")
+	check(t, b, findingsTable(), moat.Only("a"), Query{Case: "c"}, "sqlite_autoindex_findings_1 (id=?)")
+	check(t, b, findingsTable(), everyone, Query{Case: "c"}, "sqlite_autoindex_findings_1 (id=?)")
+	check(t, b, casesTable(), everyone, Query{Detector: "x"}, "sqlite_autoindex_cases_1 (id=?)")
+	check(t, b, casesTable(), everyone, Query{}, "cases_opened")
+	check(t, b, casesTable(), moat.Only("a"), Query{State: moat.CaseOpen}, "cases_partner")
+	check(t, b, casesTable(), moat.Only("a"), Query{Entity: clerk}, "sqlite_autoindex_cases_1 (id=?)")
+	check(t, b, decisionsTable(), moat.Only("a"), Query{Case: "c"}, "decisions_case")
+	check(t, b, decisionsTable(), moat.Only("a"), Query{Entity: clerk}, "decisions_value")
+	check(t, b, decisionsTable(), moat.Only("a"), Query{}, "decisions_partner")
+	check(t, b, auditTable(), moat.Only("a"), Query{}, "audit_partner")
+	check(t, b, auditTable(), everyone, Query{Object: "c"}, "audit_object")
+}
+
+func check[T any](t *testing.T, b *Book, tb *table[T], tenant moat.Tenant, q Query, want string) {
+	t.Helper()
+	w, err := tb.conditions(tenant, q)
+	ok(t, err)
+	rows, err := b.read.Query("EXPLAIN QUERY PLAN "+tb.query(&w)+" ORDER BY "+tb.order+" DESC, "+tb.id+" DESC LIMIT 10", w.args...)
+	ok(t, err)
+	defer rows.Close()
+	var plan []string
+	for rows.Next() {
+		var id, parent, unused int
+		var step string
+		ok(t, rows.Scan(&id, &parent, &unused, &step))
+		plan = append(plan, step)
+	}
+	if s := strings.Join(plan, "; "); !strings.Contains(s, want) || strings.Contains(s, "SCAN "+tb.name+";") {
+		t.Errorf("%s %+v: %s\nwant %s", tb.name, q, s, want)
+	}
+}
