@@ -44,9 +44,7 @@ func (e *Engine) Ask(ev *moat.Event) []moat.Finding {
 	s.owner = partner
 	s.partner = e.cfg.Seed.Text(ev.Partner)
 	s.now = plausible(ev)
-	for _, k := range e.plan.Types[ev.Type].Kinds {
-		s.keys[k] = e.entityKey(s.partner, k, ev.EntityID(k))
-	}
+	e.identify(&s, &e.plan.Types[ev.Type])
 	var found []moat.Finding
 	if !known {
 		// A partner that never sent an event has no number yet, and gets none by asking.

@@ -129,6 +129,7 @@ type slot struct {
 	owner   uint32
 	now     moat.Time
 	keys    [moat.EntityKinds]uint64
+	early   []uint64 // keys of the pairs of TypePlan.Early
 }
 
 type netCache struct {
@@ -160,8 +161,8 @@ func New(cfg Config) (*Engine, error) {
 	if e.fired, err = newTable(pairBytes, 1<<20, 1<<16); err != nil {
 		return nil, err
 	}
-	e.out = make([]float64, cfg.Plan.Slots)
-	e.frame.Slots = e.out
+	e.frame = cfg.Plan.NewFrame()
+	e.out = e.frame.Slots
 	return e, nil
 }
 
@@ -249,13 +250,42 @@ func (e *Engine) prepare(s *slot) {
 	s.owner = e.partner(ev.Partner)
 	s.partner = e.cfg.Seed.Text(ev.Partner)
 	s.now = plausible(ev)
-	for _, k := range e.plan.Types[ev.Type].Kinds {
-		key := e.entityKey(s.partner, k, ev.EntityID(k))
-		s.keys[k] = key
-		if t := e.tables[k]; t != nil && key != 0 {
-			e.sink += t.touch(key)
+	tp := &e.plan.Types[ev.Type]
+	e.identify(s, tp)
+	for _, k := range tp.Kinds {
+		if t := e.tables[k]; t != nil && s.keys[k] != 0 {
+			e.sink += t.touch(s.keys[k], tp.Lines[k])
 		}
 	}
+	for _, key := range s.early {
+		if key != 0 {
+			e.sink += e.pairs.touch(key, nil)
+		}
+	}
+}
+
+// identify computes the keys of the entities of s, and of the pairs that can be told from the
+// event alone.
+func (e *Engine) identify(s *slot, tp *rule.TypePlan) {
+	for _, k := range tp.Kinds {
+		s.keys[k] = e.entityKey(s.partner, k, s.ev.EntityID(k))
+	}
+	s.early = s.early[:0]
+	e.frame.Event = &s.ev
+	for _, i := range tp.Early {
+		op := &tp.Ops[i]
+		key := op.Key(&e.frame)
+		if key != 0 && s.keys[op.Of] != 0 {
+			key = pairKey(op, key, s.keys[op.Of])
+		} else {
+			key = 0
+		}
+		s.early = append(s.early, key)
+	}
+}
+
+func pairKey(op *rule.Op, value, entity uint64) uint64 {
+	return rule.Mix(rule.Mix(value, op.Salt), entity) | 1
 }
 
 // plausible returns the event's time, moved to the edge of what receipt allows, so that a
@@ -392,11 +422,18 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 	case feature.Number:
 		in.Num = op.Num(&e.frame)
 	case feature.Key:
+		if op.Early >= 0 {
+			if in.Key = s.early[op.Early]; in.Key == 0 {
+				return false
+			}
+			in.Pair = e.pair(in.Key, s, observe)
+			return in.Pair != nil
+		}
 		if in.Key = op.Key(&e.frame); in.Key == 0 {
 			return false
 		}
 		if op.Kind.Pairs {
-			in.Pair = e.pair(op, s, in.Key, observe)
+			in.Pair = e.pair(pairKey(op, in.Key, s.keys[op.Of]), s, observe)
 			return in.Pair != nil
 		}
 	case feature.Keys:
@@ -409,7 +446,7 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 			key := e.cfg.Seed.Text(t)
 			e.keys = append(e.keys, key)
 			if op.Kind.Pairs {
-				p := e.pair(op, s, key, observe)
+				p := e.pair(pairKey(op, key, s.keys[op.Of]), s, observe)
 				if p == nil {
 					p = unsafe.Pointer(&e.empty)
 				}
@@ -458,9 +495,8 @@ func (e *Engine) record(k moat.EntityKind, key uint64, s *slot) unsafe.Pointer {
 	return unsafe.Pointer(h)
 }
 
-// pair returns what is kept of op's entity together with a value.
-func (e *Engine) pair(op *rule.Op, s *slot, value uint64, observe bool) unsafe.Pointer {
-	key := rule.Mix(rule.Mix(value, op.Salt), s.keys[op.Of]) | 1
+// pair returns what is kept of an entity together with a value.
+func (e *Engine) pair(key uint64, s *slot, observe bool) unsafe.Pointer {
 	rec := e.pairs.find(key)
 	if e.ask != nil {
 		return unsafe.Add(e.ask.copyOf(e.pairs, rec, s), rule.HeaderBytes)

@@ -201,21 +201,28 @@ func (t *table) reindex() {
 	}
 }
 
-// touch brings the first lines of key's record into the cache, and returns something that
-// depends on them so that the load is not optimised away. A group of touches overlaps its
+// touch brings key's record into the cache, its header and the given lines, and returns something that
+// depends on them so that the loads are not optimised away. A group of touches overlaps its
 // cache misses, which one after the other would each cost 100–300 ns.
-func (t *table) touch(key uint64) (sum uint64) {
+func (t *table) touch(key uint64, lines []int) (sum uint64) {
 	s := &t.index[key>>58]
 	if len(s.slots) == 0 {
 		return 0
 	}
-	v := s.slots[key&uint64(len(s.slots)-1)]
-	if v == 0 {
-		return 0
+	mask := uint64(len(s.slots) - 1)
+	for i := key & mask; ; i = (i + 1) & mask {
+		v := s.slots[i]
+		if v == 0 {
+			return 0
+		}
+		if v&^0xFFFFFFFF != tag(key) {
+			continue
+		}
+		p := t.at(int(uint32(v)) - 1)
+		sum = *(*uint64)(p)
+		for _, off := range lines {
+			sum += *(*uint64)(unsafe.Add(p, off))
+		}
+		return sum
 	}
-	p := t.at(int(uint32(v)) - 1)
-	for off := 0; off < t.size; off += 64 {
-		sum += *(*uint64)(unsafe.Add(p, off))
-	}
-	return sum
 }

@@ -33,10 +33,10 @@ func Mix(a, b uint64) uint64 {
 
 // compiler lowers one checked expression to closures.
 type compiler struct {
+	b    *builder
 	x    *environment
 	text Text
 	tree *ast.AST
-	seed HashSeed
 	uses []int // slots read
 }
 
@@ -249,7 +249,9 @@ func (c *compiler) match(name string, target, arg ast.Expr) boolFn {
 		c.fail(arg, "syntax", strings.TrimPrefix(err.Error(), "error parsing regexp: "), "the syntax is RE2")
 		return no
 	}
-	return func(f *Frame) bool { return re.MatchString(s(f)) }
+	memo, seed := c.b.memos, c.b.seed
+	c.b.memos++
+	return func(f *Frame) bool { return f.Memos[memo].match(re, s(f), seed) }
 }
 
 func (c *compiler) num(e ast.Expr) numFn {
@@ -393,7 +395,7 @@ func (c *compiler) key(e ast.Expr) keyFn {
 			return Mix(x, y)
 		}
 	}
-	s, seed := c.str(e), c.seed
+	s, seed := c.str(e), c.b.seed
 	return func(f *Frame) uint64 {
 		if t := s(f); t != "" {
 			return seed.Text(t)

@@ -2,6 +2,7 @@ package rule
 
 import (
 	"net/netip"
+	"regexp"
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/feature"
@@ -15,6 +16,39 @@ type Frame struct {
 	Event *moat.Event
 	Net   Net
 	Slots []float64
+	// Memos remember what patterns said of texts; see [Plan.NewFrame].
+	Memos []Memo
+}
+
+// NewFrame returns a frame for the expressions of p.
+func (p *Plan) NewFrame() Frame {
+	return Frame{Slots: make([]float64, p.Slots), Memos: make([]Memo, p.Memos)}
+}
+
+// Memo remembers what one pattern said of the texts seen lately. Statements and paths repeat, and a
+// hash costs a fiftieth of a match. It is a function of the text alone, so
+// forgetting and remembering change nothing.
+type Memo struct {
+	entries []uint64 // the hash with its lowest bit replaced by the answer; 0 = empty
+}
+
+const memoSize = 4096
+
+func (m *Memo) match(re *regexp.Regexp, s string, seed HashSeed) bool {
+	if m.entries == nil {
+		m.entries = make([]uint64, memoSize)
+	}
+	h := seed.Text(s) | 2
+	e := &m.entries[h>>2%memoSize]
+	if *e&^1 == h&^1 {
+		return *e&1 == 1
+	}
+	*e = h &^ 1
+	if re.MatchString(s) {
+		*e |= 1
+		return true
+	}
+	return false
 }
 
 // Net is what is known of a network address.

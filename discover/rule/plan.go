@@ -31,6 +31,7 @@ type Plan struct {
 	// another plan is carried over feature by feature.
 	Layout   [moat.EntityKinds][]Place
 	Slots    int
+	Memos    int // how many pattern memories a Frame needs
 	Features int // distinct ones, after sharing
 }
 
@@ -47,6 +48,11 @@ type TypePlan struct {
 	Ops       []Op              // in order: an op may read slots of earlier ones
 	Detectors []*Compiled
 	Net       bool // the address must be looked up
+	// Lines lists, per kind, the cache lines of its record that Ops look at, by offset.
+	Lines [moat.EntityKinds][]int
+	// Early lists the ops that look up one pair whose key follows from the event alone, so that
+	// it can be fetched ahead.
+	Early []int
 }
 
 // Op updates or reads one feature of one entity of the event.
@@ -64,6 +70,10 @@ type Op struct {
 	Steps   []func(*Frame) bool
 	Salt    uint64 // tells the pairs of one feature from another's
 	Out     int    // first slot
+	Early   int    // place in TypePlan.Early, or -1
+
+	early bool // it keeps a pair whose key needs nothing but the event
+	size  int  // of its state
 }
 
 // Exposure reads how many orders an entity touched in the last 24 h.
@@ -127,6 +137,7 @@ type builder struct {
 	bySlot   []*shared
 	byCanon  map[string]*shared
 	plan     *Plan
+	memos    int // of patterns
 }
 
 // Compile checks and compiles detectors together. What is wrong comes as [Problems].
@@ -243,11 +254,11 @@ func (b *builder) detector(d *Detector, src []byte) error {
 	c := &Compiled{Detector: d, CostNS: cost + 2*float64(1+strings.Count(d.When.S, "&&")+strings.Count(d.When.S, "||"))}
 	var uses []int
 	if tree := x.checked(d.When, cel.BoolType); tree != nil {
-		cc := &compiler{x: x, text: d.When, tree: tree, seed: b.seed}
+		cc := &compiler{b: b, x: x, text: d.When, tree: tree}
 		c.When, uses = cc.bool(tree.Expr()), cc.uses
 	}
 	if tree := x.checked(d.Confidence, cel.DoubleType); tree != nil {
-		cc := &compiler{x: x, text: d.Confidence, tree: tree, seed: b.seed}
+		cc := &compiler{b: b, x: x, text: d.Confidence, tree: tree}
 		c.Confidence = cc.num(tree.Expr())
 		uses = append(uses, cc.uses...)
 	}
@@ -287,14 +298,14 @@ func (b *builder) feature(x *environment, f *Feature, canon map[string]string) (
 	var uses []int
 	if f.Where.S != "" {
 		if tree := x.checked(f.Where, cel.BoolType); tree != nil {
-			c := &compiler{x: x, text: f.Where, tree: tree, seed: b.seed}
+			c := &compiler{b: b, x: x, text: f.Where, tree: tree}
 			s.op.Where = c.bool(tree.Expr())
 			uses = append(uses, c.uses...)
 		}
 	}
 	for _, step := range f.Steps {
 		if tree := x.checked(step, cel.BoolType); tree != nil {
-			c := &compiler{x: x, text: step, tree: tree, seed: b.seed}
+			c := &compiler{b: b, x: x, text: step, tree: tree}
 			s.op.Steps = append(s.op.Steps, c.bool(tree.Expr()))
 			s.op.Value = feature.Steps
 			uses = append(uses, c.uses...)
@@ -316,6 +327,7 @@ func (b *builder) feature(x *environment, f *Feature, canon map[string]string) (
 	s.size = (f.Kind.Size(f.Params) + 7) &^ 7
 	s.op.Stat = f.Kind.New(f.Params)
 	s.op.Salt = b.seed.Text("pair " + s.canon)
+	s.op.early = f.Kind.Pairs && s.op.Value == feature.Key && !strings.Contains(f.Value.S, "ip.")
 	s.uses = uses
 	s.net = s.op.Value == feature.Place || strings.Contains(f.Where.S+f.Value.S, "ip.")
 	b.add(s)
@@ -327,7 +339,7 @@ func (b *builder) value(x *environment, f *Feature, op *Op) []int {
 	if tree == nil {
 		return nil
 	}
-	c := &compiler{x: x, text: f.Value, tree: tree, seed: b.seed}
+	c := &compiler{b: b, x: x, text: f.Value, tree: tree}
 	switch t := tree.GetType(tree.Expr().ID()); {
 	case t.IsExactType(cel.DoubleType):
 		op.Value, op.Num = feature.Number, c.num(tree.Expr())
@@ -381,7 +393,7 @@ func canonical(d *Detector, f *Feature, canon map[string]string) string {
 // layout gives every feature its place and fills the plans of the types.
 func (b *builder) layout() {
 	p := b.plan
-	p.Slots, p.Features = len(b.bySlot), len(b.features)
+	p.Slots, p.Features, p.Memos = len(b.bySlot), len(b.features), b.memos
 	// What is observed at the same events is kept together: fewer cache lines an event.
 	order := slices.Clone(b.features)
 	slices.SortStableFunc(order, func(a, c *shared) int { return slices.Compare(a.on, c.on) })
@@ -430,7 +442,7 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 			continue
 		}
 		op := s.op
-		op.Observe = observe
+		op.Observe, op.size = observe, s.size
 		tp.Ops = append(tp.Ops, op)
 		add(&tp.Kinds, op.Of)
 		tp.Net = tp.Net || observe && s.net
@@ -446,4 +458,20 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 		tp.Net = tp.Net || strings.Contains(c.Detector.When.S+c.Detector.Confidence.S+c.Detector.Reason.S, "ip.")
 	}
 	slices.Sort(tp.Kinds)
+	for i := range tp.Ops {
+		op := &tp.Ops[i]
+		op.Early = -1
+		if op.early {
+			op.Early = len(tp.Early)
+			tp.Early = append(tp.Early, i)
+		}
+		for at := op.Offset &^ 63; at < op.Offset+op.size; at += 64 {
+			if !slices.Contains(tp.Lines[op.Of], at) {
+				tp.Lines[op.Of] = append(tp.Lines[op.Of], at)
+			}
+		}
+	}
+	for k := range tp.Lines {
+		slices.Sort(tp.Lines[k])
+	}
 }

@@ -61,7 +61,7 @@ func (b *builder) placeholder(x *environment, t Text, format string) (func(*Fram
 	if tree == nil {
 		return nil, nil
 	}
-	c := &compiler{x: x, text: t, tree: tree, seed: b.seed}
+	c := &compiler{b: b, x: x, text: t, tree: tree}
 	if tree.GetType(tree.Expr().ID()).IsExactType(cel.StringType) {
 		s := c.str(tree.Expr())
 		return func(f *Frame, b *strings.Builder) { b.WriteString(shown(s(f))) }, c.uses

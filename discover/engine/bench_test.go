@@ -1,0 +1,62 @@
+package engine_test
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/engine"
+	"github.com/moat-platform/moat/sim/load"
+)
+
+// loadBatches makes batches of 512 plausible events.
+func loadBatches(cfg load.Config, n int) [][]byte {
+	s := load.New(cfg)
+	var out [][]byte
+	var w moat.BatchWriter
+	for range n {
+		for range 512 {
+			w.Append(s.Next())
+		}
+		out = append(out, bytes.Clone(w.Bytes()))
+		w.Reset()
+	}
+	return out
+}
+
+// BenchmarkStep takes in plausible events with all shipped detectors and many accounts in state; an
+// operation is one event.
+func BenchmarkStep(b *testing.B) {
+	p := plan(b)
+	for _, accounts := range []int{10_000, 1_000_000} {
+		b.Run(fmt.Sprintf("accounts=%d", accounts), func(b *testing.B) {
+			e, err := engine.New(engine.Config{Plan: p, Seed: seed, Net: net})
+			if err != nil {
+				b.Fatal(err)
+			}
+			fill := load.New(load.Config{Accounts: accounts, Even: true, Seed: 1})
+			var w moat.BatchWriter
+			for i := range 3 * accounts {
+				w.Append(fill.Next())
+				if i%512 == 511 {
+					if _, err := e.Step(w.Bytes(), nil); err != nil {
+						b.Fatal(err)
+					}
+					w.Reset()
+				}
+			}
+			in := loadBatches(load.Config{Accounts: accounts, Seed: 2}, max(b.N/512, 1)+1)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := 0; i < b.N; i += 512 {
+				if _, err := e.Step(in[i/512], nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.StopTimer()
+			s := e.Stats()
+			b.ReportMetric(float64(s.Findings)/float64(s.Events)*1e6, "findings/Mevent")
+		})
+	}
+}
