@@ -1,0 +1,138 @@
+package ingest
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/moat-platform/moat"
+)
+
+// worker turns the text of one request into batches. It is used again for others.
+type worker struct {
+	decoder moat.Decoder
+	normal  *Normaliser
+	event   moat.Event
+	in      records
+	out     batches
+
+	events   int // seen
+	rejected int
+	listed   []byte // the first rejected, as JSON
+	scratch  []byte
+}
+
+func (k *worker) reset() {
+	k.event.Reset()
+	k.decoder.Release()
+	k.out.reset()
+	k.in.r, k.in.err = nil, nil
+	k.events, k.rejected, k.listed = 0, 0, k.listed[:0]
+	if cap(k.listed) > firstBuffer {
+		k.listed = nil
+	}
+}
+
+// read reads a whole body: NDJSON, or an array if it starts with a bracket. It
+// returns an error if the body as a whole cannot be taken.
+func (k *worker) read(body io.Reader, from Caller, received moat.Time) error {
+	k.in.reset(body)
+	k.in.skipMark()
+	first, err := k.in.peek()
+	if err == io.EOF {
+		return &Refusal{Status: 400, Code: "empty", Message: "the body is empty", Hint: "send one JSON object a line, or a JSON array of objects"}
+	}
+	if err != nil {
+		return unreadable(err)
+	}
+	next := k.in.line
+	switch first {
+	case '{':
+	case '[':
+		next = k.in.element
+	default:
+		return &Refusal{Status: 400, Code: "unreadable", Message: "the body is neither NDJSON nor a JSON array", Hint: "send one JSON object a line, or a JSON array of objects"}
+	}
+	k.decoder.AllowPartner = from.Operator
+	for {
+		text, err := next()
+		switch {
+		case err == io.EOF:
+			return nil
+		case errors.Is(err, errArray):
+			return &Refusal{Status: 400, Code: "unreadable", Message: err.Error(), Hint: "send one JSON object a line, or a JSON array of objects"}
+		case err != nil && err != errLong:
+			return unreadable(err)
+		case err == nil && len(bytes.TrimSpace(text)) == 0:
+			continue
+		}
+		if k.events == MaxEvents {
+			return tooManyEvents()
+		}
+		if err == errLong {
+			err = &moat.Problem{Code: moat.CodeSize, Message: "over " + strconv.Itoa(moat.MaxLine) + " bytes"}
+		} else {
+			err = k.one(text, from, received)
+		}
+		if err != nil {
+			k.reject(asProblem(err))
+		}
+		k.events++
+	}
+}
+
+// one takes one event.
+func (k *worker) one(text []byte, from Caller, received moat.Time) error {
+	err := k.decode(text, from)
+	if err == nil {
+		err = k.normal.Normalise(&k.event, from, received)
+	}
+	if err == nil {
+		k.out.add(&k.event)
+	}
+	k.decoder.Release()
+	return err
+}
+
+// decode decodes one event. If all that it lacks is the app that its credentials
+// name, it is given that.
+func (k *worker) decode(text []byte, from Caller) error {
+	err := k.decoder.Decode(text, &k.event)
+	if err == nil || from.App == "" {
+		return err
+	}
+	if p := asProblem(err); p.Code != moat.CodeMissing || !strings.HasSuffix(p.Field, moat.Fields[moat.FieldApp].Name) {
+		return err
+	}
+	brace := bytes.IndexByte(text, '{')
+	k.scratch = append(append(k.scratch[:0], text[:brace+1]...), `"app":`...)
+	k.scratch = append(appendQuoted(k.scratch, from.App), ',')
+	k.scratch = append(k.scratch, text[brace+1:]...)
+	return k.decoder.Decode(k.scratch, &k.event)
+}
+
+// reject notes why the event at hand is not taken.
+func (k *worker) reject(p *moat.Problem) {
+	if k.rejected < maxListed {
+		if k.rejected > 0 {
+			k.listed = append(k.listed, ',')
+		}
+		k.listed = strconv.AppendInt(append(k.listed, `{"index":`...), int64(k.events), 10)
+		k.listed = appendQuoted(append(k.listed, `,"code":`...), p.Code)
+		k.listed = appendQuoted(append(k.listed, `,"message":`...), p.Error())
+		k.listed = append(k.listed, '}')
+	}
+	k.rejected++
+}
+
+// answer is the body of a 202.
+func (k *worker) answer() []byte {
+	b := strconv.AppendInt(append(make([]byte, 0, 64+len(k.listed)), `{"accepted":`...), int64(k.out.n), 10)
+	b = append(append(append(b, `,"rejected":[`...), k.listed...), ']')
+	if k.rejected > 0 {
+		b = strconv.AppendInt(append(b, `,"rejected_count":`...), int64(k.rejected), 10)
+	}
+	return append(b, "}\n"...)
+}
