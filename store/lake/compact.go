@@ -2,6 +2,7 @@ package lake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -28,12 +29,14 @@ const (
 func (l *Lake) Compact(ctx context.Context) error {
 	l.upkeep.Lock()
 	defer l.upkeep.Unlock()
+	var errs []error
 	for _, run := range l.runs() {
 		if err := l.merge(ctx, run); err != nil {
-			return fmt.Errorf("cannot compact lake: %w", err)
+			// One damaged file must not keep the others from being merged.
+			errs = append(errs, fmt.Errorf("cannot compact lake: %w", err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // runs returns the neighbouring files that are to be merged with each other.
@@ -133,7 +136,7 @@ func (m *merger) addFile(ctx context.Context, path string) error {
 			if err := m.flush(); err != nil {
 				return err
 			}
-			if err := m.out.copyGroup(src.f, g); err != nil {
+			if err := m.out.copyGroup(src.f, g, src.meta.sums[i]); err != nil {
 				return err
 			}
 			continue

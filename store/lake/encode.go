@@ -3,10 +3,14 @@ package lake
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"math"
+	"os"
+	"strconv"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/encoding/delta"
@@ -260,9 +264,34 @@ type fileWriter struct {
 	at   int64
 	rows int64
 	meta []format.RowGroup
+	sum  uint32   // CRC-32C of the row group so far
+	sums []uint32 // of those that are whole
 }
 
 const magic = "PAR1"
+
+// Parquet has checksums for the bodies of pages only. A flipped bit in a header or in the footer
+// would let decoders allocate at will, so the footer has two texts of hexadecimal CRC-32C
+// in its key-value metadata: one of each row group, and one of itself, made while that text is zeros.
+const (
+	groupsKey = "moat.row_groups.crc32c"
+	footerKey = "moat.footer.crc32c"
+	noSum     = "00000000"
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// footerSum returns the checksum of a footer and where in it its text is; false if there is none.
+func footerSum(footer []byte) (sum string, at int, ok bool) {
+	at = bytes.LastIndex(footer, []byte(footerKey)) + len(footerKey) + 2 // header of the field, length of the text
+	if at < len(footerKey)+2 || at+len(noSum) > len(footer) {
+		return "", 0, false
+	}
+	c := crc32.Update(0, castagnoli, footer[:at])
+	c = crc32.Update(c, castagnoli, []byte(noSum))
+	c = crc32.Update(c, castagnoli, footer[at+len(noSum):])
+	return fmt.Sprintf("%08x", c), at, true
+}
 
 func newFileWriter(w io.Writer) (*fileWriter, error) {
 	f := &fileWriter{w: w}
@@ -272,11 +301,20 @@ func newFileWriter(w io.Writer) (*fileWriter, error) {
 func (f *fileWriter) write(b []byte) error {
 	n, err := f.w.Write(b)
 	f.at += int64(n)
+	f.sum = crc32.Update(f.sum, castagnoli, b[:n])
 	return err
+}
+
+// endGroup takes note of a row group that is written.
+func (f *fileWriter) endGroup(g format.RowGroup) {
+	f.meta = append(f.meta, g)
+	f.rows += g.NumRows
+	f.sums = append(f.sums, f.sum)
 }
 
 // writeGroup writes the chunks that x holds, with their dictionaries.
 func (f *fileWriter) writeGroup(x *encoder, dicts *[columns]dictionary) error {
+	f.sum = 0
 	g := format.RowGroup{NumRows: x.rows, FileOffset: f.at, Ordinal: int16(len(f.meta))}
 	for i := range x.chunks {
 		m, err := f.writeChunk(x, &specs[i], &x.chunks[i], &dicts[i])
@@ -287,8 +325,7 @@ func (f *fileWriter) writeGroup(x *encoder, dicts *[columns]dictionary) error {
 		g.TotalByteSize += m.TotalUncompressedSize
 		g.TotalCompressedSize += m.TotalCompressedSize
 	}
-	f.meta = append(f.meta, g)
-	f.rows += x.rows
+	f.endGroup(g)
 	return nil
 }
 
@@ -352,8 +389,8 @@ func (d *dictionary) bounds() (low, high []byte) {
 	return low, high
 }
 
-// copyGroup copies a row group of another file of the same schema as it is.
-func (f *fileWriter) copyGroup(from io.ReaderAt, g *format.RowGroup) error {
+// copyGroup copies a row group of another file of the same schema as it is, if its checksum is sum.
+func (f *fileWriter) copyGroup(from *os.File, g *format.RowGroup, sum uint32) error {
 	out := *g
 	out.Columns = append([]format.ColumnChunk(nil), g.Columns...)
 	shift := f.at - g.FileOffset
@@ -365,15 +402,20 @@ func (f *fileWriter) copyGroup(from io.ReaderAt, g *format.RowGroup) error {
 			m.DictionaryPageOffset += shift
 		}
 	}
-	n, err := io.Copy(f.w, io.NewSectionReader(from, g.FileOffset, g.TotalCompressedSize))
-	f.at += n
-	if err == nil && n != g.TotalCompressedSize {
-		err = io.ErrUnexpectedEOF
+	f.sum = 0
+	if _, err := io.Copy(writerFunc(f.write), io.NewSectionReader(from, g.FileOffset, g.TotalCompressedSize)); err != nil {
+		return err
 	}
-	f.meta = append(f.meta, out)
-	f.rows += g.NumRows
-	return err
+	if f.sum != sum {
+		return damage(from.Name(), "checksum of row group %d", g.Ordinal)
+	}
+	f.endGroup(out)
+	return nil
 }
+
+type writerFunc func([]byte) error
+
+func (w writerFunc) Write(b []byte) (int, error) { return len(b), w(b) }
 
 // close writes the footer, without which the file is no Parquet file.
 func (f *fileWriter) close() error {
@@ -383,10 +425,39 @@ func (f *fileWriter) close() error {
 	}
 	b, err := thrift.Marshal(new(thrift.CompactProtocol), &format.FileMetaData{
 		Version: 2, Schema: schemaElements(), NumRows: f.rows, RowGroups: f.meta, CreatedBy: "moat lake version 1", ColumnOrders: orders,
+		KeyValueMetadata: []format.KeyValue{{Key: groupsKey, Value: formatSums(f.sums)}, {Key: footerKey, Value: noSum}},
 	})
 	if err != nil {
 		return err
 	}
+	sum, at, ok := footerSum(b)
+	if !ok || string(b[at:at+len(noSum)]) != noSum {
+		return errors.New("BUG: footer has no place for its checksum")
+	}
+	copy(b[at:], sum)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(b)))
 	return f.write(append(b, magic...))
+}
+
+func formatSums(sums []uint32) string {
+	var b strings.Builder
+	for _, s := range sums {
+		fmt.Fprintf(&b, "%08x", s)
+	}
+	return b.String()
+}
+
+// parseSums is the inverse of formatSums; false unless there are n.
+func parseSums(s string, n int) (sums []uint32, ok bool) {
+	if len(s) != n*len(noSum) {
+		return nil, false
+	}
+	for ; s != ""; s = s[len(noSum):] {
+		v, err := strconv.ParseUint(s[:len(noSum)], 16, 32)
+		if err != nil {
+			return nil, false
+		}
+		sums = append(sums, uint32(v))
+	}
+	return sums, true
 }

@@ -27,13 +27,15 @@ func damage(path string, what string, args ...any) error {
 // about 5 KiB of it.
 const maxFooter = 64 << 20
 
+// footer is the metadata of a file of events.
+type footer struct {
+	*format.FileMetaData
+	sums []uint32 // of the row groups
+	size int64    // of the file
+}
+
 // readFooter reads and checks the metadata of a file of events.
-func readFooter(f *os.File) (m *format.FileMetaData, err error) {
-	defer func() { // the Thrift decoder may panic on bytes that are not Thrift
-		if p := recover(); p != nil {
-			m, err = nil, damage(f.Name(), "footer: %v", p)
-		}
-	}()
+func readFooter(f *os.File) (*footer, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
@@ -54,14 +56,25 @@ func readFooter(f *os.File) (m *format.FileMetaData, err error) {
 	if _, err := f.ReadAt(b, size-8-n); err != nil {
 		return nil, err
 	}
-	m = new(format.FileMetaData)
-	if err := thrift.Unmarshal(new(thrift.CompactProtocol), b, m); err != nil {
+	if sum, at, ok := footerSum(b); !ok || string(b[at:at+len(noSum)]) != sum {
+		return nil, damage(f.Name(), "checksum of the footer")
+	}
+	m := &footer{FileMetaData: new(format.FileMetaData), size: size}
+	if err := thrift.Unmarshal(new(thrift.CompactProtocol), b, m.FileMetaData); err != nil {
 		return nil, damage(f.Name(), "footer: %v", err)
 	}
 	if !sameSchema(m.Schema, schemaElements()) {
 		return nil, damage(f.Name(), "its columns are not those of events")
 	}
-	return m, checkGroups(f.Name(), m, size-8-n)
+	for _, kv := range m.KeyValueMetadata {
+		if kv.Key == groupsKey {
+			m.sums, _ = parseSums(kv.Value, len(m.RowGroups))
+		}
+	}
+	if len(m.sums) != len(m.RowGroups) {
+		return nil, damage(f.Name(), "no checksums of its row groups")
+	}
+	return m, checkGroups(f.Name(), m.FileMetaData, size-8-n)
 }
 
 func sameSchema(a, b []format.SchemaElement) bool {
@@ -117,11 +130,7 @@ func readFile(path string, r Range, day string) (File, error) {
 	if err != nil {
 		return File{}, err
 	}
-	info, err := f.Stat()
-	if err != nil {
-		return File{}, err
-	}
-	out := File{Path: path, Range: r, Rows: m.NumRows, Bytes: info.Size(), Day: day}
+	out := File{Path: path, Range: r, Rows: m.NumRows, Bytes: m.size, Day: day}
 	for i := range m.RowGroups {
 		if low, high, ok := bounds(&m.RowGroups[i], colSeq); !ok || uint64(low) < r.First || uint64(high) > r.Last {
 			return File{}, damage(path, "its rows are not of the range in its name")

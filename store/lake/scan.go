@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"unsafe"
@@ -136,36 +137,37 @@ func scanFile(ctx context.Context, file File, f *Filter, fn func(Position, *moat
 // source is an open file of events.
 type source struct {
 	f    *os.File
-	meta *format.FileMetaData
+	meta *footer
 	file *parquet.File
 }
 
-func openSource(path string) (s *source, err error) {
+func openSource(path string) (*source, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			s, err = nil, damage(path, "footer: %v", p)
-		}
-		if err != nil {
-			f.Close()
-		}
-	}()
 	meta, err := readFooter(f)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, f.Close())
 	}
-	info, err := f.Stat()
+	file, err := parquet.OpenFile(f, meta.size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(64<<10))
 	if err != nil {
-		return nil, err
-	}
-	file, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(64<<10))
-	if err != nil {
-		return nil, damage(path, "%v", err)
+		return nil, errors.Join(damage(path, "%v", err), f.Close())
 	}
 	return &source{f: f, meta: meta, file: file}, nil
+}
+
+// check reads row group i once to see that it is as it was written: decoders must not meet anything else.
+func (s *source) check(i int) error {
+	g := &s.meta.RowGroups[i]
+	h := crc32.New(castagnoli)
+	if _, err := io.Copy(h, io.NewSectionReader(s.f, g.FileOffset, g.TotalCompressedSize)); err != nil {
+		return fmt.Errorf("cannot read %s: %w", s.f.Name(), err)
+	}
+	if h.Sum32() != s.meta.sums[i] {
+		return damage(s.f.Name(), "checksum of row group %d", i)
+	}
+	return nil
 }
 
 func (s *source) close() { s.f.Close() }
@@ -178,6 +180,9 @@ type pager interface {
 
 // scanGroup calls fn for the selected rows of row group i, and p, which may be nil, around each page.
 func (s *source) scanGroup(ctx context.Context, i int, f *Filter, fn func(seq uint64, row int, e *moat.Event) error, p pager) error {
+	if err := s.check(i); err != nil {
+		return fmt.Errorf("cannot scan: %w", err)
+	}
 	r := newGroupReader(s.f.Name(), s.file.RowGroups()[i])
 	defer r.close()
 	var e moat.Event
