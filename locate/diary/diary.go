@@ -44,6 +44,7 @@ type Config struct {
 	Retention time.Duration    // of rows, by the time of their event; 0 keeps everything
 	Logger    *slog.Logger     // nil logs nothing
 	Now       func() time.Time // nil means time.Now
+	ReadOnly  bool             // see [run.Config]
 	Tuning    run.Tuning
 }
 
@@ -76,7 +77,7 @@ func Open(cfg Config) (*Diary, error) {
 	d := &Diary{hash: run.NewHasher(cfg.Key).Derive("entity")}
 	index := run.Index{Part: d.keys, Orders: true}
 	var err error
-	d.set, err = run.Open(run.Config{Dir: cfg.Dir, Index: index, Retention: cfg.Retention, Logger: cfg.Logger, Now: cfg.Now, Tuning: cfg.Tuning})
+	d.set, err = run.Open(run.Config{Dir: cfg.Dir, Index: index, Retention: cfg.Retention, Logger: cfg.Logger, Now: cfg.Now, ReadOnly: cfg.ReadOnly, Tuning: cfg.Tuning})
 	if err != nil {
 		return nil, fmt.Errorf("cannot open diary: %w", err)
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/moat-platform/moat/store/run/runtest"
 )
 
-var small = run.Tuning{FlushRows: 5000, FanIn: 3, FlushEvery: time.Hour}
+var small = run.Tuning{FlushEvents: 1500, FanIn: 3, FlushEvery: time.Hour}
 
 func open(t *testing.T, dir string) *Diary {
 	t.Helper()

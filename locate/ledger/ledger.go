@@ -33,6 +33,7 @@ type Config struct {
 	Retention time.Duration    // of rows, by the time of their event; 0 keeps everything
 	Logger    *slog.Logger     // nil logs nothing
 	Now       func() time.Time // nil means time.Now
+	ReadOnly  bool             // see [run.Config]
 	Tuning    run.Tuning
 }
 
@@ -67,7 +68,7 @@ func Open(cfg Config) (*Ledger, error) {
 		return keys
 	}}
 	var err error
-	l.set, err = run.Open(run.Config{Dir: cfg.Dir, Index: index, Retention: cfg.Retention, Logger: cfg.Logger, Now: cfg.Now, Tuning: cfg.Tuning})
+	l.set, err = run.Open(run.Config{Dir: cfg.Dir, Index: index, Retention: cfg.Retention, Logger: cfg.Logger, Now: cfg.Now, ReadOnly: cfg.ReadOnly, Tuning: cfg.Tuning})
 	if err != nil {
 		return nil, fmt.Errorf("cannot open ledger: %w", err)
 	}

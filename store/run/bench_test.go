@@ -79,7 +79,7 @@ func BenchmarkSegment(b *testing.B) {
 		words := newVocabulary(1)
 		s := newSegment(0, index, words, nil)
 		each(b, func(row uint32, e *moat.Event) {
-			if s.full(1 << 20) {
+			if s.full(1 << 19) {
 				s = newSegment(0, index, words, s)
 			}
 			s.add(1, row, e)

@@ -110,12 +110,18 @@ func (v *vocabulary) size() (text int) {
 	return text
 }
 
-// texts returns what can be read while entries are added.
-func (v *vocabulary) texts() (t [parts]dict) {
-	for p := range t {
-		t[p] = dict{text: v.dicts[p].text, ends: v.dicts[p].ends}
+// words is what can be read of a vocabulary while entries are added.
+type words struct {
+	texts [parts]dict // without slots
+	keys  [parts]keyLists
+}
+
+func (v *vocabulary) words() (w words) {
+	for p := range v.dicts {
+		w.texts[p] = dict{text: v.dicts[p].text, ends: v.dicts[p].ends}
 	}
-	return t
+	w.keys = v.keys
+	return w
 }
 
 // sort returns the entries of d, which holds those of part p at some time

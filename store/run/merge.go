@@ -33,25 +33,8 @@ func writeSegment(dir string, s *segment) (path string, err error) {
 		tail, _ := s.tail(uint32(i)) // in memory: cannot fail
 		b.addEvent(r, tail)
 	}
-	ps := sortPostings(s.keys, s.ords)
-	keys := uint64(0)
-	for i := range ps {
-		if i == 0 || ps[i].key != ps[i-1].key {
-			keys++
-		}
-	}
-	if err = b.startKeys(keys); err != nil {
+	if err = b.addKeys(s, rank); err != nil {
 		return "", err
-	}
-	var ords []uint32
-	for i, p := range ps {
-		if i > 0 && p == ps[i-1] {
-			continue // an event that names an order twice
-		}
-		if ords = append(ords, p.ord); i+1 == len(ps) || ps[i+1].key != p.key || len(ords) == listMax {
-			b.addKey(p.key, ords)
-			ords = ords[:0]
-		}
 	}
 	return b.finish(s.usedPartners(rank[PartSource]))
 }
@@ -61,7 +44,7 @@ const unused = math.MaxUint32
 
 // addDict writes the entries of part p that s uses, in order, and returns the place of each.
 func (b *builder) addDict(p Part, s *segment) (rank []uint32) {
-	d := &s.texts[p]
+	d := &s.words.texts[p]
 	rank = make([]uint32, len(d.ends))
 	for i := range rank {
 		rank[i] = unused
@@ -69,7 +52,7 @@ func (b *builder) addDict(p Part, s *segment) (rank []uint32) {
 	for i := range s.records {
 		rank[s.records[i][colSource+int(p)]] = 0
 	}
-	order := s.words.sort(p, d)
+	order := s.vocab.sort(p, d)
 	order = slices.DeleteFunc(slices.Clone(order), func(ref uint32) bool { return rank[ref] == unused })
 	for i, ref := range order {
 		if i%64 == 0 { // fetch the texts of the next at the same time, see dict.touch
@@ -92,7 +75,7 @@ func (s *segment) usedPartners(rank []uint32) (names []string) {
 		if place == unused {
 			continue
 		}
-		f := fields{b: s.texts[PartSource].entry(uint32(ref))}
+		f := fields{b: s.words.texts[PartSource].entry(uint32(ref))}
 		if p := f.text(); !seen[p] {
 			seen[p] = true
 			names = append(names, p)

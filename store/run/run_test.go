@@ -148,7 +148,7 @@ func checkPages(t *testing.T, v *View, tenant moat.Tenant, key uint64, from, to 
 
 func open(t *testing.T, dir string, x Index) *Set {
 	t.Helper()
-	s, err := Open(Config{Dir: dir, Index: x, Tuning: Tuning{FlushRows: 3000, FanIn: 3, FlushEvery: time.Hour}})
+	s, err := Open(Config{Dir: dir, Index: x, Tuning: Tuning{FlushEvents: 900, FanIn: 3, FlushEvery: time.Hour}})
 	if err != nil {
 		t.Fatal(err)
 	}

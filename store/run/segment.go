@@ -47,8 +47,8 @@ type segment struct {
 
 	mu sync.RWMutex // held by add, and while a view is taken
 	segmentView
-	words *vocabulary
-	known int // size of words at the start
+	vocab *vocabulary
+	known int // size of vocab at the start
 	group group
 
 	first, last uint64 // log sequences
@@ -60,15 +60,15 @@ type segmentView struct {
 	partition int
 	records   []record
 	tails     []byte
-	keys      []uint64 // of posting i
+	keys      []uint64 // that an event gave itself, and which event; the others follow from its parts
 	ords      []uint32
-	texts     [parts]dict // set when nothing is added any more, and in views
+	words     words // set when nothing is added any more, and in views
 	min, max  moat.Time
 }
 
 // newSegment returns an empty segment; hint, if there is one, is a segment whose size it will have.
-func newSegment(partition int, index Index, words *vocabulary, hint *segment) *segment {
-	s := &segment{index: index, words: words, known: words.size()}
+func newSegment(partition int, index Index, vocab *vocabulary, hint *segment) *segment {
+	s := &segment{index: index, vocab: vocab, known: vocab.size()}
 	s.partition = partition
 	s.min, s.max = math.MaxInt64, math.MinInt64
 	if hint != nil {
@@ -99,7 +99,9 @@ func (s *segment) add(seq uint64, row uint32, e *moat.Event) {
 		if len(s.keys) == len(s.ords) && s.index.Part == nil {
 			return
 		}
-		s.fillOrds(ord)
+		for len(s.ords) < len(s.keys) {
+			s.ords = append(s.ords, ord)
+		}
 	}
 	s.records = append(s.records, record{colTime: uint64(max(e.Time, 0)), colSeq: seq, colRow: uint64(row),
 		colCount: uint64(max(e.Touched(), 0)), colTail: uint64(len(s.tails))})
@@ -119,17 +121,10 @@ func (s *segment) add(seq uint64, row uint32, e *moat.Event) {
 		start := len(g.text)
 		g.text = appendPart(g.text, p, e)
 		g.ends[g.n][p] = uint32(len(g.text))
-		g.hash[g.n][p] = xxh3.Hash128Seed(g.text[start:], s.words.dicts[p].seed)
+		g.hash[g.n][p] = xxh3.Hash128Seed(g.text[start:], s.vocab.dicts[p].seed)
 	}
 	if g.n++; g.n == groupSize {
 		s.settle()
-	}
-}
-
-// fillOrds gives the keys that have no event yet the event ord.
-func (s *segment) fillOrds(ord uint32) {
-	for len(s.ords) < len(s.keys) {
-		s.ords = append(s.ords, ord)
 	}
 }
 
@@ -137,10 +132,10 @@ func (s *segment) fillOrds(ord uint32) {
 func (s *segment) settle() {
 	g := &s.group
 	for p := range parts {
-		d := &s.words.dicts[p]
+		d := &s.vocab.dicts[p]
 		d.reserve(g.n)
 		for i := range g.n {
-			s.words.sink += d.touch(g.hash[i][p])
+			s.vocab.sink += d.touch(g.hash[i][p])
 		}
 	}
 	start, first := uint32(0), len(s.records)-g.n
@@ -149,33 +144,28 @@ func (s *segment) settle() {
 		for p := range parts {
 			b := g.text[start:g.ends[i][p]]
 			start = g.ends[i][p]
-			ref, isNew := s.words.dicts[p].intern(g.hash[i][p], b)
+			ref, isNew := s.vocab.dicts[p].intern(g.hash[i][p], b)
 			rec[colSource+int(p)] = uint64(ref)
-			if s.index.Part == nil {
-				continue
-			}
-			l := &s.words.keys[p]
-			if isNew {
+			if isNew && s.index.Part != nil {
+				l := &s.vocab.keys[p]
 				l.keys = s.index.Part(l.keys, p, touchOf(p, b))
 				l.ends = append(l.ends, uint32(len(l.keys)))
 			}
-			s.keys = append(s.keys, l.of(ref)...)
 		}
-		s.fillOrds(uint32(first + i))
 	}
 	g.n, g.text = 0, g.text[:0]
 }
 
-// full tells whether it is time to write s to a file.
-func (s *segment) full(postings int) bool {
-	return len(s.keys) >= postings || len(s.tails)+s.words.size()-s.known >= 64*postings
+// full tells whether there are so many events that it is time to write them.
+func (s *segment) full(events int) bool {
+	return len(s.records) >= events || len(s.keys) >= 4*events || len(s.tails)+s.vocab.size()-s.known >= 128*events
 }
 
 // freeze ends adding.
 func (s *segment) freeze() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.texts = s.words.texts()
+	s.words = s.vocab.words()
 	s.group = group{}
 }
 
@@ -183,8 +173,8 @@ func (s *segment) view() *segmentView {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	v := s.segmentView
-	if v.texts[0].ends == nil {
-		v.texts = s.words.texts()
+	if v.words.texts[0].ends == nil {
+		v.words = s.vocab.words()
 	}
 	return &v
 }
@@ -200,7 +190,9 @@ func (v *segmentView) maybe(ord uint32, from, to moat.Time) bool { return true }
 
 func (v *segmentView) record(ord uint32) (record, error) { return v.records[ord], nil }
 
-func (v *segmentView) text(p Part, ref uint32) ([]byte, error) { return v.texts[p].entry(ref), nil }
+func (v *segmentView) text(p Part, ref uint32) ([]byte, error) {
+	return v.words.texts[p].entry(ref), nil
+}
 
 func (v *segmentView) tail(ord uint32) ([]byte, error) {
 	end := uint64(len(v.tails))
@@ -210,41 +202,78 @@ func (v *segmentView) tail(ord uint32) ([]byte, error) {
 	return v.tails[v.records[ord][colTail]:end], nil
 }
 
-// find has no order to go by: it looks at every posting once for all keys.
-// The bitmap over 16 bits of the keys keeps most postings away from the search.
+// find has no order to go by: it looks once at every key for all that are wanted.
 func (v *segmentView) find(keys []uint64, fn func(i int, ords []uint32) error) error {
-	var wanted [1 << 10]uint64
+	w := wanted{keys: keys}
 	for _, k := range keys {
-		wanted[k>>54] |= 1 << (k >> 48 & 63)
+		w.bits[k>>54] |= 1 << (k >> 48 & 63)
 	}
 	found := make([][]uint32, len(keys))
 	for i, k := range v.keys {
-		if wanted[k>>54]>>(k>>48&63)&1 == 0 {
-			continue
+		if j, ok := w.find(k); ok {
+			found[j] = append(found[j], v.ords[i])
 		}
-		j, ok := slices.BinarySearch(keys, k)
-		if !ok {
-			continue
-		}
-		if l := found[j]; len(l) == 0 || l[len(l)-1] != v.ords[i] {
-			found[j] = append(l, v.ords[i])
-		}
+	}
+	for p := range parts {
+		v.findPart(p, &w, found)
 	}
 	for i, ords := range found {
 		if len(ords) == 0 {
 			continue
 		}
-		if err := fn(i, ords); err != nil && err != errNext {
+		slices.Sort(ords) // an event may name an order twice
+		if err := fn(i, slices.Compact(ords)); err != nil && err != errNext {
 			return err
 		}
 	}
 	return nil
 }
 
+// findPart finds the entries of part p from which a wanted key follows, and then the events with them.
+func (v *segmentView) findPart(p Part, w *wanted, found [][]uint32) {
+	entries := map[uint64][]int{} // the places of their keys
+	l := &v.words.keys[p]
+	for i, k := range l.keys {
+		if j, ok := w.find(k); ok {
+			ref, _ := slices.BinarySearch(l.ends, uint32(i+1))
+			entries[uint64(ref)] = append(entries[uint64(ref)], j)
+		}
+	}
+	if len(entries) == 0 {
+		return
+	}
+	bitmap := make([]uint64, len(l.ends)/64+1)
+	for ref := range entries {
+		bitmap[ref/64] |= 1 << (ref % 64)
+	}
+	for ord := range v.records {
+		ref := v.records[ord][colSource+int(p)]
+		if bitmap[ref/64]>>(ref%64)&1 == 0 {
+			continue
+		}
+		for _, j := range entries[ref] {
+			found[j] = append(found[j], uint32(ord))
+		}
+	}
+}
+
+// wanted is sorted keys; a bitmap over their upper 16 bits keeps most others away from the search.
+type wanted struct {
+	keys []uint64
+	bits [1 << 10]uint64
+}
+
+func (w *wanted) find(k uint64) (i int, ok bool) {
+	if w.bits[k>>54]>>(k>>48&63)&1 == 0 {
+		return 0, false
+	}
+	return slices.BinarySearch(w.keys, k)
+}
+
 func (v *segmentView) partners() (names []string) {
 	seen := map[string]bool{}
-	for ref := range v.texts[PartSource].ends {
-		f := fields{b: v.texts[PartSource].entry(uint32(ref))}
+	for ref := range v.words.texts[PartSource].ends {
+		f := fields{b: v.words.texts[PartSource].entry(uint32(ref))}
 		if p := f.text(); !seen[p] {
 			seen[p] = true
 			names = append(names, p)

@@ -26,15 +26,18 @@ type Config struct {
 	Retention time.Duration
 	Logger    *slog.Logger
 	Now       func() time.Time // nil means time.Now
+	// ReadOnly serves the files of a folder that another process may own, as they are at Open,
+	// and changes nothing on the disk.
+	ReadOnly bool
 
 	Tuning
 }
 
 // Tuning sizes the work of a set. The zero value is right for a server.
 type Tuning struct {
-	// FlushRows is how many rows of a partition are gathered in memory before
-	// they are written; 0 means 1 Mi, about 100 MiB.
-	FlushRows int
+	// FlushEvents is how many events of a partition are gathered in memory
+	// before they are written; 0 means 512 Ki, about 100 MiB.
+	FlushEvents int
 	// FlushEvery writes them at the latest after that time; 0 means 30 s.
 	FlushEvery time.Duration
 	// FanIn is how many runs of one size are merged into one; 0 means 8.
@@ -47,7 +50,7 @@ type Tuning struct {
 
 func (c *Config) defaults() {
 	set(&c.Logger, slog.New(slog.DiscardHandler))
-	set(&c.FlushRows, 1<<20)
+	set(&c.FlushEvents, 1<<19)
 	set(&c.FlushEvery, 30*time.Second)
 	set(&c.FanIn, 8)
 	set(&c.MergeRate, 128<<20)
@@ -98,23 +101,52 @@ type partition struct {
 // with a warning, and the others are served.
 func Open(cfg Config) (*Set, error) {
 	cfg.defaults()
+	s := &Set{cfg: cfg, seed: rand.Uint64(), parts: map[int]*partition{}, merges: make(chan struct{}, 1)}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	if cfg.ReadOnly {
+		if err := s.loadBeside(); err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot open runs: %w", err)
 	}
-	s := &Set{cfg: cfg, seed: rand.Uint64(), parts: map[int]*partition{}, merges: make(chan struct{}, 1)}
-	s.ctx, s.stop = context.WithCancel(context.Background())
 	if err := s.load(); err != nil {
-		for _, p := range s.parts {
-			for _, f := range p.files {
-				f.release()
-			}
-		}
+		s.releaseAll()
 		return nil, err
 	}
 	s.wg.Add(1)
 	go s.keep()
 	s.wantMerge()
 	return s, nil
+}
+
+// loadBeside opens the files of a folder whose owner may merge them meanwhile: one that was listed
+// and is gone is in another by now.
+func (s *Set) loadBeside() (err error) {
+	for range 10 {
+		if err = s.load(); err == nil {
+			return nil
+		}
+		s.releaseAll()
+		s.parts, s.damaged = map[int]*partition{}, 0
+		if !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		if _, gone := os.Stat(s.cfg.Dir); gone != nil { // nothing was ever written
+			return nil
+		}
+	}
+	return err
+}
+
+func (s *Set) releaseAll() {
+	for _, p := range s.parts {
+		for _, f := range p.files {
+			f.release()
+		}
+	}
 }
 
 // load opens the files of the folder.
@@ -125,7 +157,7 @@ func (s *Set) load() error {
 	}
 	for _, d := range names {
 		path := filepath.Join(s.cfg.Dir, d.Name())
-		if strings.HasSuffix(d.Name(), tempExt) {
+		if strings.HasSuffix(d.Name(), tempExt) && !s.cfg.ReadOnly {
 			os.Remove(path)
 		}
 		id, first, last, ok := parseFileName(d.Name())
@@ -164,7 +196,7 @@ func (s *Set) drop(p *partition) {
 		case len(kept) == 0 || f.foot.First > p.position:
 			kept = append(kept, f)
 		case f.foot.Last <= p.position: // a merge was interrupted
-			f.doomed.Store(true)
+			f.doomed.Store(!s.cfg.ReadOnly)
 			f.release()
 			continue
 		default:
@@ -190,6 +222,10 @@ func (s *Set) part(id int) *partition {
 // moveAway moves a damaged file out of the way.
 func (s *Set) moveAway(path string, why error) {
 	s.damaged++
+	if s.cfg.ReadOnly {
+		s.cfg.Logger.Warn("run is damaged: what it held is missing from answers", "path", path, "why", why)
+		return
+	}
 	dir := filepath.Join(s.cfg.Dir, "damaged")
 	err := os.MkdirAll(dir, 0o700)
 	if err == nil {
@@ -316,11 +352,7 @@ func (s *Set) Close() error {
 	}
 	s.stop()
 	s.wg.Wait()
-	for _, p := range s.parts {
-		for _, f := range p.files {
-			f.release()
-		}
-	}
+	s.releaseAll()
 	return errors.Join(errs...)
 }
 
@@ -351,6 +383,9 @@ func (s *Set) keep() {
 // Merge merges runs until there is nothing left to merge. It also happens by
 // itself, after runs were written.
 func (s *Set) Merge() {
+	if s.cfg.ReadOnly {
+		return
+	}
 	s.merging.Lock()
 	defer s.merging.Unlock()
 	for s.mergeOnce() {
@@ -361,7 +396,7 @@ func (s *Set) Merge() {
 // It also happens by itself, every minute.
 func (s *Set) Expire() {
 	cut := s.cutoff()
-	if cut == 0 {
+	if cut == 0 || s.cfg.ReadOnly {
 		return
 	}
 	s.mu.Lock()
@@ -450,7 +485,7 @@ func (s *Set) pickMerge() (in []*file, id int) {
 			infos[i] = f.info()
 		}
 		span := moat.Time(s.cfg.Retention.Microseconds() / 8)
-		if from, to, ok := chooseMerge(infos, s.cfg.FanIn, int64(s.cfg.FlushRows)*2, span, s.cfg.MaxRows); ok {
+		if from, to, ok := chooseMerge(infos, s.cfg.FanIn, int64(s.cfg.FlushEvents)*4, span, s.cfg.MaxRows); ok {
 			in = slices.Clone(p.files[from:to])
 			for _, f := range in {
 				f.acquire()

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -24,7 +25,7 @@ type Writer struct {
 	err      error  // why not everything is in files, once done is closed
 
 	// Of the goroutine only.
-	words   *vocabulary
+	vocab   *vocabulary
 	active  *segment
 	last    *segment   // the one before: as large as the next will be
 	writing chan error // answers when the write going on has ended; nil if there is none
@@ -47,6 +48,9 @@ func (s *Set) Writer(id int) (*Writer, error) {
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, fmt.Errorf("cannot write runs: %w", ErrClosed)
+	}
+	if s.cfg.ReadOnly {
+		return nil, errors.New("cannot write runs: the set is open for reading only")
 	}
 	if id < 0 || id > 9999 {
 		return nil, fmt.Errorf("cannot write runs: partition %d is not between 0 and 9999", id)
@@ -153,7 +157,7 @@ func (w *Writer) work() {
 // addOrWrite adds the events of a batch, and writes when there are enough.
 func (w *Writer) addOrWrite(m message) {
 	w.add(m)
-	if w.active.full(w.set.cfg.FlushRows) {
+	if w.active.full(w.set.cfg.FlushEvents) {
 		_ = w.write() // fails only when closing, which tries again
 	}
 }
@@ -168,7 +172,7 @@ func (w *Writer) drain() {
 // catchUp adds what waits, as long as there is room.
 func (w *Writer) catchUp() {
 	for n := len(w.in); n > 0; n-- {
-		if w.active != nil && w.active.full(4*w.set.cfg.FlushRows) {
+		if w.active != nil && w.active.full(4*w.set.cfg.FlushEvents) {
 			return
 		}
 		w.add(<-w.in)
@@ -178,10 +182,10 @@ func (w *Writer) catchUp() {
 // add adds the events of a batch to the active segment.
 func (w *Writer) add(m message) {
 	if w.active == nil {
-		if w.words == nil || w.words.size() > maxVocabulary {
-			w.words = newVocabulary(w.set.seed)
+		if w.vocab == nil || w.vocab.size() > maxVocabulary {
+			w.vocab = newVocabulary(w.set.seed)
 		}
-		w.active = newSegment(w.id, w.set.cfg.Index, w.words, w.last)
+		w.active = newSegment(w.id, w.set.cfg.Index, w.vocab, w.last)
 		w.active.first = m.seq
 		w.last = nil
 		w.set.mu.Lock()
