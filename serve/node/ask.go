@@ -110,6 +110,7 @@ func level(risk float64) (string, moat.Action) {
 type notes struct {
 	n     *Node
 	queue chan *moat.Event
+	quit  chan struct{} // closed when no more will be added
 	done  chan struct{}
 	once  sync.Once
 }
@@ -118,7 +119,7 @@ type notes struct {
 const maxNotes = 1 << 16
 
 func (w *notes) open(n *Node) {
-	w.n, w.queue, w.done = n, make(chan *moat.Event, maxNotes), make(chan struct{})
+	w.n, w.queue, w.quit, w.done = n, make(chan *moat.Event, maxNotes), make(chan struct{}), make(chan struct{})
 	go w.run()
 }
 
@@ -136,15 +137,30 @@ func (w *notes) add(ev *moat.Event) {
 
 func (w *notes) close() {
 	if w.queue != nil {
-		w.once.Do(func() { close(w.queue) })
+		w.once.Do(func() { close(w.quit) })
 		<-w.done
+	}
+}
+
+// next waits for a note; it returns nil when there are no more.
+func (w *notes) next() *moat.Event {
+	select {
+	case ev := <-w.queue:
+		return ev
+	case <-w.quit:
+	}
+	select {
+	case ev := <-w.queue:
+		return ev
+	default:
+		return nil
 	}
 }
 
 func (w *notes) run() {
 	defer close(w.done)
 	batches := make([]moat.BatchWriter, w.n.River.Partitions())
-	for ev := range w.queue {
+	for ev := w.next(); ev != nil; ev = w.next() {
 		deadline := time.NewTimer(5 * time.Millisecond)
 		for n := 0; ev != nil && n < 4096; n++ {
 			batches[w.n.River.PartitionOf(ev.Partner)].Append(ev)
@@ -158,14 +174,19 @@ func (w *notes) run() {
 		if ev != nil {
 			batches[w.n.River.PartitionOf(ev.Partner)].Append(ev)
 		}
-		for i := range batches {
-			if batches[i].Len() == 0 {
-				continue
-			}
-			if _, err := w.n.River.Append(context.Background(), i, batches[i].Bytes()); err != nil {
-				w.n.log.Warn("questions could not be logged", "count", batches[i].Len(), "error", err)
-			}
-			batches[i].Reset()
+		w.send(batches)
+	}
+}
+
+// send appends what is in the batches and empties them.
+func (w *notes) send(batches []moat.BatchWriter) {
+	for i := range batches {
+		if batches[i].Len() == 0 {
+			continue
 		}
+		if _, err := w.n.River.Append(context.Background(), i, batches[i].Bytes()); err != nil {
+			w.n.log.Warn("questions could not be logged", "count", batches[i].Len(), "error", err)
+		}
+		batches[i].Reset()
 	}
 }

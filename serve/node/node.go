@@ -33,6 +33,9 @@ import (
 	"github.com/moat-platform/moat/store/lake"
 )
 
+// ErrClosed: the node is closed, or about to be.
+var ErrClosed = errors.New("node is closed")
+
 // Config says where a node keeps its data and how. Only Dir is needed.
 type Config struct {
 	Dir    string
@@ -163,6 +166,22 @@ func (n *Node) hashKey(name string) [16]byte {
 	return xxh3.Hash128([]byte(book.Secret(n.Master, "hash key of the "+name))).Bytes()
 }
 
+// IngestKey returns the key of the hashes that ingest makes for this installation: of
+// phone numbers and e-mail addresses, and of the ids of events that come without.
+func (n *Node) IngestKey() []byte { return []byte(book.Secret(n.Master, "ingest")) }
+
+// Risk returns what the findings so far add up to for an entity of a partner at a time. It gives
+// [book.ErrNotFound] if the tenant does not see the partner.
+func (n *Node) Risk(ctx context.Context, t moat.Tenant, partner string, e moat.Entity, at moat.Time) (moat.Risk, error) {
+	if !t.Sees(partner) {
+		return moat.Risk{}, fmt.Errorf("cannot read risk: %w", book.ErrNotFound)
+	}
+	p := n.parts[n.River.PartitionOf(partner)]
+	var r moat.Risk
+	err := p.do(ctx, func() { r = p.keeper.Risk(partner, e, at) })
+	return r, err
+}
+
 // net tells what is known of an address now. Indicators that are refreshed while events flow make
 // findings differ from those of a replay under newer ones, as newer rules do.
 func (n *Node) net(ip string) rule.Net { return rule.NetOf(n.Indicators.Table(), ip) }
@@ -238,10 +257,11 @@ func (n *Node) Stats(ctx context.Context) (Stats, error) {
 		if err != nil {
 			return s, err
 		}
-		_, ps.Last, err = n.River.Bounds(ctx, i)
+		log, err := n.River.Stats(ctx, i)
 		if err != nil {
 			return s, err
 		}
+		ps.Last, ps.Bytes = log.Last, log.Bytes
 		s.Partitions = append(s.Partitions, ps)
 	}
 	return s, nil

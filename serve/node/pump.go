@@ -40,7 +40,8 @@ type partition struct {
 	saved  uint64 // seq of the newest snapshot
 	older  uint64 // seq of the one before it, up to which the river may be trimmed
 
-	requests chan func() // run between groups of events, by the owner
+	requests chan func()   // run between groups of events, by the owner
+	ended    chan struct{} // closed when the owner has gone
 	writer   *writer
 	warning  atomic.Pointer[string]
 	err      error // why run ended, if not because it was told to
@@ -48,6 +49,7 @@ type partition struct {
 
 // run takes messages until ctx ends; then it makes everything durable.
 func (p *partition) run(ctx context.Context) {
+	defer close(p.ended)
 	feed := make(chan river.Message, 2)
 	feeding, stop := context.WithCancel(ctx)
 	defer stop()
@@ -184,20 +186,35 @@ func (p *partition) pause() {
 	}
 }
 
-// do runs f on the owner's goroutine.
+// do runs f on the owner's goroutine. When it returns, f has run to its end, or will never run.
 func (p *partition) do(ctx context.Context, f func()) error {
+	var taken atomic.Bool // by the owner, or by the caller when it gives up
 	done := make(chan struct{})
 	select {
-	case p.requests <- func() { f(); close(done) }:
+	case p.requests <- func() {
+		if taken.CompareAndSwap(false, true) {
+			f()
+		}
+		close(done)
+	}:
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-p.ended:
+		return ErrClosed
 	}
+	err := ErrClosed
 	select {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		err = ctx.Err()
+	case <-p.ended:
 	}
+	if taken.CompareAndSwap(false, true) {
+		return err
+	}
+	<-done // the owner is at it
+	return nil
 }
 
 func (p *partition) stats(ctx context.Context) (s PartitionStats, err error) {

@@ -26,7 +26,7 @@ import (
 // openPartition brings a partition to where it was: from its newest readable snapshot, else
 // from the lake; the river gives the rest once it runs.
 func (n *Node) openPartition(ctx context.Context, id int) (*partition, error) {
-	p := &partition{n: n, id: id, requests: make(chan func(), 64)}
+	p := &partition{n: n, id: id, requests: make(chan func(), 64), ended: make(chan struct{})}
 	byOrder, err := n.Ledger.Writer(id)
 	if err != nil {
 		return nil, err
