@@ -58,6 +58,9 @@ type Config struct {
 	Room int64
 	// ReadFor bounds how long a body may take to arrive. Default 30 s.
 	ReadFor time.Duration
+	// Refuse writes the body of an answer that says that nothing was taken; other headers are set
+	// already. Default: {"error":{"code","message","hint"}}.
+	Refuse func(w http.ResponseWriter, r *http.Request, why *Refusal)
 }
 
 // Stats counts what a Handler did since it was made.
@@ -304,6 +307,10 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if refusal.Status == http.StatusRequestEntityTooLarge || refusal.Status == http.StatusRequestTimeout {
 		w.Header().Set("Connection", "close") // the rest of the body is not worth reading
+	}
+	if h.cfg.Refuse != nil {
+		h.cfg.Refuse(w, r, refusal)
+		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(refusal.Status)
