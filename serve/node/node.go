@@ -18,8 +18,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/zeebo/xxh3"
-
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/engine"
 	"github.com/moat-platform/moat/discover/indicator"
@@ -108,7 +106,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if n.Master, err = book.Master(dir); err != nil {
 		return err
 	}
-	n.Seed = rule.HashSeed(xxh3.HashString(book.Secret(n.Master, "hash seed")))
+	n.Seed = hashSeed(n.Master)
 	if n.Indicators, err = indicator.Open(filepath.Join(dir, "indicators"), n.log); err != nil {
 		return err
 	}
@@ -154,16 +152,11 @@ func (n *Node) openStores(dir string) (err error) {
 	if n.Lake, err = lake.Open(lake.Config{Dir: filepath.Join(dir, "lake"), MaxBytes: n.cfg.LakeMaxBytes, Retention: n.cfg.Retention, Logger: n.log}); err != nil {
 		return err
 	}
-	if n.Ledger, err = ledger.Open(ledger.Config{Dir: filepath.Join(dir, "ledger"), Key: n.hashKey("ledger"), Retention: n.cfg.Retention, Logger: n.log}); err != nil {
+	if n.Ledger, err = ledger.Open(ledger.Config{Dir: filepath.Join(dir, "ledger"), Key: hashKey(n.Master, "ledger"), Retention: n.cfg.Retention, Logger: n.log}); err != nil {
 		return err
 	}
-	n.Diary, err = diary.Open(diary.Config{Dir: filepath.Join(dir, "diary"), Key: n.hashKey("diary"), Retention: n.cfg.Retention, Logger: n.log})
+	n.Diary, err = diary.Open(diary.Config{Dir: filepath.Join(dir, "diary"), Key: hashKey(n.Master, "diary"), Retention: n.cfg.Retention, Logger: n.log})
 	return err
-}
-
-// hashKey derives a key for the hashes of one index from the installation's secret.
-func (n *Node) hashKey(name string) [16]byte {
-	return xxh3.Hash128([]byte(book.Secret(n.Master, "hash key of the "+name))).Bytes()
 }
 
 // IngestKey returns the key of the hashes that ingest makes for this installation: of

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 
@@ -15,28 +16,52 @@ import (
 	"github.com/moat-platform/moat/dispose/playbook"
 )
 
-// LoadPlan compiles the detectors that ship with Moat and those in dir/detectors. The file
+// LoadPlan compiles the detectors that ship with Moat and those in dir/detectors, of which
+// one takes the place of the one that ships with the same id. The file
 // dir/detectors.yaml, if it is there, changes modes and parameters: a mapping from detector id to
 // {mode: …, params: {…}}.
 func LoadPlan(dir string, seed rule.HashSeed) (*rule.Plan, error) {
-	list, sources, err := detectors.All()
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the detectors that ship: %w", err)
-	}
-	own := os.DirFS(filepath.Join(dir, "detectors"))
-	if _, err := fs.Stat(own, "."); err == nil {
-		more, src, err := detectors.Load(own)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the detectors in %s: %w", filepath.Join(dir, "detectors"), err)
-		}
-		list = append(list, more...)
-		maps.Copy(sources, src)
-	}
-	overrides, err := loadOverrides(filepath.Join(dir, "detectors.yaml"))
+	r, err := loadRules(dir)
 	if err != nil {
 		return nil, err
 	}
-	plan, err := rule.Compile(list, rule.Options{Seed: seed, Overrides: overrides, Sources: sources})
+	return r.compile(seed)
+}
+
+// rules are detectors before they are compiled.
+type rules struct {
+	list      []*rule.Detector
+	sources   map[string][]byte
+	overrides map[string]rule.Override
+}
+
+func loadRules(dir string) (r rules, err error) {
+	if r.list, r.sources, err = detectors.All(); err != nil {
+		return r, fmt.Errorf("cannot read the detectors that ship: %w", err)
+	}
+	own := os.DirFS(filepath.Join(dir, "detectors"))
+	if _, err := fs.Stat(own, "."); err == nil {
+		list, sources, err := detectors.Load(own)
+		if err != nil {
+			return r, fmt.Errorf("cannot read the detectors in %s: %w", filepath.Join(dir, "detectors"), err)
+		}
+		r.add(list, sources)
+	}
+	r.overrides, err = loadOverrides(filepath.Join(dir, "detectors.yaml"))
+	return r, err
+}
+
+// add takes detectors in, in the place of those with the same ids.
+func (r *rules) add(list []*rule.Detector, sources map[string][]byte) {
+	r.list = slices.DeleteFunc(r.list, func(old *rule.Detector) bool {
+		return slices.ContainsFunc(list, func(d *rule.Detector) bool { return d.ID == old.ID })
+	})
+	r.list = append(r.list, list...)
+	maps.Copy(r.sources, sources)
+}
+
+func (r *rules) compile(seed rule.HashSeed) (*rule.Plan, error) {
+	plan, err := rule.Compile(r.list, rule.Options{Seed: seed, Overrides: r.overrides, Sources: r.sources})
 	if err != nil {
 		return nil, fmt.Errorf("cannot compile the detectors: %w", err)
 	}
