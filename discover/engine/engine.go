@@ -189,6 +189,29 @@ func (e *Engine) Entities() (n [moat.EntityKinds]int) {
 	return n
 }
 
+// Memory is what entities take, index included, in bytes.
+type Memory struct {
+	PerEntity [moat.EntityKinds]float64
+	PerPair   float64
+	Bytes     int // of everything
+}
+
+// Memory returns what the entities that are kept take.
+func (e *Engine) Memory() (m Memory) {
+	for k, t := range e.tables {
+		if t != nil {
+			m.PerEntity[k] = float64(t.bytes()) / float64(max(t.n, 1))
+			m.Bytes += t.bytes()
+		}
+	}
+	m.PerPair = float64(e.pairs.bytes()) / float64(max(e.pairs.n, 1))
+	m.Bytes += e.pairs.bytes() + e.fired.bytes()
+	for i := range e.ids.segments {
+		m.Bytes += 10 * len(e.ids.segments[i].hashes)
+	}
+	return m
+}
+
 // Accounts returns how many accounts of a partner are kept.
 func (e *Engine) Accounts(partner string) int {
 	n, ok := e.partners[partner]

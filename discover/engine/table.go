@@ -52,6 +52,15 @@ func newTable(size, limit, quota int) (*table, error) {
 	return &table{size: size, limit: limit, quota: quota, mem: m, base: unsafe.Pointer(&m.b[0])}, nil
 }
 
+// bytes is what the records and the index take.
+func (t *table) bytes() int {
+	n := t.n * t.size
+	for i := range t.index {
+		n += 8 * len(t.index[i].slots)
+	}
+	return n
+}
+
 func (t *table) at(rec int) unsafe.Pointer { return unsafe.Add(t.base, rec*t.size) }
 
 func (t *table) header(rec int) *header { return (*header)(t.at(rec)) }

@@ -25,7 +25,7 @@ type Config struct {
 	// (default 250,000).
 	Start moat.Time
 	Rate  int
-	// Even draws accounts evenly instead of by Zipf's law, so that all are soon touched.
+	// Even takes the accounts in turn instead of by Zipf's law, so that all are soon touched.
 	Even bool
 }
 
@@ -37,6 +37,7 @@ type Stream struct {
 	n    uint64
 	ev   moat.Event
 	buf  []byte
+	only int // the partner whose events are wanted; -1 = any
 }
 
 // New returns the stream of cfg.
@@ -56,7 +57,7 @@ func New(cfg Config) *Stream {
 		cfg.Start, _ = moat.ParseTime("2026-03-02T08:00:00Z")
 	}
 	r := rand.New(rand.NewPCG(cfg.Seed, 0x6d6f6174))
-	return &Stream{cfg: cfg, r: r, zipf: rand.NewZipf(r, 1.1, 20, uint64(cfg.Accounts-1))}
+	return &Stream{cfg: cfg, r: r, zipf: rand.NewZipf(r, 1.1, 20, uint64(cfg.Accounts-1)), only: -1}
 }
 
 var (
@@ -80,9 +81,15 @@ func (s *Stream) Next() *moat.Event {
 	e.Reset()
 	s.buf = s.buf[:0]
 	s.n++
-	who := s.r.IntN(s.cfg.Accounts)
+	who := int(s.n) % s.cfg.Accounts
 	if !s.cfg.Even {
 		who = int(s.zipf.Uint64() * 2654435761 % uint64(s.cfg.Accounts))
+	}
+	if s.only >= 0 {
+		who = who/s.cfg.Partners*s.cfg.Partners + s.only
+		if s.cfg.Even {
+			who = int(s.n)*s.cfg.Partners%s.cfg.Accounts + s.only
+		}
 	}
 	partner := who % s.cfg.Partners
 	device := who % s.cfg.Devices
@@ -111,6 +118,7 @@ func (s *Stream) Next() *moat.Event {
 		}
 	case k < 80:
 		e.Type, e.UserAgent = moat.AuthLogin, agents[who%len(agents)]
+		e.Mark(moat.FieldOutcome)
 		if s.r.IntN(12) == 0 {
 			e.Outcome, e.Reason = moat.Failure, "wrong password"
 		}

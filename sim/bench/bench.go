@@ -1,0 +1,311 @@
+// Package bench measures Moat on the machine that it runs on: the whole path from HTTP to the
+// lake, its stages one by one, the engine alone, the synchronous question, and the
+// memory of an entity.
+//
+// Use it through `moat bench`. Every figure is that of the shipped detectors over the events
+// of package load, with a million accounts in state.
+//
+// It will not send anything anywhere but to the loopback address of its own server.
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/engine"
+	"github.com/moat-platform/moat/serve/node"
+	"github.com/moat-platform/moat/store/book"
+)
+
+// Options say how to measure.
+type Options struct {
+	Short   bool // end within 40 s
+	Handler func(context.Context, *node.Node) (http.Handler, error)
+	// Client is the command line of a process that calls [RunClient] on its standard input and output.
+	Client   []string
+	Dir      string // for data; "" = a temporary folder, removed at the end
+	Progress func(what string)
+	Logger   *slog.Logger
+}
+
+// Report is what was measured. Times are of this machine, shared as it is.
+type Report struct {
+	WholePath  float64            `json:"whole_path_events_per_s"`
+	Engine     float64            `json:"engine_events_per_s_per_core"`
+	RiskP50    float64            `json:"risk_p50_ms"`
+	RiskP99    float64            `json:"risk_p99_ms"`
+	CPU        map[string]float64 `json:"cpu_us_per_event"` // by stage; "server" and "client" are of the whole path
+	PerAccount float64            `json:"bytes_per_account"`
+	PerDevice  float64            `json:"bytes_per_device"`
+	PerPair    float64            `json:"bytes_per_pair"`
+	Detectors  int                `json:"detectors"`
+	Features   int                `json:"features"`
+
+	RiskRate   int     `json:"risk_questions_per_s"`
+	RiskBeside float64 `json:"risk_beside_events_per_s"` // ingest that went on during the questions
+	AckP50     float64 `json:"ack_p50_ms"`               // of a batch, until it is durable
+	AckP99     float64 `json:"ack_p99_ms"`
+	StartMS    float64 `json:"start_ms"` // of an empty server
+	StartRSS   float64 `json:"start_rss_mib"`
+	LoadedRSS  float64 `json:"loaded_rss_mib"` // with everything in state
+	Accounts   int     `json:"accounts_in_state"`
+	Devices    int     `json:"devices_in_state"`
+	Scale      []Scale `json:"scale,omitempty"` // memory at more entities
+	Findings   uint64  `json:"findings"`
+	Machine    string  `json:"machine"`
+	Cores      int     `json:"cores"`
+	MemoryGiB  float64 `json:"memory_gib"`
+	Go         string  `json:"go"`
+	Command    string  `json:"command"`
+	Seconds    float64 `json:"seconds"`
+}
+
+// Scale is the memory of an engine with many entities.
+type Scale struct {
+	Accounts   int     `json:"accounts"`
+	Devices    int     `json:"devices"`
+	RSSGiB     float64 `json:"rss_gib"`
+	PerAccount float64 `json:"bytes_per_account"`
+	PerDevice  float64 `json:"bytes_per_device"`
+}
+
+const (
+	partners = 100
+	accounts = 1_000_000
+	batch    = 512
+)
+
+// bench is one run.
+type bench struct {
+	o      Options
+	r      Report
+	n      *node.Node
+	url    string
+	keys   []string
+	nextID uint64
+}
+
+// Run measures and reports.
+func Run(ctx context.Context, o Options) (*Report, error) {
+	if o.Progress == nil {
+		o.Progress = func(string) {}
+	}
+	b := &bench{o: o, nextID: 1}
+	begin := time.Now()
+	b.machine()
+	if o.Dir == "" {
+		dir, err := os.MkdirTemp("", "moat-bench-")
+		if err != nil {
+			return nil, fmt.Errorf("cannot make a folder: %w", err)
+		}
+		defer os.RemoveAll(dir)
+		b.o.Dir = dir
+	}
+	if err := b.server(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.stages(ctx); err != nil {
+		return nil, err
+	}
+	if !o.Short {
+		if err := b.scale(); err != nil {
+			return nil, err
+		}
+	}
+	b.r.Seconds = time.Since(begin).Seconds()
+	return &b.r, nil
+}
+
+func (b *bench) machine() {
+	b.r.Cores, b.r.Go = runtime.GOMAXPROCS(0), runtime.Version()
+	b.r.Command = strings.Join(os.Args, " ")
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(text)) {
+			if name, ok := strings.CutPrefix(line, "model name"); ok {
+				b.r.Machine = strings.TrimSpace(strings.TrimLeft(name, "\t :"))
+				break
+			}
+		}
+	}
+	if text, err := os.ReadFile("/proc/meminfo"); err == nil {
+		var kb float64
+		fmt.Sscanf(string(text), "MemTotal: %f kB", &kb)
+		b.r.MemoryGiB = kb / (1 << 20)
+	}
+}
+
+// server measures what a client sees, on a server in this process and a client in another.
+func (b *bench) server(ctx context.Context) (err error) {
+	start := time.Now()
+	if b.n, err = node.Open(ctx, node.Config{Dir: b.o.Dir, SnapshotEvery: time.Hour, Logger: b.o.Logger}); err != nil {
+		return err
+	}
+	defer b.n.Close()
+	h, err := b.o.Handler(ctx, b.n)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("cannot listen: %w", err)
+	}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	go srv.Serve(l)
+	defer srv.Close()
+	b.url = "http://" + l.Addr().String()
+	b.r.StartMS, b.r.StartRSS = float64(time.Since(start).Microseconds())/1000, float64(rss())/(1<<20)
+	b.r.Detectors, b.r.Features = len(b.n.Plan.Detectors), b.n.Plan.Features
+	if err := b.makeKeys(ctx); err != nil {
+		return err
+	}
+	b.o.Progress(fmt.Sprintf("sending every one of %d accounts once", accounts))
+	if _, err := b.run(ctx, Job{Fill: true}); err != nil {
+		return err
+	}
+	if err := b.n.Drain(ctx); err != nil {
+		return err
+	}
+	if err := b.wholePath(ctx); err != nil {
+		return err
+	}
+	return b.questions(ctx)
+}
+
+func (b *bench) makeKeys(ctx context.Context) error {
+	for i := range partners {
+		id := fmt.Sprintf("p%d", i)
+		if _, err := b.n.Book.CreatePartner(ctx, moat.Everyone(), book.Partner{ID: id, Name: id}, "bench"); err != nil {
+			return err
+		}
+		_, text, err := b.n.Book.CreateKey(ctx, moat.Everyone(), b.n.Master, book.Key{Partner: id, Name: "bench"}, "bench")
+		if err != nil {
+			return err
+		}
+		b.keys = append(b.keys, text)
+	}
+	return nil
+}
+
+// run has a client process do a job.
+func (b *bench) run(ctx context.Context, j Job) (*Sent, error) {
+	j.URL, j.Keys, j.Accounts, j.Batch, j.FirstID = b.url, b.keys, accounts, batch, b.nextID
+	if j.Connections == 0 {
+		j.Connections = 8
+	}
+	in, err := json.Marshal(j)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, b.o.Client[0], b.o.Client[1:]...)
+	var out, errs bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), &out, &errs
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("the client failed: %w: %s", err, errs.String())
+	}
+	var s Sent
+	if err := json.Unmarshal(out.Bytes(), &s); err != nil {
+		return nil, fmt.Errorf("cannot read what the client says: %w", err)
+	}
+	if s.Failed > 0 {
+		return nil, fmt.Errorf("%d requests failed, the first with: %s", s.Failed, s.FirstError)
+	}
+	b.nextID = s.NextID
+	return &s, nil
+}
+
+// wholePath counts the events of a time over that time plus what it takes until all of them are through
+// the engine and durable in the lake and the indexes.
+func (b *bench) wholePath(ctx context.Context) error {
+	seconds := 20.0
+	if b.o.Short {
+		seconds = 6
+	}
+	b.o.Progress("whole path, as fast as it takes events")
+	cpu := cpuSeconds()
+	s, err := b.run(ctx, Job{Seconds: seconds})
+	if err != nil {
+		return err
+	}
+	end := time.Now()
+	if err := b.n.Drain(ctx); err != nil {
+		return err
+	}
+	took := s.Seconds + time.Since(end).Seconds()
+	b.r.WholePath = float64(s.Events) / took
+	b.r.CPU = map[string]float64{
+		"server": (cpuSeconds() - cpu) * 1e6 / float64(s.Events),
+		"client": s.CPUSeconds * 1e6 / float64(s.Events),
+	}
+	b.r.AckP50, b.r.AckP99 = s.P50, s.P99
+	st, err := b.n.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range st.Partitions {
+		b.r.Accounts += p.Entities[moat.Account.String()]
+		b.r.Devices += p.Entities[moat.Device.String()]
+		b.r.Findings += p.Engine.Findings
+		if p.Engine.Duplicates > 0 {
+			return fmt.Errorf("BUG: %d of the events were sent twice", p.Engine.Duplicates)
+		}
+	}
+	b.r.LoadedRSS = float64(rss()) / (1 << 20)
+	return nil
+}
+
+// questions asks 5,000 times a second while events come in at half of what the whole path takes.
+func (b *bench) questions(ctx context.Context) error {
+	seconds := 15.0
+	if b.o.Short {
+		seconds = 5
+	}
+	b.r.RiskRate = 5000
+	b.o.Progress("5,000 questions a second beside half the load")
+	type result struct {
+		s   *Sent
+		err error
+	}
+	beside := make(chan result, 1)
+	load := *b
+	load.nextID += 1 << 40
+	go func() {
+		s, err := load.run(ctx, Job{Seconds: seconds + 1, Rate: int(b.r.WholePath / 2), Connections: 4})
+		beside <- result{s, err}
+	}()
+	s, err := b.run(ctx, Job{Seconds: seconds, Questions: b.r.RiskRate, Connections: 32})
+	r := <-beside
+	if err != nil {
+		return err
+	}
+	if r.err != nil {
+		return r.err
+	}
+	b.r.RiskP50, b.r.RiskP99 = s.P50, s.P99
+	b.r.RiskBeside = float64(r.s.Events) / r.s.Seconds
+	return nil
+}
+
+func (b *bench) newEngine() (*engine.Engine, error) {
+	return engine.New(engine.Config{Plan: b.n.Plan, Seed: b.n.Seed, Limits: wide()})
+}
+
+// wide are limits that let ten million entities in.
+func wide() engine.Limits {
+	l := engine.DefaultLimits()
+	for _, k := range []moat.EntityKind{moat.Account, moat.Device, moat.IP} {
+		l.Records[k], l.Quota[k] = 16<<20, 16<<20
+	}
+	l.Pairs, l.PairQuota, l.IDs = 128<<20, 128<<20, 1<<20
+	return l
+}

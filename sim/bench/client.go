@@ -1,0 +1,256 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/sim/load"
+)
+
+// Job tells a client what to send. It travels to the client's process as JSON.
+type Job struct {
+	URL         string
+	Keys        []string // bearer texts, one a partner
+	Accounts    int
+	Fill        bool // send each account once and stop
+	Batch       int  // events a request
+	Connections int
+	Rate        int // events a second offered; 0 = as many as are taken
+	Seconds     float64
+	Questions   int // synchronous questions a second; then nothing else is sent
+	FirstID     uint64
+}
+
+// Sent is what a client did.
+type Sent struct {
+	Events     int64
+	Requests   int64
+	Failed     int64
+	FirstError string
+	Seconds    float64
+	CPUSeconds float64
+	P50, P99   float64 // of a request, in milliseconds
+	P999, Max  float64
+	NextID     uint64
+}
+
+// RunClient reads a job from in, does it, and writes what it did to out.
+func RunClient(ctx context.Context, in io.Reader, out io.Writer) error {
+	var j Job
+	if err := json.NewDecoder(in).Decode(&j); err != nil {
+		return fmt.Errorf("cannot read job: %w", err)
+	}
+	c := &client{job: j, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512, MaxConnsPerHost: 512}}}
+	c.next.Store(j.FirstID)
+	ready := c.prepare()
+	start, cpu := time.Now(), cpuSeconds()
+	if j.Questions > 0 {
+		c.ask(ctx)
+	} else {
+		ready(ctx)
+	}
+	s := Sent{Events: c.events.Load(), Requests: c.requests.Load(), Failed: c.failed.Load(), Seconds: time.Since(start).Seconds(), CPUSeconds: cpuSeconds() - cpu, NextID: c.next.Load()}
+	if e := c.first.Load(); e != nil {
+		s.FirstError = *e
+	}
+	if slices.Sort(c.times); len(c.times) > 0 {
+		at := func(q float64) float64 {
+			return c.times[min(int(q*float64(len(c.times))), len(c.times)-1)].Seconds() * 1000
+		}
+		s.P50, s.P99, s.P999, s.Max = at(0.5), at(0.99), at(0.999), at(1)
+	}
+	return json.NewEncoder(out).Encode(s)
+}
+
+type client struct {
+	job                      Job
+	http                     *http.Client
+	events, requests, failed atomic.Int64
+	next                     atomic.Uint64
+	first                    atomic.Pointer[string]
+	mu                       sync.Mutex
+	times                    []time.Duration
+}
+
+// prepare makes all bodies before the clock starts, and returns what sends them.
+func (c *client) prepare() func(context.Context) {
+	j := c.job
+	if j.Questions > 0 {
+		return nil
+	}
+	bodies := make([][]*load.Body, j.Connections)
+	owners := make([][]int, j.Connections)
+	perPartner := 1
+	if j.Fill {
+		perPartner = (j.Accounts/len(j.Keys) + j.Batch - 1) / j.Batch
+	}
+	s := load.New(load.Config{Partners: len(j.Keys), Accounts: j.Accounts, Even: j.Fill, Seed: j.FirstID + 1})
+	n := len(j.Keys) * perPartner
+	if !j.Fill {
+		n = max(n, j.Connections*24)
+	}
+	for i := range n {
+		p := i % len(j.Keys)
+		conn := p % j.Connections
+		if !j.Fill {
+			conn = i % j.Connections
+		}
+		bodies[conn] = append(bodies[conn], s.Body(p, j.Batch))
+		owners[conn] = append(owners[conn], p)
+	}
+	return func(ctx context.Context) {
+		ctx, cancel := context.WithCancel(ctx)
+		if !j.Fill {
+			ctx, cancel = context.WithTimeout(ctx, time.Duration(j.Seconds*float64(time.Second)))
+		}
+		defer cancel()
+		var group sync.WaitGroup
+		start := time.Now()
+		for conn := range j.Connections {
+			group.Go(func() { c.send(ctx, start, bodies[conn], owners[conn]) })
+		}
+		group.Wait()
+	}
+}
+
+func (c *client) send(ctx context.Context, start time.Time, bodies []*load.Body, owners []int) {
+	for i := 0; ctx.Err() == nil; i++ {
+		if c.job.Fill && i == len(bodies) {
+			return
+		}
+		b, p := bodies[i%len(bodies)], owners[i%len(bodies)]
+		if c.job.Rate > 0 {
+			due := start.Add(time.Duration(float64(c.events.Load()) / float64(c.job.Rate) * float64(time.Second)))
+			if d := time.Until(due); d > 0 {
+				time.Sleep(d)
+			}
+		}
+		b.Renew(c.next.Add(uint64(b.Count))-uint64(b.Count), moat.TimeOf(time.Now()))
+		for try := 0; try < 1000 && ctx.Err() == nil; try++ {
+			begin := time.Now()
+			retry, err := c.post("/v1/events", c.job.Keys[p], b.Text)
+			c.mu.Lock()
+			c.times = append(c.times, time.Since(begin))
+			c.mu.Unlock()
+			if err == nil {
+				c.events.Add(int64(b.Count))
+				break
+			}
+			if retry == 0 {
+				c.fail(err)
+				break
+			}
+			time.Sleep(retry)
+		}
+	}
+}
+
+// post returns how long to wait before trying again, if the server said so.
+func (c *client) post(path, key string, body []byte) (time.Duration, error) {
+	r, err := http.NewRequest(http.MethodPost, c.job.URL+path, bytes.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	r.Header.Set("Authorization", "Bearer "+key)
+	r.Header.Set("Content-Type", "application/x-ndjson")
+	resp, err := c.http.Do(r)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	c.requests.Add(1)
+	switch {
+	case err != nil:
+		return 0, err
+	case resp.StatusCode == http.StatusTooManyRequests:
+		s, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+		return min(time.Duration(max(s, 1))*time.Second/20, time.Second), fmt.Errorf("busy")
+	case resp.StatusCode/100 != 2:
+		return 0, fmt.Errorf("%s: %.200s", resp.Status, answer)
+	case bytes.Contains(answer, []byte(`"index"`)):
+		return 0, fmt.Errorf("rejected: %.200s", answer)
+	}
+	return 0, nil
+}
+
+func (c *client) fail(err error) {
+	c.failed.Add(1)
+	s := err.Error()
+	c.first.CompareAndSwap(nil, &s)
+}
+
+// ask poses questions at a fixed rate whatever the answers take: each has its time, and waits count.
+func (c *client) ask(ctx context.Context) {
+	r := rand.New(rand.NewPCG(c.job.FirstID, 9))
+	gap := time.Second / time.Duration(c.job.Questions)
+	n := int(c.job.Seconds * float64(c.job.Questions))
+	type question struct {
+		due  time.Time
+		key  string
+		body []byte
+	}
+	queue := make(chan question, 1<<14)
+	var group sync.WaitGroup
+	for range max(c.job.Connections, 1) {
+		group.Go(func() {
+			for q := range queue {
+				_, err := c.post("/v1/risk", q.key, q.body)
+				took := time.Since(q.due)
+				c.mu.Lock()
+				c.times = append(c.times, took)
+				c.mu.Unlock()
+				if err != nil {
+					c.fail(err)
+				}
+			}
+		})
+	}
+	start := time.Now()
+	for i := 0; i < n && ctx.Err() == nil; i++ {
+		due := start.Add(time.Duration(i) * gap)
+		if d := time.Until(due); d > 0 {
+			time.Sleep(d)
+		}
+		p := r.IntN(len(c.job.Keys))
+		who := r.IntN(c.job.Accounts)/len(c.job.Keys)*len(c.job.Keys) + p
+		queue <- question{due, c.job.Keys[p], fmt.Appendf(nil, `{"id":"q%d","time":%d,"type":"auth.login","actor":"user%d","outcome":"success","ip":"62.1.%d.%d","device":"dev-%d"}`,
+			c.job.FirstID+uint64(i), time.Now().UnixMicro(), who, who>>8&255, who&255, who)}
+	}
+	close(queue)
+	group.Wait()
+	c.next.Add(uint64(n))
+}
+
+// cpuSeconds is what this process has used of the processors.
+func cpuSeconds() float64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
+}
+
+// rss is the resident memory of this process in bytes.
+func rss() int64 {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	var size, pages int64
+	fmt.Sscan(string(b), &size, &pages)
+	return pages * int64(os.Getpagesize())
+}

@@ -1,0 +1,258 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/engine"
+	"github.com/moat-platform/moat/ingest"
+	"github.com/moat-platform/moat/locate/diary"
+	"github.com/moat-platform/moat/locate/ledger"
+	"github.com/moat-platform/moat/river"
+	"github.com/moat-platform/moat/sim/load"
+	"github.com/moat-platform/moat/store/lake"
+)
+
+// stages measures what each stage costs by itself, in CPU time of the whole process, so that
+// whatever it does behind its caller's back counts.
+func (b *bench) stages(ctx context.Context) error {
+	events := 1_000_000
+	if b.o.Short {
+		events = 200_000
+	}
+	b.o.Progress("stages one by one")
+	batches := b.batches(events, load.Config{Partners: partners, Accounts: accounts, Seed: 99})
+	for _, stage := range []struct {
+		name string
+		run  func(context.Context, [][]byte) (func() error, error)
+	}{{"river", b.river}, {"lake", b.lake}, {"ledger", b.ledger}, {"diary", b.diary}} {
+		runtime.GC()
+		cpu := cpuSeconds()
+		end, err := stage.run(ctx, batches)
+		if err != nil {
+			return fmt.Errorf("stage %s: %w", stage.name, err)
+		}
+		b.r.CPU[stage.name] = (cpuSeconds() - cpu) * 1e6 / float64(events)
+		if err := end(); err != nil {
+			return fmt.Errorf("stage %s: %w", stage.name, err)
+		}
+	}
+	if err := b.decode(events); err != nil {
+		return err
+	}
+	return b.engineAlone(batches, events)
+}
+
+func (b *bench) batches(events int, cfg load.Config) [][]byte {
+	s := load.New(cfg)
+	var out [][]byte
+	var w moat.BatchWriter
+	for range events / batch {
+		for range batch {
+			w.Append(s.Next())
+		}
+		out = append(out, bytes.Clone(w.Bytes()))
+		w.Reset()
+	}
+	return out
+}
+
+func (b *bench) dir(name string) string { return filepath.Join(b.o.Dir, "stages", name) }
+
+// river appends and reads every batch.
+func (b *bench) river(ctx context.Context, batches [][]byte) (func() error, error) {
+	r, err := river.Open(ctx, river.Config{Dir: b.dir("river"), Partitions: 1})
+	if err != nil {
+		return nil, err
+	}
+	appended := make(chan error, 1)
+	go func() {
+		sem := make(chan struct{}, 8)
+		var failed error
+		for _, x := range batches {
+			sem <- struct{}{}
+			go func() {
+				if _, err := r.Append(ctx, 0, x); err != nil {
+					failed = err
+				}
+				<-sem
+			}()
+		}
+		for range cap(sem) {
+			sem <- struct{}{}
+		}
+		appended <- failed
+	}()
+	rd, err := r.Read(ctx, 0, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer rd.Close()
+	var br moat.BatchReader
+	for n := 0; n < len(batches)*batch; {
+		m, err := rd.Next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if err := br.Open(m.Data); err != nil {
+			return nil, err
+		}
+		n += br.Len()
+	}
+	if err := <-appended; err != nil {
+		return nil, err
+	}
+	return func() error { return r.Close(ctx) }, nil
+}
+
+func (b *bench) lake(_ context.Context, batches [][]byte) (func() error, error) {
+	l, err := lake.Open(lake.Config{Dir: b.dir("lake")})
+	if err != nil {
+		return nil, err
+	}
+	w := l.Writer(0)
+	for i, x := range batches {
+		if err := w.Append(uint64(i+1), x, nil); err != nil {
+			return nil, err
+		}
+	}
+	return l.Close, w.Flush()
+}
+
+func (b *bench) ledger(ctx context.Context, batches [][]byte) (func() error, error) {
+	l, err := ledger.Open(ledger.Config{Dir: b.dir("ledger"), Key: [16]byte{1}})
+	if err != nil {
+		return nil, err
+	}
+	w, err := l.Writer(0)
+	if err != nil {
+		return nil, err
+	}
+	for i, x := range batches {
+		if err := w.Append(uint64(i+1), x, nil); err != nil {
+			return nil, err
+		}
+	}
+	return l.Close, w.Flush(ctx)
+}
+
+func (b *bench) diary(ctx context.Context, batches [][]byte) (func() error, error) {
+	d, err := diary.Open(diary.Config{Dir: b.dir("diary"), Key: [16]byte{1}})
+	if err != nil {
+		return nil, err
+	}
+	w, err := d.Writer(0)
+	if err != nil {
+		return nil, err
+	}
+	for i, x := range batches {
+		if err := w.Append(uint64(i+1), x, nil); err != nil {
+			return nil, err
+		}
+	}
+	return d.Close, w.Flush(ctx)
+}
+
+// drop is a river that keeps nothing.
+type drop struct{}
+
+func (drop) Partitions() int                                             { return 4 }
+func (drop) PartitionOf(partner string) int                              { return len(partner) % 4 }
+func (drop) Append(context.Context, int, []byte) (seq uint64, err error) { return 1, nil }
+
+// decode measures the event endpoint without network, credentials and river: reading, checking,
+// normalising and encoding.
+func (b *bench) decode(events int) error {
+	h, err := ingest.NewHandler(ingest.Config{River: drop{}, Key: make([]byte, 32),
+		Authenticate: func(*http.Request) (ingest.Caller, error) { return ingest.Caller{Partner: "p1"}, nil }})
+	if err != nil {
+		return err
+	}
+	s := load.New(load.Config{Partners: partners, Accounts: accounts, Seed: 5})
+	var bodies []*load.Body
+	for range 64 {
+		bodies = append(bodies, s.Body(1, batch))
+	}
+	cpu := cpuSeconds()
+	for i := range events / batch {
+		x := bodies[i%len(bodies)]
+		x.Renew(uint64(i)*batch, moat.TimeOf(time.Now()))
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/v1/events", bytes.NewReader(x.Text)))
+		if w.Code != http.StatusAccepted {
+			return fmt.Errorf("the event endpoint answered %d: %s", w.Code, w.Body)
+		}
+	}
+	b.r.CPU["decode"] = (cpuSeconds() - cpu) * 1e6 / float64(events)
+	return nil
+}
+
+// engineAlone runs the engine on one core with every account and device in state.
+func (b *bench) engineAlone(batches [][]byte, events int) error {
+	b.o.Progress("engine alone, on one core")
+	e, err := b.newEngine()
+	if err != nil {
+		return err
+	}
+	if err := b.fill(e, accounts); err != nil {
+		return err
+	}
+	mem := e.Memory()
+	b.r.PerAccount, b.r.PerDevice, b.r.PerPair = mem.PerEntity[moat.Account], mem.PerEntity[moat.Device], mem.PerPair
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	start, cpu := time.Now(), cpuSeconds()
+	for _, x := range batches {
+		if _, err := e.Step(x, nil); err != nil {
+			return err
+		}
+	}
+	used := cpuSeconds() - cpu
+	b.r.CPU["engine"] = used * 1e6 / float64(events)
+	b.r.Engine = float64(events) / max(time.Since(start).Seconds(), used)
+	return nil
+}
+
+// fill shows an engine every account and device once.
+func (b *bench) fill(e *engine.Engine, n int) error {
+	s := load.New(load.Config{Partners: partners, Accounts: n, Even: true, Seed: 7})
+	var w moat.BatchWriter
+	for i := range n {
+		w.Append(s.Next())
+		if i%batch == batch-1 || i == n-1 {
+			if _, err := e.Step(w.Bytes(), nil); err != nil {
+				return err
+			}
+			w.Reset()
+		}
+	}
+	return nil
+}
+
+// scale measures memory at one and at ten million accounts, devices and addresses.
+func (b *bench) scale() error {
+	for _, n := range []int{1_000_000, 10_000_000} {
+		runtime.GC()
+		b.o.Progress(fmt.Sprintf("memory with %d accounts and devices", n))
+		before := rss()
+		e, err := b.newEngine()
+		if err != nil {
+			return err
+		}
+		if err := b.fill(e, n); err != nil {
+			return err
+		}
+		mem := e.Memory()
+		b.r.Scale = append(b.r.Scale, Scale{Accounts: e.Entities()[moat.Account], Devices: e.Entities()[moat.Device], RSSGiB: float64(rss()-before) / (1 << 30),
+			PerAccount: mem.PerEntity[moat.Account], PerDevice: mem.PerEntity[moat.Device]})
+		runtime.KeepAlive(e)
+	}
+	return nil
+}
