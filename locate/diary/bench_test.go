@@ -11,7 +11,7 @@ import (
 // BenchmarkAppend is the whole cost of writing: decoding batches, files and all
 // merges, as processor time of an event.
 func BenchmarkAppend(b *testing.B) {
-	load := runtest.New(1, 200_000, 350_000)
+	load := runtest.New(1, 1_000_000, 350_000)
 	var batches [][]byte
 	for range 2000 {
 		batches = append(batches, load.Batch(512))

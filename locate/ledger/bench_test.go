@@ -14,7 +14,7 @@ import (
 // BenchmarkAppend is the whole cost of writing: decoding batches, sorting,
 // files and all merges, as CPU of the process an order.
 func BenchmarkAppend(b *testing.B) {
-	load := runtest.New(1, 200_000, 350_000)
+	load := runtest.New(1, 1_000_000, 350_000)
 	var batches [][]byte
 	for range 2000 {
 		batches = append(batches, load.Batch(512))
@@ -65,7 +65,7 @@ func BenchmarkOrders(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	load := runtest.New(1, 200_000, 350_000)
+	load := runtest.New(1, 1_000_000, 350_000)
 	var ids []string
 	for p := 0; p < 1; p++ {
 		w, err := l.Writer(p)

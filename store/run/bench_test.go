@@ -45,7 +45,7 @@ func BenchmarkAppendID(b *testing.B) {
 // BenchmarkSegment is the cost of an event in memory: decoding its batch alone,
 // and with adding it to a segment of the ledger's kind.
 func BenchmarkSegment(b *testing.B) {
-	load := runtest.New(1, 200_000, 350_000)
+	load := runtest.New(1, 1_000_000, 350_000)
 	var batches [][]byte
 	for range 1000 {
 		batches = append(batches, load.Batch(512))

@@ -64,8 +64,19 @@ func (b *builder) addKeys(s *segment, rank [parts][]uint32) error {
 		return err
 	}
 	u := union{bitmap: make([]uint64, len(s.records)/64+1)}
+	near := len(byPart) + 1
 	for len(own) > 0 || len(byPart) > 0 {
 		key := leastKey(own, byPart)
+		if len(byPart) < near { // fetch the groups of the next at the same time, see dict.touch
+			next := byPart[:min(64, len(byPart))]
+			near = len(byPart) - len(next)
+			for i := range next {
+				b.sink += byte(g.starts[next[i].ord])
+			}
+			for i := range next {
+				b.sink += byte(g.ords[g.starts[next[i].ord]])
+			}
+		}
 		u.start()
 		for ; len(byPart) > 0 && byPart[0].key == key; byPart = byPart[1:] {
 			u.add(g.events(byPart[0].ord))

@@ -44,7 +44,7 @@ func FuzzParts(f *testing.F) {
 		readAct(b)
 		readShops(b)
 		for p := range parts {
-			touchOf(p, b)
+			new(Touch).viewPart(p, b)
 		}
 	})
 }

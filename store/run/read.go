@@ -22,7 +22,7 @@ type file struct {
 	lists   []byte
 	names   []string
 	hi      []int64  // newest time in the blocks up to each
-	checked []uint64 // bit i: block i of events is as written
+	checked [parts + 1]checks
 	mapped  bool
 
 	refs   atomic.Int32
@@ -120,8 +120,28 @@ func (r *file) readIndexes() (err error) {
 		newest = max(newest, int64(binary.LittleEndian.Uint64(r.blocks[24*i+16:])))
 		r.hi[i] = newest
 	}
-	r.checked = make([]uint64, (blocks+63)/64)
+	for p, n := range f.Entries {
+		r.checked[p] = newChecks(n/blockEntries + 1)
+	}
+	r.checked[parts] = newChecks(blocks)
 	return nil
+}
+
+// checks has a bit for each block of events, or of a dictionary, that was
+// found to be as written: its checksum need not be computed again.
+type checks []atomic.Uint64
+
+func newChecks(n uint64) checks { return make(checks, n/64+1) }
+
+// frame returns the bytes of a block less its checksum, after checking it the first time.
+func (c checks) frame(r *file, i, off, end uint64, what string) (b []byte, err error) {
+	if c[i/64].Load()>>(i%64)&1 == 1 {
+		return r.raw(off, end, what)
+	}
+	if b, err = r.frame(off, end, what); err == nil {
+		c[i/64].Or(1 << (i % 64))
+	}
+	return b, err
 }
 
 func (r *file) damaged(what string) error { return &DamageError{Path: r.path, What: what} }
@@ -154,20 +174,12 @@ func (r *file) raw(off, end uint64, what string) ([]byte, error) {
 	return r.data[off : end-4], nil
 }
 
-// block returns the grid and the ids of a block of events. Its checksum is
-// computed once, the first time that it is read.
+// block returns the grid and the ids of a block of events.
 func (r *file) block(i int) (g grid, tails []byte, err error) {
 	off, end := binary.LittleEndian.Uint64(r.blocks[24*i:]), binary.LittleEndian.Uint64(r.blocks[24*(i+1):])
-	b, err := r.raw(off, end, "events")
+	b, err := r.checked[parts].frame(r, uint64(i), off, end, "events")
 	if err != nil {
 		return g, nil, err
-	}
-	word, bit := &r.checked[i/64], uint64(1)<<(i%64)
-	if atomic.LoadUint64(word)&bit == 0 {
-		if _, err = r.frame(off, end, "events"); err != nil {
-			return g, nil, err
-		}
-		atomic.OrUint64(word, bit)
 	}
 	g, tails, ok := openGrid(b, r.blockLen(i))
 	if !ok {
@@ -248,7 +260,7 @@ func (c *dictCursor) step() (err error) {
 		i := c.next / blockEntries
 		idx := c.file.dicts[c.part]
 		off, end := binary.LittleEndian.Uint64(idx[8*i:]), binary.LittleEndian.Uint64(idx[8*i+8:])
-		if c.block, err = c.file.frame(off, end, "dictionary"); err != nil {
+		if c.block, err = c.file.checked[c.part].frame(c.file, i, off, end, "dictionary"); err != nil {
 			return err
 		}
 		c.entry = c.entry[:0]

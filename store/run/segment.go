@@ -32,8 +32,8 @@ type Index struct {
 	// Event gives keys of one event.
 	Event func(keys []uint64, e *moat.Event) []uint64
 	// Part gives the keys that follow from one part of an event alone, whose
-	// fields and partner t has. It is called once for each distinct part, or little more
-	// often, so that such keys cost next to nothing.
+	// fields and partner t has during the call. It is called once for each distinct
+	// part, or little more often, so that such keys cost next to nothing.
 	Part func(keys []uint64, p Part, t *Touch) []uint64
 	// Orders keeps the ids of the orders with each event.
 	Orders bool
@@ -50,6 +50,7 @@ type segment struct {
 	vocab *vocabulary
 	known int // size of vocab at the start
 	group group
+	touch Touch // for the index
 
 	first, last uint64 // log sequences
 	received    moat.Time
@@ -148,12 +149,14 @@ func (s *segment) settle() {
 			rec[colSource+int(p)] = uint64(ref)
 			if isNew && s.index.Part != nil {
 				l := &s.vocab.keys[p]
-				l.keys = s.index.Part(l.keys, p, touchOf(p, b))
+				s.touch.viewPart(p, b)
+				l.keys = s.index.Part(l.keys, p, &s.touch)
 				l.ends = append(l.ends, uint32(len(l.keys)))
 			}
 		}
 	}
 	g.n, g.text = 0, g.text[:0]
+	s.touch = Touch{}
 }
 
 // full tells whether there are so many events that it is time to write them.

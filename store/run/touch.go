@@ -3,6 +3,7 @@ package run
 import (
 	"encoding/binary"
 	"slices"
+	"unsafe"
 
 	moat "github.com/moat-platform/moat"
 )
@@ -130,11 +131,18 @@ func oneIf(b bool) byte {
 
 // fields reads the parts that appendPart wrote; bad is set by broken bytes.
 type fields struct {
-	b   []byte
-	bad bool
+	b    []byte
+	bad  bool
+	view bool // texts are views of b
 }
 
-func (f *fields) text() string { return string(f.skip()) }
+func (f *fields) text() string {
+	if b := f.skip(); !f.view {
+		return string(b)
+	} else {
+		return unsafe.String(unsafe.SliceData(b), len(b))
+	}
+}
 
 func (f *fields) skip() []byte {
 	n, k := binary.Uvarint(f.b)
@@ -164,14 +172,16 @@ func (f *fields) byte() byte {
 	return c
 }
 
-func readSource(b []byte) (Source, bool) {
-	f := fields{b: b}
+func readSource(b []byte) (Source, bool) { return (&fields{b: b}).source() }
+
+func (f *fields) source() (Source, bool) {
 	s := Source{f.text(), f.text(), f.text(), f.text(), f.text(), f.text(), f.text(), moat.ActorKind(f.byte())}
 	return s, !f.bad && len(f.b) == 0
 }
 
-func readAct(b []byte) (Act, bool) {
-	f := fields{b: b}
+func readAct(b []byte) (Act, bool) { return (&fields{b: b}).act() }
+
+func (f *fields) act() (Act, bool) {
 	f.skip()
 	a := Act{Type: moat.EventType(f.byte())}
 	flags := f.byte()
@@ -181,25 +191,26 @@ func readAct(b []byte) (Act, bool) {
 	return a, !f.bad
 }
 
-func readShops(b []byte) ([]string, bool) {
-	f := fields{b: b}
+func readShops(b []byte) ([]string, bool) { return (&fields{b: b}).shops() }
+
+func (f *fields) shops() ([]string, bool) {
 	f.skip()
 	l := f.list()
 	return l, !f.bad
 }
 
-// touchOf returns a touch with the partner and the fields of part p, which appendPart wrote.
-func touchOf(p Part, b []byte) *Touch {
-	t := &Touch{}
-	f := fields{b: b}
+// viewPart sets the partner and the fields of part p of t to views of b, which
+// appendPart wrote.
+func (t *Touch) viewPart(p Part, b []byte) {
+	f := fields{b: b, view: true}
 	t.Partner = f.text()
+	f.b = b
 	switch p {
 	case PartSource:
-		t.Source, _ = readSource(b)
+		t.Source, _ = f.source()
 	case PartAct:
-		t.Act, _ = readAct(b)
+		t.Act, _ = f.act()
 	case PartShops:
-		t.Shops, _ = readShops(b)
+		t.Shops, _ = f.shops()
 	}
-	return t
 }

@@ -15,15 +15,15 @@ import (
 // each with an app, an outlet, a few devices and addresses, that touch orders
 // of their shops; an order is touched some seven times over two days.
 type Workload struct {
-	rng      *rand.Rand
-	accounts int
-	now      moat.Time
-	step     float64 // µs between events
-	orders   uint64  // ids of orders go up to here
-	ids      [50]string
-	shop     [1]string
-	fields   [2]string
-	w        moat.BatchWriter
+	rng    *rand.Rand
+	zipf   *rand.Zipf // few accounts do much
+	now    moat.Time
+	step   float64 // µs between events
+	orders uint64  // ids of orders go up to here
+	ids    [50]string
+	shop   [1]string
+	fields [2]string
+	w      moat.BatchWriter
 }
 
 // Start is the time of the first event.
@@ -31,7 +31,8 @@ const Start = 1_770_000_000 * moat.Second
 
 // New returns a workload of so many accounts and events a second.
 func New(seed uint64, accounts, rate int) *Workload {
-	return &Workload{rng: rand.New(rand.NewPCG(seed, 7)), accounts: accounts, now: Start, step: 1e6 / float64(rate), orders: 1 << 20,
+	r := rand.New(rand.NewPCG(seed, 7))
+	return &Workload{rng: r, zipf: rand.NewZipf(r, 1.1, 50, uint64(accounts-1)), now: Start, step: 1e6 / float64(rate), orders: 1 << 20,
 		fields: [2]string{"name", "phone"}}
 }
 
@@ -48,9 +49,7 @@ func (l *Workload) Event(e *moat.Event) {
 	if frac := l.step - math.Floor(l.step); r.Float64() < frac {
 		l.now++
 	}
-	// A few accounts do much: the square of a uniform number leans to 0.
-	u := r.Float64()
-	a := int(u * u * float64(l.accounts))
+	a := int(l.zipf.Uint64())
 	partner := a % 197
 	*e = moat.Event{
 		ID:       fmt.Sprintf("%08x-%04x-4%03x-a%03x-%012x", r.Uint32(), r.Uint32N(1<<16), r.Uint32N(1<<12), r.Uint32N(1<<12), r.Uint64N(1<<48)),
@@ -60,10 +59,12 @@ func (l *Workload) Event(e *moat.Event) {
 		Actor:    fmt.Sprintf("user%07d", a),
 		Role:     []string{"customer_service", "packer", "courier", "manager"}[a%4],
 		App:      fmt.Sprintf("app-%03d-%d", partner, a%3),
-		Outlet:   fmt.Sprintf("outlet-%05d", a%2000),
 		Device:   fmt.Sprintf("%016x", uint64(a)*0x9e3779b97f4a7c15+uint64(r.IntN(20)/19)),
 		IP:       fmt.Sprintf("%d.%d.%d.%d", 11+a%200, a>>8&255, a>>16&255, 1+r.IntN(8)/7*r.IntN(20)),
 		Host:     fmt.Sprintf("web-%02d.partner-%03d.example", r.IntN(8), partner),
+	}
+	if a%4 == 1 || a%4 == 2 { // packers and couriers
+		e.Outlet = fmt.Sprintf("outlet-%05d", a%2000)
 	}
 	l.shop[0] = fmt.Sprintf("shop-%06d", a/7)
 	e.Shops = l.shop[:]
