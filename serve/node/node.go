@@ -68,11 +68,15 @@ type Node struct {
 	stop  context.CancelFunc
 	group sync.WaitGroup
 	notes notes
+
+	closing chan struct{} // closed when nothing that fails may be tried again
 }
+
+var errBehind = errors.New("the store does not have all events: see the warning before")
 
 // Open opens or makes the data folder of cfg and starts to work on what its river holds.
 func Open(ctx context.Context, cfg Config) (*Node, error) {
-	n := &Node{cfg: cfg, log: cfg.Logger}
+	n := &Node{cfg: cfg, log: cfg.Logger, closing: make(chan struct{})}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
@@ -182,6 +186,7 @@ func (n *Node) net(ip string) rule.Net { return rule.NetOf(n.Indicators.Table(),
 // Close stops the work, makes everything durable and closes the folder.
 func (n *Node) Close() error {
 	n.notes.close()
+	close(n.closing)
 	n.stop()
 	n.group.Wait()
 	var errs []error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,19 +14,7 @@ import (
 	"github.com/moat-platform/moat/dispose/decision"
 	"github.com/moat-platform/moat/river"
 	"github.com/moat-platform/moat/store/book"
-	"github.com/moat-platform/moat/store/lake"
 )
-
-// sink is a part of the store that takes every batch in order and skips what it has.
-type sink interface {
-	Append(seq uint64, batch []byte, skip []uint64) error
-	Flush(ctx context.Context) error
-}
-
-// lakeSink gives the lake's writer the form of the others.
-type lakeSink struct{ *lake.Writer }
-
-func (l lakeSink) Flush(context.Context) error { return l.Writer.Flush() }
 
 // partition is the one owner of a part of the log: it alone steps the engine.
 type partition struct {
@@ -34,15 +23,15 @@ type partition struct {
 	engine *engine.Engine
 	keeper *risk.Keeper
 	budget *decision.Budget
-	sinks  []sink
 	seq    uint64 // last message that the engine took in
-	torn   bool   // the engine is ahead of the store: no snapshot may be taken
 	saved  uint64 // seq of the newest snapshot
 	older  uint64 // seq of the one before it, up to which the river may be trimmed
 
-	requests chan func()   // run between groups of events, by the owner
+	requests chan func() // run between groups of events, by the owner
+	keep     chan work   // to the keeper
+	store    *keeper
 	ended    chan struct{} // closed when the owner has gone
-	writer   *writer
+	kept     sync.WaitGroup
 	warning  atomic.Pointer[string]
 	err      error // why run ended, if not because it was told to
 }
@@ -50,6 +39,7 @@ type partition struct {
 // run takes messages until ctx ends; then it makes everything durable.
 func (p *partition) run(ctx context.Context) {
 	defer close(p.ended)
+	p.kept.Go(p.store.run)
 	feed := make(chan river.Message, 2)
 	feeding, stop := context.WithCancel(ctx)
 	defer stop()
@@ -63,7 +53,7 @@ func (p *partition) run(ctx context.Context) {
 		case f := <-p.requests:
 			f()
 		case m := <-feed:
-			p.take(ctx, m)
+			p.take(m)
 		case <-flush.C:
 			p.warn("cannot flush", p.flush())
 		case <-snapshot.C:
@@ -72,9 +62,8 @@ func (p *partition) run(ctx context.Context) {
 	}
 	stop()
 	p.err = p.snapshot()
-	if err := p.writer.close(); p.err == nil {
-		p.err = err
-	}
+	close(p.keep)
+	p.kept.Wait()
 }
 
 // feed reads the river ahead of the owner.
@@ -121,25 +110,25 @@ func (p *partition) feedFrom(ctx context.Context, to chan<- river.Message, after
 }
 
 // take runs one message through the engine and hands it to the store.
-func (p *partition) take(ctx context.Context, m river.Message) {
+func (p *partition) take(m river.Message) {
 	r, err := p.engine.Step(m.Data, p.pause)
 	if err != nil {
 		p.n.log.Error("a batch cannot be read to its end", "partition", p.id, "seq", m.Seq, "error", err)
 	}
-	changes := p.fold(r.Findings)
-	for _, s := range p.sinks {
-		// A full disk stops this partition, and by way of the filling river its senders, until
-		// there is room again; nothing is passed over.
-		for err := s.Append(m.Seq, m.Data, r.Skip); err != nil && ctx.Err() == nil; err = s.Append(m.Seq, m.Data, r.Skip) {
-			p.warn("cannot store events", err)
-			p.waitServing(ctx, time.Second)
+	p.seq = m.Seq
+	p.hand(work{seq: m.Seq, batch: m.Data, skip: r.Skip, changes: p.fold(r.Findings)})
+}
+
+// hand gives work to the keeper, and answers questions while the keeper has its hands full.
+func (p *partition) hand(w work) {
+	for {
+		select {
+		case p.keep <- w:
+			return
+		case f := <-p.requests:
+			f()
 		}
 	}
-	if p.torn = ctx.Err() != nil; p.torn {
-		return
-	}
-	p.seq = m.Seq
-	p.writer.put(m.Seq, changes)
 }
 
 // fold turns findings into cases and decisions.
@@ -257,12 +246,16 @@ func (p *partition) drain(ctx context.Context) error {
 
 // flush makes all that the engine took in durable in the store and the book.
 func (p *partition) flush() error {
-	for _, s := range p.sinks {
-		if err := s.Flush(context.Background()); err != nil {
+	w := work{seq: p.seq, flushed: make(chan error, 1)}
+	p.hand(w)
+	for {
+		select {
+		case err := <-w.flushed:
 			return err
+		case f := <-p.requests:
+			f()
 		}
 	}
-	return p.writer.sync()
 }
 
 func (p *partition) warn(what string, err error) {
@@ -282,21 +275,5 @@ func wait(ctx context.Context, d time.Duration) {
 	select {
 	case <-t.C:
 	case <-ctx.Done():
-	}
-}
-
-// waitServing waits and answers questions meanwhile.
-func (p *partition) waitServing(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-			return
-		case <-ctx.Done():
-			return
-		case f := <-p.requests:
-			f()
-		}
 	}
 }

@@ -26,7 +26,7 @@ import (
 // openPartition brings a partition to where it was: from its newest readable snapshot, else
 // from the lake; the river gives the rest once it runs.
 func (n *Node) openPartition(ctx context.Context, id int) (*partition, error) {
-	p := &partition{n: n, id: id, requests: make(chan func(), 64), ended: make(chan struct{})}
+	p := &partition{n: n, id: id, requests: make(chan func(), 256), ended: make(chan struct{}), keep: make(chan work, 16)}
 	byOrder, err := n.Ledger.Writer(id)
 	if err != nil {
 		return nil, err
@@ -35,8 +35,8 @@ func (n *Node) openPartition(ctx context.Context, id int) (*partition, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.sinks = []sink{lakeSink{n.Lake.Writer(id)}, byOrder, byEntity}
-	p.writer = p.newWriter()
+	p.store = &keeper{p: p, sinks: []sink{lakeSink{n.Lake.Writer(id)}, byOrder, byEntity}}
+	defer func() { p.store.seq = p.seq }()
 	files := p.snapshots()
 	for i, f := range files {
 		err := p.restore(f)
@@ -84,8 +84,7 @@ func (p *partition) rebuild(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		p.writer.put(p.seq, p.fold(r.Findings))
-		return nil
+		return p.n.Book.Commit(ctx, p.id, p.seq, p.fold(r.Findings))
 	}
 	err = p.n.Lake.Scan(ctx, lake.Filter{Tenant: moat.Everyone(), Partition: &p.id}, func(at lake.Position, e *moat.Event) error {
 		if p.seq = at.Seq; w.Len() >= 4096 {
@@ -128,7 +127,7 @@ func (p *partition) snapshot() error {
 	if err := p.flush(); err != nil {
 		return err
 	}
-	if p.seq == p.saved || p.torn {
+	if p.seq == p.saved {
 		return nil
 	}
 	name := p.file(p.seq)

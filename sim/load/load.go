@@ -93,7 +93,7 @@ func (s *Stream) Next() *moat.Event {
 	}
 	partner := who % s.cfg.Partners
 	device := who % s.cfg.Devices
-	if s.r.IntN(20) == 0 {
+	if s.r.IntN(20_000) == 0 {
 		device = s.r.IntN(s.cfg.Devices)
 	}
 	e.Time = s.cfg.Start + moat.Time(s.n)*moat.Second/moat.Time(s.cfg.Rate)
@@ -113,13 +113,13 @@ func (s *Stream) Next() *moat.Event {
 	case k < 70:
 		e.Type, e.Method, e.Path, e.Status, e.Bytes = moat.HTTPRequest, "GET", s.text("/order/", s.r.IntN(1000)), 200, int64(s.r.IntN(30000))
 		e.UserAgent, e.LatencyMS = agents[who%len(agents)], int64(s.r.IntN(300))
-		if s.r.IntN(50) == 0 {
+		if s.r.IntN(500) == 0 {
 			e.Status = 404
 		}
 	case k < 80:
 		e.Type, e.UserAgent = moat.AuthLogin, agents[who%len(agents)]
 		e.Mark(moat.FieldOutcome)
-		if s.r.IntN(12) == 0 {
+		if s.r.IntN(60) == 0 {
 			e.Outcome, e.Reason = moat.Failure, "wrong password"
 		}
 	case k < 90:

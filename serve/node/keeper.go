@@ -1,0 +1,136 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/book"
+	"github.com/moat-platform/moat/store/lake"
+)
+
+// sink is a part of the store that takes every batch in order and skips what it has.
+type sink interface {
+	Append(seq uint64, batch []byte, skip []uint64) error
+	Flush(ctx context.Context) error
+}
+
+// lakeSink gives the lake's writer the form of the others.
+type lakeSink struct{ *lake.Writer }
+
+func (l lakeSink) Flush(context.Context) error { return l.Writer.Flush() }
+
+// work is what the owner of a partition hands to the keeper: a batch to store with what it led to, or
+// the wish to know when everything before it is durable.
+type work struct {
+	seq     uint64
+	batch   []byte
+	skip    []uint64
+	changes book.Changes
+	flushed chan error
+}
+
+// keeper stores what the owner of a partition took in, in order, behind its back, so that the engine
+// and the questions never wait for a disk.
+type keeper struct {
+	p       *partition
+	sinks   []sink
+	seq     uint64
+	changes book.Changes
+}
+
+// maxJoined bounds the findings of one transaction of the book, and maxWait how long they wait for it.
+const (
+	maxJoined = 4096
+	maxWait   = 50 * time.Millisecond
+)
+
+func (k *keeper) run() {
+	tick := time.NewTicker(maxWait)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			k.commit()
+		case w, ok := <-k.p.keep:
+			if !ok {
+				return
+			}
+			if w.flushed != nil {
+				w.flushed <- k.flush(w.seq)
+				continue
+			}
+			k.store(w)
+		}
+	}
+}
+
+// store tries until the sinks have the batch. A full disk stops this partition here, and by way of the
+// filling river its senders, until there is room again; nothing is passed over.
+func (k *keeper) store(w work) {
+	for _, s := range k.sinks {
+		for {
+			err := s.Append(w.seq, w.batch, w.skip)
+			if err == nil {
+				break
+			}
+			k.p.warn("cannot store events", err)
+			if !k.again() {
+				return // the next start begins at a snapshot before this batch
+			}
+		}
+	}
+	k.seq = w.seq
+	k.changes.Findings = append(k.changes.Findings, w.changes.Findings...)
+	k.changes.Cases = append(k.changes.Cases, w.changes.Cases...)
+	k.changes.Decisions = append(k.changes.Decisions, w.changes.Decisions...)
+	if len(k.changes.Findings) >= maxJoined {
+		k.commit()
+	}
+}
+
+// again waits a little; it says no when the node is closing.
+func (k *keeper) again() bool {
+	select {
+	case <-k.p.n.closing:
+		return false
+	case <-time.After(time.Second):
+		return true
+	}
+}
+
+// commit writes what waits to the book, and tries until the book takes it.
+func (k *keeper) commit() {
+	if len(k.changes.Findings)+len(k.changes.Cases)+len(k.changes.Decisions) == 0 {
+		return
+	}
+	for k.write() != nil && k.again() {
+	}
+}
+
+func (k *keeper) write() error {
+	k.changes.Cases = lastOf(k.changes.Cases)
+	err := k.p.n.Book.Commit(context.Background(), k.p.id, k.seq, k.changes)
+	k.p.warn("cannot write to the book", err)
+	if err != nil {
+		return err
+	}
+	if len(k.changes.Decisions) > 0 {
+		k.p.warn("cannot take decisions up", k.p.n.Desk.Refresh(context.Background(), moat.TimeOf(time.Now())))
+	}
+	k.changes = book.Changes{}
+	return nil
+}
+
+// flush makes everything up to seq durable, or says why not.
+func (k *keeper) flush(seq uint64) error {
+	for _, s := range k.sinks {
+		if err := s.Flush(context.Background()); err != nil {
+			return err
+		}
+	}
+	if k.seq < seq {
+		return errBehind
+	}
+	return k.write()
+}
