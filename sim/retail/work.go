@@ -34,7 +34,9 @@ func (w *World) live(day int) {
 	for _, c := range w.companies {
 		for _, p := range c.people {
 			if w.works(p, day) {
-				team = append(team, w.begin(p, day))
+				k := w.open(p, day)
+				k.begin()
+				team = append(team, k)
 			}
 		}
 	}
@@ -49,8 +51,8 @@ func (w *World) live(day int) {
 			k.oversee(day)
 		}
 	}
-	w.pack(on(team, w.warehouse, packer), day)
-	w.carry(on(team, w.courier, porter), on(team, w.courier, rider), day)
+	w.carry(on(team, w.courier, porter), on(team, w.courier, rider)) // what was packed until yesterday
+	w.pack(on(team, w.warehouse, packer))
 	for _, k := range team {
 		if k.p.role == admin {
 			k.administer()
@@ -85,8 +87,8 @@ type desk struct {
 	session    string
 }
 
-// begin is the login in the morning.
-func (w *World) begin(p *person, day int) *desk {
+// open returns the desk of a person on a day.
+func (w *World) open(p *person, day int) *desk {
 	r := w.chance(p.account, day)
 	k := &desk{w: w, p: p, r: r, day: day, ip: p.of.office, device: p.device, session: fmt.Sprintf("%024x", r.Uint64())}
 	k.from, k.to = w.at(day, p.from+between(r, -12, 15)), w.at(day, p.to+between(r, -15, 25))
@@ -106,21 +108,25 @@ func (w *World) begin(p *person, day int) *desk {
 	case p.homeDay == day%7 || day%7 == 6 && p.role == clerk:
 		k.ip = p.home
 	}
+	return k
+}
+
+// begin is the login in the morning, and what goes with it.
+func (k *desk) begin() {
 	at := k.from
 	switch {
-	case day == p.forgot:
+	case k.day == k.p.forgot:
 		at = k.forget(at)
-	case r.IntN(16) == 0:
-		at = k.mistype(at, 1+r.IntN(2))
+	case k.r.IntN(16) == 0:
+		at = k.mistype(at, 1+k.r.IntN(2))
 	}
 	k.login(at)
-	if r.IntN(3) == 0 {
+	if k.r.IntN(3) == 0 {
 		k.login(k.end)
 	}
-	if r.IntN(4) > 0 {
+	if k.r.IntN(4) > 0 {
 		k.w.emit(k.event(k.to, moat.AuthLogout))
 	}
-	return k
 }
 
 // event returns an event of the desk.
@@ -434,7 +440,7 @@ func (k *desk) oversee(day int) {
 }
 
 // pack is the day of the warehouse: waves of waybills are printed, then parcels are packed.
-func (w *World) pack(team []*desk, day int) {
+func (w *World) pack(team []*desk) {
 	if len(team) == 0 {
 		return
 	}
@@ -487,49 +493,46 @@ func (k *desk) wave(at moat.Time, orders []*order) moat.Time {
 }
 
 // carry is the day of the courier: parcels are taken in, sorted to rounds and brought to the door.
-func (w *World) carry(porters, riders []*desk, day int) {
-	r := w.chance("rounds", day)
+func (w *World) carry(porters, riders []*desk) {
 	parcels := w.line.toDeliver
-	first := 0
-	for first < len(parcels) && parcels[first].at < w.at(day, 0) {
-		first++
-	}
-	parcels = parcels[:first]
 	for i, o := range parcels {
 		if len(porters) > 0 {
 			k := porters[i%len(porters)]
-			k.change(k.from+moat.Time((8+between(k.r, 0.5, 1.6)*float64(i/len(porters)*2))*float64(moat.Minute)), o)
+			k.change(k.from+moat.Time((8+between(k.r, 1, 3)*float64(i/len(porters)))*float64(moat.Minute)), o)
 		}
 	}
 	if len(riders) == 0 {
 		return
 	}
-	var again []*order
 	rounds := make([][]*order, len(riders))
 	for i, o := range parcels {
 		rounds[i%len(riders)] = append(rounds[i%len(riders)], o)
 	}
+	w.line.toDeliver = nil
 	for i, k := range riders {
-		round := rounds[i]
-		if len(round) == 0 {
-			continue
-		}
-		at := k.from + moat.Time(between(k.r, 5, 20)*float64(moat.Minute))
-		k.order(at, "view_list", listed, round...)
-		for _, o := range round {
-			t, ok := k.free(at + moat.Time(between(k.r, 5, 22)*float64(moat.Minute)))
-			if !ok || r.IntN(16) == 0 {
-				again = append(again, o) // nobody at home
-				continue
-			}
-			at = t
-			k.order(at, "view", label, o)
-			if k.r.IntN(3) > 0 {
-				k.order(at+moat.Time(between(k.r, 1, 4)*float64(moat.Minute)), "modify", scanned, o)
-			}
+		if len(rounds[i]) > 0 {
+			w.line.toDeliver = append(w.line.toDeliver, k.deliver(rounds[i])...)
 		}
 	}
-	w.line.toDeliver = append(again, w.line.toDeliver[first:]...)
+}
+
+// deliver goes a round and returns what comes back.
+func (k *desk) deliver(round []*order) (again []*order) {
+	at := k.from + moat.Time(between(k.r, 5, 20)*float64(moat.Minute))
+	k.order(at, "view_list", listed, round...)
+	for _, o := range round {
+		t, ok := k.free(at + moat.Time(between(k.r, 5, 22)*float64(moat.Minute)))
+		if !ok || k.r.IntN(16) == 0 { // the shift is over, or nobody at home
+			again = append(again, o)
+			continue
+		}
+		at = t
+		k.order(at, "view", label, o)
+		if k.r.IntN(3) > 0 {
+			k.order(at+moat.Time(between(k.r, 1, 4)*float64(moat.Minute)), "modify", scanned, o)
+		}
+	}
+	return again
 }
 
 // administer is a server login or two.
@@ -540,7 +543,7 @@ func (k *desk) administer() {
 			continue
 		}
 		host := pick(k.r, k.p.of.hosts)
-		for range min(1, k.r.IntN(12)/11) {
+		if k.r.IntN(12) == 0 {
 			k.ssh(at-20*moat.Second, host, moat.Failure)
 		}
 		k.ssh(at, host, moat.Success)
