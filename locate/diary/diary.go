@@ -16,10 +16,11 @@
 // is asked for every partner that a run knows.
 //
 // The ids of an event's orders are kept with the event: it has them once, not
-// once for each of its entities, and as differences where they are neighbours,
-// so they cost 2–3 of the about 12 bytes of a row. The ledger cannot lead from
-// an event to its orders, as it has only their hashes, and a scope must name
-// the orders, so that the people can be told.
+// once for each of its entities, and as differences where they are neighbours.
+// With 18-digit ids in no order they cost 26 of the 81 bytes of an event, 4 of
+// the 12 of a row; in a sequence 1 or 2 bytes an id. That is worth it, because
+// the ledger cannot lead from an event to its orders, as it has only their
+// hashes, and a scope must name the orders, so that the people can be told.
 package diary
 
 import (
@@ -77,7 +78,8 @@ func Open(cfg Config) (*Diary, error) {
 	d := &Diary{hash: run.NewHasher(cfg.Key).Derive("entity")}
 	index := run.Index{Part: d.keys, Orders: true}
 	var err error
-	d.set, err = run.Open(run.Config{Dir: cfg.Dir, Index: index, Retention: cfg.Retention, Logger: cfg.Logger, Now: cfg.Now, ReadOnly: cfg.ReadOnly, Tuning: cfg.Tuning})
+	d.set, err = run.Open(run.Config{Dir: cfg.Dir, Index: index, Retention: cfg.Retention, Logger: cfg.Logger, Now: cfg.Now,
+		ReadOnly: cfg.ReadOnly, Tuning: cfg.Tuning})
 	if err != nil {
 		return nil, fmt.Errorf("cannot open diary: %w", err)
 	}

@@ -59,7 +59,8 @@ func concerns(e *moat.Event, x moat.Entity) bool {
 // oracle returns the events of an entity, the newest first.
 func oracle(events []*moat.Event, tenant moat.Tenant, q Query) (l []*moat.Event) {
 	for _, e := range events {
-		if tenant.Sees(e.Partner) && (q.Partner == "" || q.Partner == e.Partner) && concerns(e, q.Entity) && e.Time >= q.From && (q.To == 0 || e.Time < q.To) {
+		asked := tenant.Sees(e.Partner) && (q.Partner == "" || q.Partner == e.Partner) && concerns(e, q.Entity)
+		if asked && e.Time >= q.From && (q.To == 0 || e.Time < q.To) {
 			l = append(l, e)
 		}
 	}

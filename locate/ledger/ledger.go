@@ -68,7 +68,8 @@ func Open(cfg Config) (*Ledger, error) {
 		return keys
 	}}
 	var err error
-	l.set, err = run.Open(run.Config{Dir: cfg.Dir, Index: index, Retention: cfg.Retention, Logger: cfg.Logger, Now: cfg.Now, ReadOnly: cfg.ReadOnly, Tuning: cfg.Tuning})
+	l.set, err = run.Open(run.Config{Dir: cfg.Dir, Index: index, Retention: cfg.Retention, Logger: cfg.Logger, Now: cfg.Now,
+		ReadOnly: cfg.ReadOnly, Tuning: cfg.Tuning})
 	if err != nil {
 		return nil, fmt.Errorf("cannot open ledger: %w", err)
 	}
@@ -179,7 +180,8 @@ func (a *Answer) cut() (total int) {
 // of the order in ids, the first one if an id is there twice. The row is valid
 // during the call. It stops with the error that fn returns. damaged is how many
 // runs could not be read.
-func (l *Ledger) Each(ctx context.Context, tenant moat.Tenant, ids []string, from, to moat.Time, fn func(i int, r *run.Row) error) (damaged int, err error) {
+func (l *Ledger) Each(ctx context.Context, tenant moat.Tenant, ids []string, from, to moat.Time,
+	fn func(i int, r *run.Row) error) (damaged int, err error) {
 	if len(ids) > MaxOrders {
 		return 0, fmt.Errorf("cannot read ledger: %w: %d, at most %d", ErrTooMany, len(ids), MaxOrders)
 	}

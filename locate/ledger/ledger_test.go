@@ -136,7 +136,8 @@ func TestTouch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := Touch{Time: 5 * moat.Second, Source: run.Source{Partner: "p", App: "a", Actor: "u", ActorKind: moat.ActorService, Role: "courier", Device: "d", IP: "192.0.2.1", Outlet: "o"},
+	w := Touch{Time: 5 * moat.Second, Source: run.Source{Partner: "p", App: "a", Actor: "u",
+		ActorKind: moat.ActorService, Role: "courier", Device: "d", IP: "192.0.2.1", Outlet: "o"},
 		Act: run.Act{Type: moat.OrderTransmit, Outcome: moat.Denied, Host: "h", Operation: "send", Destination: "erp.example", DestinationKind: "erp",
 			Fields: []string{"phone"}, Encrypted: true},
 		Shops: []string{"s1", "s2"}, Count: 9, Event: "e-1", At: run.At{Partition: 4, Seq: 77, Row: 1}}
@@ -157,7 +158,8 @@ func TestLimits(t *testing.T) {
 	for seq := 0; seq < len(times); seq += 500 {
 		var events []*moat.Event
 		for _, at := range times[seq : seq+500] {
-			events = append(events, &moat.Event{Type: moat.OrderAccess, ID: fmt.Sprint(at), Time: moat.Time(at+1) * moat.Second, Partner: "p", Actor: "u", Orders: []string{"busy", fmt.Sprint(at)}})
+			events = append(events, &moat.Event{Type: moat.OrderAccess, ID: fmt.Sprint(at), Time: moat.Time(at+1) * moat.Second,
+				Partner: "p", Actor: "u", Orders: []string{"busy", fmt.Sprint(at)}})
 		}
 		appendBatch(t, l, 0, uint64(seq+1), events...)
 	}
@@ -175,7 +177,8 @@ func TestLimits(t *testing.T) {
 		}
 	}
 	n := 0
-	if _, err = l.Each(t.Context(), moat.Everyone(), []string{"busy", "busy"}, 0, 0, func(i int, _ *run.Row) error { n += 1 - i; return nil }); err != nil || n != len(times) {
+	_, err = l.Each(t.Context(), moat.Everyone(), []string{"busy", "busy"}, 0, 0, func(i int, _ *run.Row) error { n += 1 - i; return nil })
+	if err != nil || n != len(times) {
 		t.Errorf("each gives %d of %d, %v", n, len(times), err)
 	}
 	if _, err := l.Orders(t.Context(), moat.Everyone(), make([]string, 2), 0, 0); err != nil {

@@ -90,7 +90,7 @@ func keyBits(n uint64) uint64 {
 
 // The filter of a bucket has seven words; a key sets one bit in each. The
 // product brings the lower bits of a key, which alone differ in a bucket, up.
-// 40 keys a bucket let 0.5 % of absent keys pass.
+// 40 keys a bucket, 11 bits a key, let 0.6 % of absent keys pass.
 
 func filterAdd(f []byte, key uint64) {
 	x := key * 0x9e3779b97f4a7c15

@@ -21,7 +21,7 @@ type file struct {
 	dicts   [parts][]byte
 	lists   []byte
 	names   []string
-	hi      []int64  // newest time in the blocks up to each
+	hi      []int64 // newest time in the blocks up to each
 	checked [parts + 1]checks
 	mapped  bool
 

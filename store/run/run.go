@@ -13,9 +13,18 @@
 // in the log: after a crash, what lies behind [Set.Position] is appended again.
 //
 // Rows of one event share nearly everything, so an event is stored once, in
-// the order of the log, and a row is a key and the number of its event: about
-// 8 bytes of a row in the ledger and 4 in the diary, with the event's share on
-// top. Keys are 64 bits of a keyed hash and the ids themselves are not stored:
-// two among 100 million have a chance of 3 in 10,000 to be the same, and 1,000
+// the order of the log, and a row is a key and the number of its event. What
+// many events share, their source, act and shops, is stored once a run. The
+// ledger needs 18 bytes a row like this and the diary 12, where rows with all
+// of their columns would need about 35. Nothing is compressed further: zstd
+// finds nothing in the packed events and keys, and its 60 % of the dictionaries,
+// 3 bytes a row, would make every look-up decompress blocks.
+//
+// Files are mapped: reading 500 bytes at random costs 0.13 µs, and 1.06 µs
+// with pread, both from the page cache. The filter answers for an absent key in
+// 0.08 µs and lets 0.6 % of them pass to a bucket, which costs 0.7 µs.
+//
+// Keys are 64 bits of a keyed hash and the ids themselves are not stored: two
+// among 100 million have a chance of 3 in 10,000 to be the same, and 1,000
 // look-ups a chance of 5 in a billion to find a wrong row.
 package run

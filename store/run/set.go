@@ -452,7 +452,8 @@ func (s *Set) mergeOnce() bool {
 		f.doomed.Store(true)
 		f.release()
 	}
-	s.cfg.Logger.Debug("merged runs", "runs", len(in), "partition", id, "rows", out.foot.Postings, "bytes", len(out.data), "took", s.cfg.Now().Sub(start))
+	s.cfg.Logger.Debug("merged runs", "runs", len(in), "partition", id, "rows", out.foot.Postings, "bytes", len(out.data),
+		"took", s.cfg.Now().Sub(start))
 	return true
 }
 

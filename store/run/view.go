@@ -138,7 +138,8 @@ func (v *View) Each(ctx context.Context, tenant moat.Tenant, keys []uint64, from
 // Newest returns the touches of the keys that tenant sees in the window, the
 // newest first, at most limit, and only those before the given one if there is
 // one; more tells whether there are others. No event may have two of the keys: it would come twice.
-func (v *View) Newest(ctx context.Context, tenant moat.Tenant, keys []uint64, from, to moat.Time, before *Touch, limit int) (touches []Touch, more bool, err error) {
+func (v *View) Newest(ctx context.Context, tenant moat.Tenant, keys []uint64, from, to moat.Time,
+	before *Touch, limit int) (touches []Touch, more bool, err error) {
 	from, to = v.window(from, to)
 	if before != nil {
 		to = min(to, before.Time+1)
