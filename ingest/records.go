@@ -121,6 +121,16 @@ func (l *records) peek() (byte, error) {
 	}
 }
 
+// head returns what is at the front of the stream: a line at least, if there is one within 64 KiB.
+func (l *records) head() ([]byte, error) {
+	if _, err := l.peek(); err != nil {
+		return nil, err
+	}
+	for bytes.IndexByte(l.buf[l.from:l.to], '\n') < 0 && l.to-l.from < firstBuffer && l.fill() {
+	}
+	return l.buf[l.from:l.to], nil
+}
+
 // skipMark skips a byte order mark at the start.
 func (l *records) skipMark() {
 	const mark = "\xef\xbb\xbf"

@@ -96,21 +96,26 @@ func (k *worker) one(text []byte, from Caller, received moat.Time) error {
 	return err
 }
 
-// decode decodes one event. If all that it lacks is the app that its credentials
-// name, it is given that.
 func (k *worker) decode(text []byte, from Caller) error {
-	err := k.decoder.Decode(text, &k.event)
-	if err == nil || from.App == "" {
+	return decodeFor(&k.decoder, text, &k.event, from.App, &k.scratch)
+}
+
+// decodeFor decodes one event. If all that it lacks is the app that its sender
+// stands for, it is given that. scratch is memory for it.
+func decodeFor(d *moat.Decoder, text []byte, e *moat.Event, app string, scratch *[]byte) error {
+	err := d.Decode(text, e)
+	if err == nil || app == "" {
 		return err
 	}
 	if p := asProblem(err); p.Code != moat.CodeMissing || !strings.HasSuffix(p.Field, moat.Fields[moat.FieldApp].Name) {
 		return err
 	}
 	brace := bytes.IndexByte(text, '{')
-	k.scratch = append(append(k.scratch[:0], text[:brace+1]...), `"app":`...)
-	k.scratch = append(appendQuoted(k.scratch, from.App), ',')
-	k.scratch = append(k.scratch, text[brace+1:]...)
-	return k.decoder.Decode(k.scratch, &k.event)
+	b := append(append((*scratch)[:0], text[:brace+1]...), `"app":`...)
+	b = append(appendQuoted(b, app), ',')
+	b = append(b, text[brace+1:]...)
+	*scratch = b
+	return d.Decode(b, e)
 }
 
 // reject notes why the event at hand is not taken.
