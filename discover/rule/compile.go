@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -38,14 +39,15 @@ type compiler struct {
 	text Text
 	tree *ast.AST
 	uses []int // slots read
+	net  bool  // it looks at the address
 }
 
 func (c *compiler) fail(e ast.Expr, code, what, hint string) {
-	line, col := 1, 0
-	if loc := c.tree.SourceInfo().GetStartLocation(e.ID()); loc.Line() > 0 {
-		line, col = loc.Line(), loc.Column()
+	at := 0
+	if r, ok := c.tree.SourceInfo().GetOffsetRange(e.ID()); ok {
+		at = int(r.Start)
 	}
-	c.x.add(c.text, line, col, code, what, hint)
+	c.x.add(c.text, at, code, what, hint)
 }
 
 // compile* return closures that never panic; on a problem they report it and return a
@@ -140,18 +142,29 @@ func (c *compiler) equal(a, b ast.Expr, not bool) boolFn {
 	if a.Kind() == ast.LiteralKind {
 		a, b = b, a
 	}
-	if v := c.peek(a); v != nil && v.enum != nil && b.Kind() == ast.LiteralKind {
-		want := string(b.AsLiteral().(types.String))
-		if !slices.Contains(v.enum.Enum, want) {
-			c.fail(b, "value", fmt.Sprintf("event.%s is never %q", v.enum.Name, want), didYouMean(want, v.enum.Enum))
-		}
-	}
-	x, y := c.str(a), c.str(b)
-	if b.Kind() == ast.LiteralKind {
-		want := string(b.AsLiteral().(types.String))
+	x := c.str(a)
+	if want, ok := literal(b); ok {
+		c.possible(a, b, want)
 		return func(f *Frame) bool { return (x(f) == want) != not }
 	}
+	y := c.str(b)
 	return func(f *Frame) bool { return (x(f) == y(f)) != not }
+}
+
+// literal returns the text that e is, if it is a constant.
+func literal(e ast.Expr) (string, bool) {
+	if e.Kind() != ast.LiteralKind {
+		return "", false
+	}
+	s, ok := e.AsLiteral().(types.String)
+	return string(s), ok
+}
+
+// possible reports a constant that a can never be.
+func (c *compiler) possible(a, constant ast.Expr, want string) {
+	if v := c.peek(a); v != nil && v.enum != nil && !slices.Contains(v.enum.Enum, want) {
+		c.fail(constant, "value", fmt.Sprintf("event.%s is never %.64q", v.enum.Name, want), didYouMean(want, v.enum.Enum))
+	}
 }
 
 func (c *compiler) order(name string, a, b ast.Expr) boolFn {
@@ -185,25 +198,22 @@ func (c *compiler) order(name string, a, b ast.Expr) boolFn {
 func (c *compiler) in(a, list ast.Expr) boolFn {
 	s := c.str(a)
 	if list.Kind() == ast.ListKind {
-		set := map[string]bool{}
-		enum := c.peek(a)
+		var words []string
 		for _, el := range list.AsList().Elements() {
-			if el.Kind() != ast.LiteralKind {
-				c.fail(el, "syntax", "a list in a condition holds constants", "")
+			want, ok := literal(el)
+			if !ok {
+				c.fail(el, "syntax", "a list in a condition holds constant texts", "")
 				continue
 			}
-			want := string(el.AsLiteral().(types.String))
-			if enum != nil && enum.enum != nil && !slices.Contains(enum.enum.Enum, want) {
-				c.fail(el, "value", fmt.Sprintf("event.%s is never %q", enum.enum.Name, want), didYouMean(want, enum.enum.Enum))
-			}
-			set[want] = true
+			c.possible(a, el, want)
+			words = append(words, want)
 		}
-		if len(set) <= 4 {
-			words := make([]string, 0, len(set))
-			for w := range set {
-				words = append(words, w)
-			}
+		if len(words) <= 4 {
 			return func(f *Frame) bool { return slices.Contains(words, s(f)) }
+		}
+		set := make(map[string]bool, len(words))
+		for _, w := range words {
+			set[w] = true
 		}
 		return func(f *Frame) bool { return set[s(f)] }
 	}
@@ -235,11 +245,11 @@ func (c *compiler) match(name string, target, arg ast.Expr) boolFn {
 		return func(f *Frame) bool { return strings.HasSuffix(s(f), a(f)) }
 	}
 	no := func(*Frame) bool { return false }
-	if arg.Kind() != ast.LiteralKind {
+	src, ok := literal(arg)
+	if !ok {
 		c.fail(arg, "cost", "the pattern of matches() must be a constant", "")
 		return no
 	}
-	src := string(arg.AsLiteral().(types.String))
 	if len(src) > MaxPatternBytes {
 		c.fail(arg, "cost", fmt.Sprintf("the pattern has %d bytes, more than %d", len(src), MaxPatternBytes), "")
 		return no
@@ -272,7 +282,7 @@ func (c *compiler) num(e ast.Expr) numFn {
 		if call.FunctionName() == "size" {
 			if c.tree.GetType(call.Target().ID()).IsExactType(cel.StringType) {
 				s := c.str(call.Target())
-				return func(f *Frame) float64 { return float64(len(s(f))) }
+				return func(f *Frame) float64 { return float64(utf8.RuneCountInString(s(f))) }
 			}
 			l := c.list(call.Target())
 			return func(f *Frame) float64 { return float64(len(l(f))) }
@@ -299,19 +309,20 @@ func (c *compiler) num(e ast.Expr) numFn {
 }
 
 // arithmetic never gives infinity or NaN: a division by zero is 0, a logarithm of nothing
-// is 0, so that a rule says false rather than anything surprising.
+// is 0, what is too large is the largest number, so that a rule says false rather than
+// anything surprising and every score can be written.
 func arithmetic(name string, a []numFn) numFn {
 	switch name {
 	case operators.Add:
-		return func(f *Frame) float64 { return a[0](f) + a[1](f) }
+		return func(f *Frame) float64 { return finite(a[0](f) + a[1](f)) }
 	case operators.Subtract:
-		return func(f *Frame) float64 { return a[0](f) - a[1](f) }
+		return func(f *Frame) float64 { return finite(a[0](f) - a[1](f)) }
 	case operators.Multiply:
-		return func(f *Frame) float64 { return a[0](f) * a[1](f) }
+		return func(f *Frame) float64 { return finite(a[0](f) * a[1](f)) }
 	case operators.Divide:
 		return func(f *Frame) float64 {
 			if d := a[1](f); d != 0 {
-				return a[0](f) / d
+				return finite(a[0](f) / d)
 			}
 			return 0
 		}
@@ -336,6 +347,13 @@ func arithmetic(name string, a []numFn) numFn {
 		}
 	}
 	return nil
+}
+
+func finite(v float64) float64 {
+	if math.IsInf(v, 0) {
+		return math.Copysign(math.MaxFloat64, v)
+	}
+	return v
 }
 
 func (c *compiler) str(e ast.Expr) strFn {
@@ -395,6 +413,16 @@ func (c *compiler) key(e ast.Expr) keyFn {
 			return Mix(x, y)
 		}
 	}
+	if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == operators.Conditional {
+		args := e.AsCall().Args()
+		q, a, b := c.bool(args[0]), c.key(args[1]), c.key(args[2])
+		return func(f *Frame) uint64 {
+			if q(f) {
+				return a(f)
+			}
+			return b(f)
+		}
+	}
 	s, seed := c.str(e), c.b.seed
 	return func(f *Frame) uint64 {
 		if t := s(f); t != "" {
@@ -444,5 +472,6 @@ func (c *compiler) variable(e ast.Expr) *variable {
 	if v.slot >= 0 {
 		c.uses = append(c.uses, v.slot)
 	}
+	c.net = c.net || strings.HasPrefix(e.AsIdent(), "ip.")
 	return v
 }

@@ -12,6 +12,8 @@ package rule
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/moat-platform/moat"
@@ -29,6 +31,8 @@ const (
 	MaxParams          = 16
 	MaxTests           = 32
 	MaxPatternBytes    = 256 // of a regular expression
+	MaxStake           = 1_000_000_000
+	MaxProblems        = 100 // told of one file
 )
 
 // MaxRecordBytes bounds the record of each kind of entity with the features of all detectors.
@@ -62,15 +66,6 @@ type Detector struct {
 	File           string
 }
 
-// Text is a piece of a file and where it stands, for messages.
-type Text struct {
-	S    string
-	Line int // of the first character
-	Col  int
-	// Step is the column of every line but the first in a block scalar; 0 = one line.
-	Step int
-}
-
 // Param is a number that an operator may change without touching the rule.
 type Param struct {
 	Name     string
@@ -93,6 +88,8 @@ type Feature struct {
 	Params feature.Params
 	Line   int
 	Col    int
+
+	refs map[string]string // parameters of the kind that are parameters of the detector
 }
 
 // Test is a short event script with what must and must not be found.
@@ -113,21 +110,25 @@ func (d *Detector) apply(o Override) (*Detector, error) {
 	if o.Mode != nil {
 		c.Mode = *o.Mode
 	}
-	c.Params = append([]Param(nil), d.Params...)
-next:
-	for name, v := range o.Params {
-		for i := range c.Params {
-			p := &c.Params[i]
-			if p.Name != name {
-				continue
-			}
-			if v < p.Min || v > p.Max {
-				return nil, fmt.Errorf("parameter %s of %s must be between %v and %v, not %v", name, d.ID, p.Min, p.Max, v)
-			}
-			p.Default = v
-			continue next
+	c.Params = slices.Clone(d.Params)
+	for _, name := range slices.Sorted(maps.Keys(o.Params)) {
+		v := o.Params[name]
+		i := slices.IndexFunc(c.Params, func(p Param) bool { return p.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("detector %s has no parameter %q", d.ID, name)
 		}
-		return nil, fmt.Errorf("detector %s has no parameter %q", d.ID, name)
+		p := &c.Params[i]
+		if !(v >= p.Min && v <= p.Max) { // not a number is neither
+			return nil, fmt.Errorf("parameter %s of %s must be between %v and %v, not %v", name, d.ID, p.Min, p.Max, v)
+		}
+		p.Default = v
+	}
+	c.Features = slices.Clone(d.Features)
+	for i, f := range c.Features {
+		var err error
+		if c.Features[i], err = f.refill(c.Params); err != nil {
+			return nil, fmt.Errorf("cannot override parameters of %s: %w", d.ID, err)
+		}
 	}
 	return &c, nil
 }

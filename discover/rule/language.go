@@ -2,6 +2,7 @@ package rule
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -133,8 +134,8 @@ func functions() []cel.EnvOption {
 	}
 }
 
-// words are the functions that a rule may name, for hints.
-var words = []string{"given", "min", "max", "log", "sqrt", "abs", "clamp", "contains", "startsWith", "endsWith", "matches", "size"}
+// functionNames are the functions that a rule may name, for hints.
+var functionNames = []string{"given", "min", "max", "log", "sqrt", "abs", "clamp", "contains", "startsWith", "endsWith", "matches", "size"}
 
 // environment checks the expressions of one detector.
 type environment struct {
@@ -199,14 +200,10 @@ func (x *environment) lookup(name string) *variable {
 	return vocabulary[name]
 }
 
+// names returns what expressions may name, sorted.
 func (x *environment) names() []string {
-	var out []string
-	for n := range x.vars {
-		out = append(out, n)
-	}
-	for n := range vocabulary {
-		out = append(out, n)
-	}
+	out := slices.AppendSeq(slices.Collect(maps.Keys(x.vars)), maps.Keys(vocabulary))
+	slices.Sort(out)
 	return out
 }
 
@@ -220,28 +217,48 @@ func (x *environment) checked(t Text, want ...*cel.Type) *ast.AST {
 	}
 	tree := parsed.NativeRep()
 	if n := ast.NodeCount(tree); n > MaxNodes {
-		x.add(t, 1, 0, "cost", fmt.Sprintf("the expression has %d nodes, more than %d: its cost would not be bounded well", n, MaxNodes), "split it into features or detectors")
+		x.add(t, 0, "cost", fmt.Sprintf("the expression has %d nodes, more than %d: its cost would not be bounded well", n, MaxNodes), "split it into features or detectors")
 		return nil
 	}
+	before := len(*x.problems)
 	fac := ast.NewExprFactory()
 	ast.PostOrderVisit(tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
-		if e.Kind() != ast.LiteralKind {
-			return
-		}
-		if i, ok := e.AsLiteral().(types.Int); ok {
-			e.SetKindCase(fac.NewLiteral(e.ID(), types.Double(i)))
+		switch e.Kind() {
+		case ast.LiteralKind:
+			if i, ok := e.AsLiteral().(types.Int); ok {
+				e.SetKindCase(fac.NewLiteral(e.ID(), types.Double(i)))
+			}
+		case ast.CallKind:
+			x.refuseLoop(t, tree, e)
 		}
 	}))
+	if len(*x.problems) > before {
+		return nil
+	}
 	done, iss := x.env.Check(parsed)
 	if iss.Err() != nil {
 		x.report(t, "type", iss)
 		return nil
 	}
 	if len(want) > 0 && !slices.ContainsFunc(want, func(w *cel.Type) bool { return done.OutputType().IsExactType(w) }) {
-		x.add(t, 1, 0, "type", fmt.Sprintf("the expression is a %s, a %s is wanted", typeName(done.OutputType()), typeName(want[0])), "")
+		x.add(t, 0, "type", fmt.Sprintf("the expression is a %s, a %s is wanted", typeName(done.OutputType()), typeName(want[0])), "")
 		return nil
 	}
 	return done.NativeRep()
+}
+
+// refuseLoop reports the loops of CEL by name, which would otherwise be unknown functions.
+func (x *environment) refuseLoop(t Text, tree *ast.AST, e ast.Expr) {
+	name, at := e.AsCall().FunctionName(), 0
+	if r, ok := tree.SourceInfo().GetOffsetRange(e.ID()); ok {
+		at = int(r.Start)
+	}
+	switch name {
+	case "exists", "all", "map", "filter", "exists_one", "existsOne", "transformList", "transformMap", "transformMapEntry":
+		x.add(t, at, "cost", name+" is a loop; the cost of a rule must be bounded by its text", "count with a feature, or use `text in list`")
+	case "has":
+		x.add(t, at, "unknown", "has is not known here", "given(event.ip) tells whether the event has the field")
+	}
 }
 
 func typeName(t *cel.Type) string {
@@ -258,53 +275,136 @@ func typeName(t *cel.Type) string {
 	return t.String()
 }
 
+// plain says in words of the language what cel-go says in those of its types and operators.
+var plain = strings.NewReplacer("list(string)", "list", "double", "number", "string", "text", "bool", "condition",
+	"_?_:_", "? :", "@in", "in", "!_", "!", "-_", "-", "_", "")
+
 // report turns cel-go's issues into problems of the file.
 func (x *environment) report(t Text, code string, iss *cel.Issues) {
 	for _, e := range iss.Errors() {
+		at := t.offset(e.Location.Line(), max(e.Location.Column(), 0))
 		what, hint := e.Message, ""
+		var name, operand string
 		switch {
-		case strings.HasPrefix(what, "undeclared reference to "):
-			name := strings.Trim(strings.TrimPrefix(strings.SplitN(what, " (in", 2)[0], "undeclared reference to "), "'")
-			code = "unknown"
-			if slices.Contains([]string{"exists", "all", "map", "filter", "exists_one"}, name) {
-				code, what, hint = "cost", fmt.Sprintf("%s is a loop; the cost of a rule must be bounded by its text", name), "count with a feature, or use `text in list`"
-				break
-			}
-			what, hint = fmt.Sprintf("%q is not known here", name), didYouMean(name, append(x.names(), words...))
-			if root, _, _ := strings.Cut(name, "."); root == "event" || name == "event" {
-				what, hint = "the event has no such field", "see the event contract; "+didYouMean(x.selected(t, e.Location.Column()), x.names())
-			}
-		case strings.Contains(what, "found no matching overload"):
+		case scan(what, "undeclared reference to '", "'", &name):
+			x.unknown(t, at, name)
+			continue
+		case strings.HasSuffix(what, "does not support field selection"):
+			x.unknown(t, at, x.selected(t, at))
+			continue
+		case scan(what, "found no matching overload for '", "'", &name) && scan(what, "applied to '", "'", &operand):
+			what = fmt.Sprintf("%s does not take %s", operator(name), plain.Replace(operand))
 			hint = "numbers, texts and conditions do not mix; compare like with like"
 		}
-		x.add(t, e.Location.Line(), e.Location.Column(), code, what, hint)
+		what, _, _ = strings.Cut(strings.TrimPrefix(what, "Syntax error: "), " expecting ")
+		if strings.HasSuffix(what, "input '<EOF>'") {
+			what = "the expression ends too early"
+		}
+		x.add(t, at, code, what, hint)
 	}
 }
 
-// selected returns the dotted name around byte col of t's first line.
-func (x *environment) selected(t Text, col int) string {
-	isName := func(c byte) bool {
-		return c == '.' || c == '_' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9'
+// scan sets to to what stands in s between two marks.
+func scan(s, from, until string, to *string) bool {
+	_, rest, ok := strings.Cut(s, from)
+	if ok {
+		*to, _, ok = strings.Cut(rest, until)
 	}
-	if col >= len(t.S) {
-		return ""
+	return ok
+}
+
+// operator returns an operator or function as it is written.
+func operator(name string) string {
+	if strings.ContainsAny(name, "@!-&|?<>=+*/%[") {
+		return plain.Replace(name)
 	}
-	i, j := col, col
-	for i > 0 && isName(t.S[i-1]) {
+	return name
+}
+
+// unknown reports a name at character at of t that means nothing.
+func (x *environment) unknown(t Text, at int, name string) {
+	if op := operator(name); op != name {
+		x.add(t, at, "unknown", fmt.Sprintf("the operator %s is not known here", op), "")
+		return
+	}
+	if !strings.Contains(name, ".") {
+		if full := x.selected(t, at); strings.HasPrefix(full, name+".") {
+			name = full
+		}
+	}
+	root, rest, _ := strings.Cut(name, ".")
+	v, quoted := x.vars[root], fmt.Sprintf("%q", clip(name, 64))
+	switch {
+	case strings.HasPrefix(after(t.S, at), "("):
+		x.add(t, at, "unknown", quoted+" is no function", didYouMean(name, functionNames))
+	case root == "event" && rest != "":
+		x.add(t, at, "unknown", fmt.Sprintf("the event has no field %q", clip(rest, 64)), strings.TrimSuffix("see the event contract; "+x.near(root, rest), "; "))
+	case rest != "" && v != nil && v.slot >= 0:
+		x.add(t, at, "unknown", fmt.Sprintf("feature %s has no output %q", root, clip(rest, 64)), x.near(root, rest))
+	case root == "ip" || root == "params":
+		x.add(t, at, "unknown", quoted+" is not known here", x.near(root, rest))
+	default:
+		x.add(t, at, "unknown", quoted+" is not known here", didYouMean(name, x.names()))
+	}
+}
+
+// after returns the rest of s from character i on.
+func after(s string, i int) string {
+	for n := range s {
+		if i == 0 {
+			return s[n:]
+		}
 		i--
 	}
-	for j < len(t.S) && isName(t.S[j]) {
-		j++
-	}
-	return t.S[i:j]
+	return ""
 }
 
-// add reports a problem at line (from 1) and column (from 0) of t.
-func (x *environment) add(t Text, line, col int, code, what, hint string) {
-	p := &Problem{File: x.detector.File, Line: t.Line + line - 1, Column: t.Col + col, Code: code, What: what, Hint: hint}
-	if line > 1 {
-		p.Column = max(t.Step, 1) + col
+// near hints at the names that begin with root, of which field should be one.
+func (x *environment) near(root, field string) string {
+	var words []string
+	for _, w := range x.names() {
+		if f, ok := strings.CutPrefix(w, root+"."); ok {
+			words = append(words, f)
+		}
 	}
+	if w := nearest(field, words); w != "" {
+		return fmt.Sprintf("did you mean %q?", root+"."+w)
+	}
+	return didYouMean(field, words)
+}
+
+func isName(c rune) bool {
+	return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
+// start returns where the name begins that cel-go places at character at: it means the dot
+// of a field and the parenthesis of a call.
+func start(s []rune, at int) int {
+	if at >= len(s) || s[at] != '(' && s[at] != '.' {
+		return at
+	}
+	call, i := s[at] == '(', at
+	for i > 0 && (isName(s[i-1]) || !call && s[i-1] == '.') {
+		i--
+	}
+	return i
+}
+
+// selected returns the dotted name that begins at character at of t.
+func (x *environment) selected(t Text, at int) string {
+	s := []rune(t.S)
+	i := start(s, at)
+	j := i
+	for j < len(s) && (isName(s[j]) || s[j] == '.') {
+		j++
+	}
+	return string(s[i:j])
+}
+
+// add reports a problem at character at of t, or at the beginning of the name there.
+func (x *environment) add(t Text, at int, code, what, hint string) {
+	p := &Problem{File: x.detector.File, Code: code, What: printable(what), Hint: printable(hint)}
+	p.Line, p.Column = t.at(start([]rune(t.S), at))
 	if i := p.Line - 1; i >= 0 && i < len(x.lines) {
 		p.Source = x.lines[i]
 	}

@@ -1,8 +1,10 @@
 package rule
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"regexp"
 	"slices"
@@ -25,27 +27,14 @@ var (
 )
 
 // Parse reads one detector file. What is wrong comes as [Problems]; as many as
-// can be found at once. It checks the form only: see [Compile] for types.
+// can be found at once, in the order of the file. It checks the form only: see [Compile] for types.
 func Parse(file string, src []byte) (*Detector, error) {
-	p := &parser{file: file, lines: strings.Split(string(src), "\n")}
-	if len(src) > MaxFileBytes {
-		p.add(nil, "value", fmt.Sprintf("the file has %d bytes, more than %d", len(src), MaxFileBytes), "split it")
-		return nil, p.problems
-	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(src, &doc); err != nil {
-		p.yamlError(err)
-		return nil, p.problems
-	}
-	if len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
-		p.add(nil, "yaml", "a detector file is one YAML mapping", "start with `id: family.name`")
-		return nil, p.problems
-	}
-	d := p.detector(doc.Content[0])
-	d.File = file
-	if err := p.problems.Err(); err != nil {
+	p := &parser{file: file}
+	d := p.parse(src)
+	if err := p.problems.sort().Err(); err != nil {
 		return nil, err
 	}
+	d.File = file
 	return d, nil
 }
 
@@ -55,8 +44,55 @@ type parser struct {
 	problems Problems
 }
 
+func (p *parser) parse(src []byte) *Detector {
+	if len(src) > MaxFileBytes {
+		p.add(nil, "value", fmt.Sprintf("the file has %d bytes, more than %d", len(src), MaxFileBytes), "split it")
+		return nil
+	}
+	p.lines = strings.Split(string(src), "\n")
+	var doc, more yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(src))
+	if err := dec.Decode(&doc); err != nil && err != io.EOF {
+		p.yamlError(err)
+		return nil
+	}
+	if len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
+		p.add(nil, "yaml", "a detector file is one YAML mapping", "start with `id: family.name`")
+		return nil
+	}
+	switch err := dec.Decode(&more); {
+	case err == nil:
+		if len(more.Content) > 0 {
+			more = *more.Content[0]
+		}
+		p.add(&more, "yaml", "a detector file holds one detector", "put the second into a file of its own")
+	case err != io.EOF:
+		p.yamlError(err)
+	}
+	p.plain(doc.Content[0])
+	if len(p.problems) > 0 {
+		return nil
+	}
+	return p.detector(doc.Content[0])
+}
+
+// plain refuses what makes YAML mean something else than it shows.
+func (p *parser) plain(n *yaml.Node) {
+	if n.Kind == yaml.AliasNode || n.Anchor != "" || n.Style&yaml.TaggedStyle != 0 {
+		p.add(n, "yaml", "anchors, aliases and tags have no place in a detector file", "write the value out")
+		return
+	}
+	for _, c := range n.Content {
+		p.plain(c)
+	}
+}
+
+// add reports a problem at n. Of a file that is wrong everywhere the first thousand are enough.
 func (p *parser) add(n *yaml.Node, code, what, hint string) {
-	pr := &Problem{File: p.file, Code: code, What: what, Hint: hint}
+	if len(p.problems) == 1000 {
+		return
+	}
+	pr := &Problem{File: p.file, Code: code, What: printable(what), Hint: printable(hint)}
 	if n != nil {
 		pr.Line, pr.Column = n.Line, n.Column
 		if n.Line-1 < len(p.lines) && n.Line > 0 {
@@ -66,16 +102,26 @@ func (p *parser) add(n *yaml.Node, code, what, hint string) {
 	p.problems = append(p.problems, pr)
 }
 
+// yamlError reports what the YAML parser says, at the first line that cannot be read.
 func (p *parser) yamlError(err error) {
-	pr := &Problem{File: p.file, Code: "yaml", What: strings.TrimPrefix(err.Error(), "yaml: "), Hint: "check indentation and quotes; text with `: ` or a leading symbol needs quotes"}
-	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-		pr.Line, _ = strconv.Atoi(m[1])
-		pr.Column, pr.What = 1, m[2]
-		if pr.Line >= 1 && pr.Line <= len(p.lines) {
-			pr.Source = p.lines[pr.Line-1]
+	what, line := strings.TrimPrefix(err.Error(), "yaml: "), 1
+	if m := yamlLine.FindStringSubmatch(what); m != nil {
+		line, _ = strconv.Atoi(m[1])
+		what = m[2]
+	}
+	// The parser often names the line where the broken thing began, or the one before it.
+	for n := min(line, len(p.lines)) - 1; n >= 0 && n < min(line+200, len(p.lines)); n++ {
+		var node yaml.Node
+		if yaml.Unmarshal([]byte(strings.Join(p.lines[:n], "\n")), &node) == nil {
+			line = n + 1
 		}
 	}
-	p.problems = append(p.problems, pr)
+	at := &yaml.Node{Line: line, Column: 1}
+	if line >= 1 && line <= len(p.lines) {
+		l := p.lines[line-1]
+		at.Column = len(l) - len(strings.TrimLeft(l, " ")) + 1
+	}
+	p.add(at, "yaml", what, "check indentation and quotes; text with `: ` or a leading symbol needs quotes")
 }
 
 // each walks a mapping; handle has one function per allowed key.
@@ -90,13 +136,13 @@ func (p *parser) each(n *yaml.Node, what string, handle map[string]func(key, val
 		h, ok := handle[k.Value]
 		switch {
 		case seen[k.Value]:
-			p.add(k, "duplicate", fmt.Sprintf("%s has %q twice", what, k.Value), "")
+			p.add(k, "duplicate", fmt.Sprintf("%s has %q twice", what, clip(k.Value, 64)), "")
 		case !ok:
 			names := make([]string, 0, len(handle))
 			for name := range handle {
 				names = append(names, name)
 			}
-			p.add(k, "field", fmt.Sprintf("%s has no field %q", what, k.Value), didYouMean(k.Value, names))
+			p.add(k, "field", fmt.Sprintf("%s has no field %q", what, clip(k.Value, 64)), didYouMean(k.Value, names))
 		default:
 			h(k, v)
 		}
@@ -136,8 +182,8 @@ func (p *parser) detector(n *yaml.Node) *Detector {
 		}),
 		"reason":          set("reason", func(v *yaml.Node) { d.Reason = p.expression(v) }),
 		"every":           set("every", func(v *yaml.Node) { d.Every = time.Duration(p.duration(v) * float64(time.Second)) }),
-		"stake":           set("stake", func(v *yaml.Node) { d.Stake = int64(p.number(v)) }),
-		"egress":          set("egress", func(v *yaml.Node) { d.Egress = p.text(v, 8) == "true" }),
+		"stake":           set("stake", func(v *yaml.Node) { d.Stake = p.stake(v) }),
+		"egress":          set("egress", func(v *yaml.Node) { d.Egress = p.truth(v) }),
 		"attack":          set("attack", func(v *yaml.Node) { d.Attack = p.attack(v) }),
 		"false_positives": set("false_positives", func(v *yaml.Node) { d.FalsePositives = p.texts(v, 400) }),
 		"evasions":        set("evasions", func(v *yaml.Node) { d.Evasions = p.texts(v, 400) }),
@@ -234,28 +280,36 @@ func (p *parser) entity(v *yaml.Node) moat.EntityKind {
 	return k
 }
 
-// expression keeps the text as it stands, with its place, so that messages of the CEL
-// compiler point into the file.
+func (p *parser) truth(v *yaml.Node) bool {
+	s := p.text(v, 8)
+	if s != "true" && s != "false" && v.Kind == yaml.ScalarNode {
+		p.add(v, "value", fmt.Sprintf("%.8q is neither true nor false", s), "")
+	}
+	return s == "true"
+}
+
+func (p *parser) stake(v *yaml.Node) int64 {
+	n := p.number(v)
+	if n < 0 || n > MaxStake || n != math.Trunc(n) {
+		p.add(v, "value", fmt.Sprintf("stake must be a whole number of people from 0 to %d", MaxStake), "")
+		return 0
+	}
+	return int64(n)
+}
+
+// expression keeps the text with its place, so that messages of the CEL compiler point into
+// the file.
 func (p *parser) expression(v *yaml.Node) Text { return p.block(v, MaxExpressionBytes) }
 
 func (p *parser) block(v *yaml.Node, limit int) Text {
 	s := p.text(v, limit)
-	if s == "" && v.Kind == yaml.ScalarNode {
+	if v.Kind != yaml.ScalarNode || len(v.Value) > limit {
+		return Text{}
+	}
+	if s == "" {
 		p.add(v, "value", "the expression is empty", "")
 	}
-	t := Text{S: s, Line: v.Line, Col: v.Column}
-	switch v.Style {
-	case yaml.DoubleQuotedStyle, yaml.SingleQuotedStyle:
-		t.Col++
-	case yaml.LiteralStyle, yaml.FoldedStyle:
-		t.Line++
-		if t.Line-1 < len(p.lines) {
-			l := p.lines[t.Line-1]
-			t.Col = len(l) - len(strings.TrimLeft(l, " ")) + 1
-		}
-		t.Step = t.Col
-	}
-	return t
+	return textOf(v, p.lines)
 }
 
 // duration returns seconds.
@@ -281,13 +335,17 @@ func seconds(s string) (float64, error) {
 }
 
 func (p *parser) number(v *yaml.Node) float64 {
+	if v.Kind != yaml.ScalarNode {
+		p.add(v, "value", "a number is wanted here", "")
+		return 0
+	}
 	s := p.text(v, 32)
 	if f, err := strconv.ParseFloat(s, 64); err == nil && !math.IsNaN(f) && !math.IsInf(f, 0) {
 		return f
 	}
 	f, err := seconds(s)
 	if err != nil {
-		p.add(v, "value", fmt.Sprintf("%.32q is no number", s), "durations are written like 5m or 30d and count seconds")
+		p.add(v, "value", fmt.Sprintf("%.32q is neither a number nor a duration", s), "durations are written like 5m or 30d and count seconds")
 	}
 	return f
 }
@@ -300,6 +358,10 @@ func (p *parser) params(n *yaml.Node, d *Detector) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
 		prm := Param{Name: k.Value, Line: k.Line, Min: math.Inf(-1), Max: math.Inf(1)}
+		if slices.ContainsFunc(d.Params, func(other Param) bool { return other.Name == prm.Name }) {
+			p.add(k, "duplicate", fmt.Sprintf("there are two parameters %.32q", prm.Name), "")
+			continue
+		}
 		given := 0
 		num := func(to *float64) func(_, v *yaml.Node) {
 			return func(_, v *yaml.Node) { *to = p.number(v); given++ }
@@ -313,9 +375,9 @@ func (p *parser) params(n *yaml.Node, d *Detector) {
 		case !namePattern.MatchString(prm.Name):
 			p.add(k, "value", fmt.Sprintf("%.32q is no name", prm.Name), "lower-case letters, digits and _")
 		case given < 5:
-			p.add(k, "field", fmt.Sprintf("parameter %s needs default, unit, min, max and doc", prm.Name), "")
+			p.add(k, "field", fmt.Sprintf("parameter %.32s needs default, unit, min, max and doc", prm.Name), "")
 		case prm.Default < prm.Min || prm.Default > prm.Max:
-			p.add(k, "value", fmt.Sprintf("the default of %s is outside its bounds", prm.Name), "")
+			p.add(k, "value", fmt.Sprintf("the default of %.32s is outside its bounds", prm.Name), "")
 		}
 		d.Params = append(d.Params, prm)
 	}
@@ -333,20 +395,14 @@ func (p *parser) features(n *yaml.Node, d *Detector) {
 
 func (p *parser) feature(k, v *yaml.Node, d *Detector) {
 	f := Feature{Name: k.Value, Of: d.Subject, On: d.On, Params: feature.Params{}, Line: k.Line, Col: k.Column}
-	if !namePattern.MatchString(f.Name) || f.Name == "event" || f.Name == "ip" || f.Name == "params" {
+	switch {
+	case !namePattern.MatchString(f.Name) || f.Name == "event" || f.Name == "ip" || f.Name == "params":
 		p.add(k, "value", fmt.Sprintf("%.32q is no name for a feature", f.Name), "lower-case letters, digits and _; event, ip and params are taken")
+	case slices.ContainsFunc(d.Features, func(other Feature) bool { return other.Name == f.Name }):
+		p.add(k, "duplicate", fmt.Sprintf("there are two features %.32q", f.Name), "")
 	}
 	handle := map[string]func(k, v *yaml.Node){
-		"kind": func(_, v *yaml.Node) {
-			name := p.text(v, 32)
-			if f.Kind = feature.Find(name); f.Kind == nil {
-				names := make([]string, len(feature.Kinds))
-				for i := range feature.Kinds {
-					names[i] = feature.Kinds[i].Name
-				}
-				p.add(v, "unknown", fmt.Sprintf("unknown kind of feature %.32q", name), didYouMean(name, names))
-			}
-		},
+		"kind":  func(_, v *yaml.Node) { f.Kind = p.kind(v) },
 		"of":    func(_, v *yaml.Node) { f.Of = p.entity(v) },
 		"on":    func(_, v *yaml.Node) { f.On = p.types(v) },
 		"value": func(_, v *yaml.Node) { f.Value = p.expression(v) },
@@ -361,12 +417,13 @@ func (p *parser) feature(k, v *yaml.Node, d *Detector) {
 			}
 		},
 	}
-	// Every other key is a parameter of the kind; Fill checks it.
+	// Every other key is a parameter of the kind, looked at once the kind is known.
+	type given struct{ k, v *yaml.Node }
+	var params []given
 	if v.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(v.Content); i += 2 {
-			name := v.Content[i].Value
-			if _, known := handle[name]; !known {
-				handle[name] = func(k, v *yaml.Node) { f.Params[k.Value] = p.paramValue(v, d) }
+			if name := v.Content[i].Value; handle[name] == nil {
+				handle[name] = func(k, v *yaml.Node) { params = append(params, given{k, v}) }
 			}
 		}
 	}
@@ -374,35 +431,66 @@ func (p *parser) feature(k, v *yaml.Node, d *Detector) {
 	p.each(v, "a feature", handle)
 	if f.Kind == nil {
 		if len(p.problems) == before {
-			p.add(k, "field", fmt.Sprintf("feature %s has no kind", f.Name), "such as {kind: count, window: 1h}")
+			p.add(k, "field", fmt.Sprintf("feature %.32s has no kind", f.Name), "such as {kind: count, window: 1h}")
 		}
 		return
+	}
+	for _, g := range params {
+		p.featureParam(g.k, g.v, &f, d)
 	}
 	if f.Kind.Takes(feature.Steps) {
 		f.Params["steps"] = float64(len(f.Steps))
 	}
 	all, err := f.Kind.Fill(f.Params)
-	if err != nil {
+	if err != nil && len(p.problems) == before {
 		p.add(k, "value", err.Error(), "")
-		return
 	}
 	f.Params = all
 	d.Features = append(d.Features, f)
 }
 
-// paramValue reads a number, a duration or params.name.
-func (p *parser) paramValue(v *yaml.Node, d *Detector) float64 {
-	name, ok := strings.CutPrefix(v.Value, "params.")
-	if !ok {
-		return p.number(v)
-	}
-	for _, prm := range d.Params {
-		if prm.Name == name {
-			return prm.Default
+func (p *parser) kind(v *yaml.Node) *feature.Kind {
+	name := p.text(v, 32)
+	k := feature.Find(name)
+	if k == nil {
+		names := make([]string, len(feature.Kinds))
+		for i := range feature.Kinds {
+			names[i] = feature.Kinds[i].Name
 		}
+		p.add(v, "unknown", fmt.Sprintf("unknown kind of feature %.32q", name), didYouMean(name, names))
 	}
-	p.add(v, "unknown", fmt.Sprintf("there is no parameter %.32q", name), "declare it under params")
-	return 0
+	return k
+}
+
+// featureParam reads a parameter of f's kind: a number, a duration or params.name.
+func (p *parser) featureParam(k, v *yaml.Node, f *Feature, d *Detector) {
+	names := []string{"kind", "of", "on", "value", "where"}
+	for _, prm := range f.Kind.Params {
+		names = append(names, prm.Name)
+	}
+	if !slices.Contains(names[5:], k.Value) {
+		p.add(k, "field", fmt.Sprintf("%s has no parameter %q", f.Kind.Name, clip(k.Value, 32)), didYouMean(k.Value, names))
+		return
+	}
+	var x float64
+	before := len(p.problems)
+	if ref, ok := strings.CutPrefix(v.Value, "params."); ok {
+		i := slices.IndexFunc(d.Params, func(prm Param) bool { return prm.Name == ref })
+		if i < 0 {
+			p.add(v, "unknown", fmt.Sprintf("there is no parameter %.32q", ref), "declare it under params")
+			return
+		}
+		if f.refs == nil {
+			f.refs = map[string]string{}
+		}
+		x, f.refs[k.Value] = d.Params[i].Default, ref
+	} else if x = p.number(v); len(p.problems) > before {
+		return
+	}
+	if _, err := f.Kind.Fill(feature.Params{k.Value: x}); err != nil {
+		p.add(v, "value", err.Error(), "")
+	}
+	f.Params[k.Value] = x
 }
 
 func (p *parser) tests(n *yaml.Node, d *Detector) {

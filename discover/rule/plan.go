@@ -3,11 +3,11 @@ package rule
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/feature"
@@ -89,6 +89,7 @@ type Compiled struct {
 	When       func(*Frame) bool
 	Confidence func(*Frame) float64
 	CostNS     float64 // estimate for one event
+	net        bool    // it looks at the address
 	reason     *reason
 	evidence   []evidence
 }
@@ -126,7 +127,8 @@ type shared struct {
 	uses  []int // slots of features that it reads
 	outs  int
 	size  int
-	net   bool // it looks at the address
+	// Its input, or only its condition, looks at the address.
+	inputNet, whereNet bool
 }
 
 type builder struct {
@@ -228,11 +230,10 @@ func (b *builder) detector(d *Detector, src []byte) error {
 		return err
 	}
 	x.lines = strings.Split(string(src), "\n")
-	canon := map[string]string{}
 	cost := 0.0
 	for i := range d.Features {
 		f := &d.Features[i]
-		s, err := b.feature(x, f, canon)
+		s, err := b.feature(x, f)
 		if err != nil {
 			return err
 		}
@@ -242,7 +243,6 @@ func (b *builder) detector(d *Detector, src []byte) error {
 		for _, t := range d.On {
 			s.need[t] = true
 		}
-		canon[f.Name] = s.canon
 		cost += f.Kind.CostNS
 		if err := x.declare(f, s.op.Out); err != nil {
 			return err
@@ -255,14 +255,16 @@ func (b *builder) detector(d *Detector, src []byte) error {
 	var uses []int
 	if tree := x.checked(d.When, cel.BoolType); tree != nil {
 		cc := &compiler{b: b, x: x, text: d.When, tree: tree}
-		c.When, uses = cc.bool(tree.Expr()), cc.uses
+		c.When, uses, c.net = cc.bool(tree.Expr()), cc.uses, cc.net
 	}
 	if tree := x.checked(d.Confidence, cel.DoubleType); tree != nil {
 		cc := &compiler{b: b, x: x, text: d.Confidence, tree: tree}
 		c.Confidence = cc.num(tree.Expr())
-		uses = append(uses, cc.uses...)
+		uses, c.net = append(uses, cc.uses...), c.net || cc.net
 	}
-	c.reason, _ = b.reason(x, d.Reason)
+	var net bool
+	c.reason, net = b.reason(x, d.Reason)
+	c.net = c.net || net
 	c.evidence = x.evidence(uses)
 	if len(b.problems) > before {
 		return nil
@@ -290,104 +292,92 @@ func (x *environment) evidence(uses []int) []evidence {
 }
 
 // feature compiles f, or finds an equal one that another detector declared.
-func (b *builder) feature(x *environment, f *Feature, canon map[string]string) (*shared, error) {
+func (b *builder) feature(x *environment, f *Feature) (*shared, error) {
 	before := len(b.problems)
 	s := &shared{on: f.On, outs: len(f.Kind.Outputs)}
 	s.op = Op{Of: f.Of, Kind: f.Kind, Out: len(b.bySlot), Value: feature.NoValue}
-	at := Text{S: f.Name, Line: f.Line, Col: f.Col}
-	var uses []int
-	if f.Where.S != "" {
-		if tree := x.checked(f.Where, cel.BoolType); tree != nil {
-			c := &compiler{b: b, x: x, text: f.Where, tree: tree}
-			s.op.Where = c.bool(tree.Expr())
-			uses = append(uses, c.uses...)
+	var exprs []string // what is read from the event, in canonical words
+	expression := func(what string, t Text, use func(*compiler, ast.Expr), want ...*cel.Type) *compiler {
+		tree := x.checked(t, want...)
+		if tree == nil {
+			return &compiler{}
 		}
+		c := &compiler{b: b, x: x, text: t, tree: tree}
+		use(c, tree.Expr())
+		s.uses = append(s.uses, c.uses...)
+		exprs = append(exprs, " "+what+" "+c.words(tree.Expr()))
+		return c
+	}
+	if f.Where.S != "" {
+		c := expression("where", f.Where, func(c *compiler, e ast.Expr) { s.op.Where = c.bool(e) }, cel.BoolType)
+		s.whereNet = c.net
 	}
 	for _, step := range f.Steps {
-		if tree := x.checked(step, cel.BoolType); tree != nil {
-			c := &compiler{b: b, x: x, text: step, tree: tree}
-			s.op.Steps = append(s.op.Steps, c.bool(tree.Expr()))
-			s.op.Value = feature.Steps
-			uses = append(uses, c.uses...)
-		}
+		s.op.Value = feature.Steps
+		c := expression("step", step, func(c *compiler, e ast.Expr) { s.op.Steps = append(s.op.Steps, c.bool(e)) }, cel.BoolType)
+		s.inputNet = s.inputNet || c.net
 	}
 	if f.Value.S != "" {
-		uses = append(uses, b.value(x, f, &s.op)...)
+		c := expression("value", f.Value, func(c *compiler, e ast.Expr) { c.value(e, &s.op) })
+		s.inputNet = s.inputNet || c.net
+		// What the address is known for, and earlier features, come after keys are fetched ahead.
+		s.op.early = f.Kind.Pairs && s.op.Value == feature.Key && !c.net && len(c.uses) == 0
 	}
 	if !f.Kind.Takes(s.op.Value) && len(b.problems) == before {
-		x.add(at, 1, 0, "type", fmt.Sprintf("%s takes a %s as its value, not a %s", f.Kind.Name, f.Kind.Value, s.op.Value), "see the manual of features")
+		x.wrongValue(f, s.op.Value)
 	}
 	if len(b.problems) > before {
 		return nil, nil
 	}
-	s.canon = canonical(x.detector, f, canon)
+	s.canon = canonical(f, exprs)
 	if old, ok := b.byCanon[s.canon]; ok {
 		return old, nil
 	}
 	s.size = (f.Kind.Size(f.Params) + 7) &^ 7
 	s.op.Stat = f.Kind.New(f.Params)
 	s.op.Salt = b.seed.Text("pair " + s.canon)
-	s.op.early = f.Kind.Pairs && s.op.Value == feature.Key && !strings.Contains(f.Value.S, "ip.")
-	s.uses = uses
-	s.net = s.op.Value == feature.Place || strings.Contains(f.Where.S+f.Value.S, "ip.")
 	b.add(s)
 	return s, nil
 }
 
-func (b *builder) value(x *environment, f *Feature, op *Op) []int {
-	tree := x.checked(f.Value)
-	if tree == nil {
-		return nil
+// sorts are the sorts of value in words of the language.
+var sorts = [...]string{feature.NoValue: "nothing", feature.Number: "a number", feature.Key: "a text", feature.Keys: "a list of texts", feature.Place: "ip.place", feature.Steps: "steps"}
+
+// wrongValue reports that f's kind does not take values of the sort got.
+func (x *environment) wrongValue(f *Feature, got feature.Value) {
+	at, want := Text{S: f.Name, Line: f.Line, Col: f.Col}, sorts[f.Kind.Value]
+	for _, v := range f.Kind.Also {
+		want += " or " + sorts[v]
 	}
-	c := &compiler{b: b, x: x, text: f.Value, tree: tree}
-	switch t := tree.GetType(tree.Expr().ID()); {
-	case t.IsExactType(cel.DoubleType):
-		op.Value, op.Num = feature.Number, c.num(tree.Expr())
-	case t.IsExactType(cel.StringType):
-		op.Value, op.Key = feature.Key, c.key(tree.Expr())
-	case t.IsExactType(cel.ListType(cel.StringType)):
-		op.Value, op.List = feature.Keys, c.list(tree.Expr())
-	case t.IsExactType(placeType):
-		op.Value = feature.Place
-	default:
-		x.add(f.Value, 1, 0, "type", "a condition is no value of a feature", "put it under where")
+	what := fmt.Sprintf("%s takes %s as its value, not %s", f.Kind.Name, want, sorts[got])
+	switch {
+	case got == feature.NoValue:
+		what = fmt.Sprintf("%s needs a value: %s", f.Kind.Name, want)
+	case f.Value.S != "":
+		at = f.Value
 	}
-	return c.uses
+	x.add(at, 0, "type", what, "see the manual of features")
 }
 
-var name = regexp.MustCompile(`[a-z_][a-z0-9_]*(\.[a-z0-9_]+)*`)
-
-// canonical says what a feature computes in words that do not depend on what its detector
-// calls things, so that equal features of different detectors are kept once.
-func canonical(d *Detector, f *Feature, canon map[string]string) string {
-	norm := func(s string) string {
-		return name.ReplaceAllStringFunc(s, func(w string) string {
-			root, rest, _ := strings.Cut(w, ".")
-			if root == "params" {
-				for _, p := range d.Params {
-					if p.Name == rest {
-						return fmt.Sprint(p.Default)
-					}
-				}
-			}
-			if c, ok := canon[root]; ok {
-				return "{" + c + "}." + rest
-			}
-			return w
-		})
+// value lowers the value of a feature, whatever its sort.
+func (c *compiler) value(e ast.Expr, op *Op) {
+	switch t := c.tree.GetType(e.ID()); {
+	case t.IsExactType(cel.DoubleType):
+		op.Value, op.Num = feature.Number, c.num(e)
+	case t.IsExactType(cel.StringType):
+		op.Value, op.Key = feature.Key, c.key(e)
+	case t.IsExactType(cel.ListType(cel.StringType)):
+		op.Value, op.List = feature.Keys, c.list(e)
+	case t.IsExactType(placeType) && e.Kind() == ast.IdentKind:
+		c.variable(e)
+		op.Value = feature.Place
+	case t.IsExactType(placeType):
+		c.fail(e, "type", "a place is used as it is", "put conditions under where")
+	case t.IsExactType(cel.BoolType):
+		c.fail(e, "type", "a condition is no value of a feature", "put it under where")
+	default:
+		c.fail(e, "type", fmt.Sprintf("a %s is no value of a feature", typeName(t)), "")
 	}
-	on := slices.Clone(f.On)
-	slices.Sort(on)
-	var params []string
-	for k, v := range f.Params {
-		params = append(params, fmt.Sprintf("%s=%v", k, v))
-	}
-	slices.Sort(params)
-	c := fmt.Sprintf("%s of %s on %v value %q where %q %v", f.Kind.Name, f.Of, on, norm(f.Value.S), norm(f.Where.S), params)
-	for _, s := range f.Steps {
-		c += fmt.Sprintf(" step %q", norm(s.S))
-	}
-	return c
 }
 
 // layout gives every feature its place and fills the plans of the types.
@@ -415,11 +405,12 @@ func (b *builder) layout() {
 			x.DistinctOffset, x.SumOffset = b.features[x.DistinctOffset].op.Offset, b.features[x.SumOffset].op.Offset
 		}
 	}
-	// Later features read earlier ones: what one needs, those before it must compute.
+	// Later features read earlier ones, also where they are only read: what one needs, those
+	// before it must compute.
 	for _, s := range slices.Backward(b.features) {
 		for _, slot := range s.uses {
 			for t := range s.need {
-				if slices.Contains(s.on, moat.EventType(t)) {
+				if s.need[t] || slices.Contains(s.on, moat.EventType(t)) {
 					b.bySlot[slot].need[t] = true
 				}
 			}
@@ -445,17 +436,15 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 		op.Observe, op.size = observe, s.size
 		tp.Ops = append(tp.Ops, op)
 		add(&tp.Kinds, op.Of)
-		tp.Net = tp.Net || observe && s.net
+		tp.Net = tp.Net || s.inputNet || observe && s.whereNet
 	}
 	for _, c := range b.plan.Detectors {
 		if slices.Contains(c.On, t) {
 			tp.Detectors = append(tp.Detectors, c)
+			tp.Net = tp.Net || c.net
 			add(&tp.Kinds, c.Subject)
 			add(&tp.Subjects, c.Subject)
 		}
-	}
-	for _, c := range tp.Detectors {
-		tp.Net = tp.Net || strings.Contains(c.Detector.When.S+c.Detector.Confidence.S+c.Detector.Reason.S, "ip.")
 	}
 	slices.Sort(tp.Kinds)
 	for i := range tp.Ops {

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,18 +20,29 @@ type Problem struct {
 
 // Error returns "file:line:column: what".
 func (p *Problem) Error() string {
-	if p.Line == 0 {
+	switch {
+	case p.File == "":
+		return p.What
+	case p.Line == 0:
 		return fmt.Sprintf("%s: %s", p.File, p.What)
 	}
 	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.What)
 }
 
-// Display returns Error, the line with a caret under the column, and the hint.
+// Display returns Error, the line with a caret under the column, and the hint. Of a long
+// line it shows the piece around the column.
 func (p *Problem) Display() string {
 	var b strings.Builder
 	b.WriteString(p.Error())
-	if p.Source != "" && p.Column > 0 {
-		fmt.Fprintf(&b, "\n  | %s\n  | %s^", p.Source, strings.Repeat(" ", p.Column-1))
+	if line := []rune(p.Source); p.Column > 0 && p.Column <= len(line)+1 && strings.TrimSpace(p.Source) != "" {
+		const before, after = 80, 40
+		from, to := 0, len(line)
+		if to > before+after {
+			from = max(0, p.Column-1-before)
+			to = min(to, from+before+after)
+		}
+		shown := printable(strings.ReplaceAll(string(line[from:to]), "\t", " "))
+		fmt.Fprintf(&b, "\n  | %s\n  | %s^", strings.TrimRight(shown, " ?"), strings.Repeat(" ", p.Column-1-from))
 	}
 	if p.Hint != "" {
 		b.WriteString("\n  hint: " + p.Hint)
@@ -60,11 +72,22 @@ func (p Problems) Err() error {
 	return p
 }
 
-// nearest returns the word closest to s by edit distance, if it is close.
+// sort orders p by place and cuts it to [MaxProblems].
+func (p Problems) sort() Problems {
+	slices.SortStableFunc(p, func(a, b *Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return p[:min(len(p), MaxProblems)]
+}
+
+// nearest returns the word closest to s by edit distance, if it is close; of several the first.
 func nearest(s string, words []string) string {
+	if len(s) > 64 {
+		return ""
+	}
 	best, at := len(s)/3+2, ""
 	for _, w := range words {
-		if d := distance(s, w); d < best {
+		if d := distance(s, w); d < best || d == best && w < at {
 			best, at = d, w
 		}
 	}

@@ -5,7 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"time"
+	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
 )
@@ -25,73 +25,66 @@ func (r *reason) text(f *Frame) string {
 	return b.String()
 }
 
-func (b *builder) reason(x *environment, t Text) (*reason, []int) {
-	r := &reason{}
-	var uses []int
-	rest, col := t.S, t.Col
-	for rest != "" {
-		i := strings.IndexByte(rest, '{')
+func (b *builder) reason(x *environment, t Text) (r *reason, net bool) {
+	r = &reason{}
+	for at := 0; at < len(t.S); {
+		i := strings.IndexByte(t.S[at:], '{')
 		if i < 0 {
-			i = len(rest)
+			i = len(t.S) - at
 		}
-		lit := rest[:i]
+		lit := t.S[at : at+i]
 		r.parts = append(r.parts, func(_ *Frame, b *strings.Builder) { b.WriteString(lit) })
-		if i == len(rest) {
+		if at += i; at == len(t.S) {
 			break
 		}
-		end := strings.IndexByte(rest, '}')
-		if end < i {
-			x.add(t, 1, col-t.Col+i, "syntax", "a { of the reason is not closed", "write {expression}")
+		n := strings.IndexByte(t.S[at:], '}')
+		if n < 0 {
+			x.add(t, utf8.RuneCountInString(t.S[:at]), "syntax", "a { of the reason is not closed", "write {expression}")
 			break
 		}
-		src, format, _ := strings.Cut(rest[i+1:end], "|")
-		part := Text{S: strings.TrimSpace(src), Line: t.Line, Col: col + i + 1, Step: t.Step}
-		p, u := b.placeholder(x, part, strings.TrimSpace(format))
+		end, format := at+n, at+n
+		if bar := strings.LastIndexByte(t.S[at:end], '|'); bar > 0 && t.S[at+bar-1] != '|' {
+			format = at + bar
+		}
+		p, looksUp := b.placeholder(x, t.part(at+1, format), t.part(min(format+1, end), end))
 		if p != nil {
 			r.parts = append(r.parts, p)
 		}
-		uses = append(uses, u...)
-		rest, col = rest[end+1:], col+end+1
+		net = net || looksUp
+		at = end + 1
 	}
-	return r, uses
+	return r, net
 }
 
-func (b *builder) placeholder(x *environment, t Text, format string) (func(*Frame, *strings.Builder), []int) {
+func (b *builder) placeholder(x *environment, t, format Text) (p func(*Frame, *strings.Builder), net bool) {
 	tree := x.checked(t, cel.DoubleType, cel.StringType)
 	if tree == nil {
-		return nil, nil
+		return nil, false
 	}
 	c := &compiler{b: b, x: x, text: t, tree: tree}
-	if tree.GetType(tree.Expr().ID()).IsExactType(cel.StringType) {
-		s := c.str(tree.Expr())
-		return func(f *Frame, b *strings.Builder) { b.WriteString(shown(s(f))) }, c.uses
-	}
-	n := c.num(tree.Expr())
-	write := func(v float64) string { return number(v) }
-	switch format {
+	write := number
+	switch format.S {
 	case "":
 	case "duration":
 		write = duration
 	case "percent":
 		write = func(v float64) string { return number(v*100) + " %" }
 	default:
-		x.add(t, 1, 0, "syntax", fmt.Sprintf("unknown format %.16q", format), "duration or percent")
+		x.add(format, 0, "syntax", fmt.Sprintf("unknown format %.16q", format.S), "duration or percent")
 	}
-	return func(f *Frame, b *strings.Builder) { b.WriteString(write(n(f))) }, c.uses
+	if tree.GetType(tree.Expr().ID()).IsExactType(cel.StringType) {
+		if format.S != "" {
+			x.add(format, 0, "type", "a text has no format", "")
+		}
+		s := c.str(tree.Expr())
+		return func(f *Frame, b *strings.Builder) { b.WriteString(shown(s(f))) }, c.net
+	}
+	n := c.num(tree.Expr())
+	return func(f *Frame, b *strings.Builder) { b.WriteString(write(n(f))) }, c.net
 }
 
-// shown makes a text of a stranger fit for a sentence: short and without control characters.
-func shown(s string) string {
-	if len(s) > 120 {
-		s = s[:117] + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == 0xFFFD {
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-}
+// shown makes a text of a stranger fit for a sentence.
+func shown(s string) string { return printable(strings.ToValidUTF8(clip(s, 117), "?")) }
 
 func number(v float64) string {
 	switch a := math.Abs(v); {
@@ -105,13 +98,13 @@ func number(v float64) string {
 
 // duration writes seconds as people say them: 40 s, 12 min, 5 h, 31 d.
 func duration(s float64) string {
-	switch d := time.Duration(s * float64(time.Second)); {
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%.0f s", d.Seconds())
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%.0f min", d.Minutes())
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%.0f h", d.Hours())
+	switch {
+	case s < 120:
+		return fmt.Sprintf("%.0f s", s)
+	case s < 7200:
+		return fmt.Sprintf("%.0f min", s/60)
+	case s < 48*3600:
+		return fmt.Sprintf("%.0f h", s/3600)
 	}
 	return fmt.Sprintf("%.0f d", s/86400)
 }

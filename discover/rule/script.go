@@ -9,8 +9,13 @@ import (
 	"github.com/moat-platform/moat"
 )
 
-// MaxScriptEvents bounds what one script may produce.
-const MaxScriptEvents = 100_000
+// Limits of what one script may do.
+const (
+	MaxScriptEvents = 100_000
+	MaxScriptValues = 64 << 20                    // bytes of the values of all events
+	maxStatements   = 200_000                     // those in a repeat count each time
+	maxScriptTime   = 4_102_444_800 * moat.Second // the year 2100
+)
 
 // Step is one thing that a script says: an event, or an expectation about the findings
 // since the one before.
@@ -51,19 +56,25 @@ type script struct {
 	lines []string
 	now   moat.Time
 	steps []Step
-	n     int
+	n     int // events
+	ran   int // statements
+	size  int // of values
 }
 
 // run executes lines from i on to the end or to the `end` that closes its block, and
 // returns the number of the line that it stopped at.
 func (s *script) run(i, round int) (int, error) {
 	for ; i < len(s.lines); i++ {
-		line, _, _ := strings.Cut(s.lines[i], "#")
-		words := fields(line)
+		words, err := fields(s.lines[i])
+		if err != nil {
+			return i, fmt.Errorf("line %d: %w", i+1, err)
+		}
 		if len(words) == 0 {
 			continue
 		}
-		var err error
+		if s.ran++; s.ran > maxStatements {
+			return i, fmt.Errorf("line %d: the script runs more than %d statements", i+1, maxStatements)
+		}
 		switch words[0] {
 		case "end":
 			return i, nil
@@ -81,8 +92,9 @@ func (s *script) run(i, round int) (int, error) {
 			if len(words) != 2 {
 				return i, fmt.Errorf("line %d: write wait DURATION", i+1)
 			}
-			d, err = seconds(words[1])
-			s.now += moat.Time(d * 1e6)
+			if d, err = seconds(words[1]); err == nil {
+				err = s.advance(d)
+			}
 		case "event":
 			err = s.event(i, words[1:], round)
 		case "expect":
@@ -95,6 +107,15 @@ func (s *script) run(i, round int) (int, error) {
 		}
 	}
 	return i, nil
+}
+
+// advance moves the clock on by d seconds.
+func (s *script) advance(d float64) error {
+	if d > float64(maxScriptTime-s.now)/1e6 {
+		return fmt.Errorf("the clock runs past the year 2100")
+	}
+	s.now += moat.Time(d * 1e6)
+	return nil
 }
 
 func (s *script) repeat(i int, words []string) (int, error) {
@@ -110,7 +131,10 @@ func (s *script) repeat(i int, words []string) (int, error) {
 	end := i
 	begin := s.now
 	for r := range n {
-		s.now = begin + moat.Time(float64(r)*every*1e6)
+		s.now = begin
+		if err := s.advance(float64(r) * every); err != nil {
+			return i, fmt.Errorf("line %d: %w", i+1, err)
+		}
 		if end, err = s.run(i+1, r+1); err != nil {
 			return end, err
 		}
@@ -118,7 +142,12 @@ func (s *script) repeat(i int, words []string) (int, error) {
 			return end, fmt.Errorf("line %d: repeat without end", i+1)
 		}
 	}
-	s.now = max(s.now, begin+moat.Time(float64(n)*every*1e6))
+	after := s.now
+	s.now = begin
+	if err := s.advance(float64(n) * every); err != nil {
+		return i, fmt.Errorf("line %d: %w", i+1, err)
+	}
+	s.now = max(s.now, after)
 	return end, nil
 }
 
@@ -149,6 +178,10 @@ func (s *script) event(i int, words []string, round int) error {
 	if len(words) == 0 {
 		return fmt.Errorf("write event TYPE field=value …")
 	}
+	typ, err := moat.ParseEventType(words[0])
+	if err != nil {
+		return err
+	}
 	times, every := 1, 0.0
 	var pairs [][2]string
 	for _, w := range words[1:] {
@@ -156,7 +189,6 @@ func (s *script) event(i int, words []string, round int) error {
 		if !ok {
 			return fmt.Errorf("%.40q is not of the form field=value", w)
 		}
-		var err error
 		switch k {
 		case "times":
 			times, err = strconv.Atoi(v)
@@ -175,10 +207,6 @@ func (s *script) event(i int, words []string, round int) error {
 			return fmt.Errorf("the script has more than %d events", MaxScriptEvents)
 		}
 		e := &moat.Event{Partner: "acme", ID: fmt.Sprintf("e%06d", s.n), Time: s.now, Received: s.now}
-		typ, err := moat.ParseEventType(words[0])
-		if err != nil {
-			return err
-		}
 		e.Type = typ
 		for _, p := range pairs {
 			v := counter.ReplaceAllStringFunc(p[1], func(m string) string {
@@ -186,21 +214,26 @@ func (s *script) event(i int, words []string, round int) error {
 				width, _ := strconv.Atoi("0" + g[2])
 				return fmt.Sprintf("%0*d", width, map[string]int{"i": k + 1, "d": round, "n": s.n}[g[1]])
 			})
-			if err := e.SetText(p[0], v, expand); err != nil {
+			if err := e.SetText(p[0], v, s.expand); err != nil {
 				return err
+			}
+			if s.size += len(v); s.size > MaxScriptValues {
+				return fmt.Errorf("the values of the script's events have more than %d bytes", MaxScriptValues)
 			}
 		}
 		e.MarkAll()
 		s.steps = append(s.steps, Step{Line: i + 1, Event: e})
-		s.now += moat.Time(every * 1e6)
+		if err := s.advance(every); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // expand splits a list and writes out its intervals.
-func expand(s string) []string {
+func (s *script) expand(list string) []string {
 	var out []string
-	for _, part := range strings.Split(s, ",") {
+	for part := range strings.SplitSeq(list, ",") {
 		m := interval.FindStringSubmatch(part)
 		if m == nil {
 			out = append(out, part)
@@ -208,37 +241,46 @@ func expand(s string) []string {
 		}
 		a, _ := strconv.Atoi(m[2])
 		b, _ := strconv.Atoi(m[3])
-		for n := a; n <= b && len(out) < 1000; n++ {
+		for n := a; n <= b && len(out) < 1000 && s.size <= MaxScriptValues; n++ {
 			out = append(out, fmt.Sprintf("%s%0*d%s", m[1], len(m[2]), n, m[4]))
+			s.size += len(m[1]) + len(m[2]) + len(m[4]) + 16
 		}
 	}
 	return out
 }
 
-// fields splits a line at blanks outside double quotes, and drops the quotes.
-func fields(line string) []string {
+// fields splits a line at blanks outside double quotes, drops the quotes and what
+// follows a #.
+func fields(line string) ([]string, error) {
 	var out []string
 	var b strings.Builder
 	quoted, any := false, false
 	for _, r := range line {
+		blank := r == ' ' || r == '\t' || r == '\r'
 		switch {
 		case r == '"':
 			quoted, any = !quoted, true
-		case (r == ' ' || r == '\t' || r == '\r') && !quoted:
+		case quoted || !blank && r != '#':
+			b.WriteRune(r)
+			any = true
+		default:
 			if any {
 				out = append(out, b.String())
 			}
 			b.Reset()
 			any = false
-		default:
-			b.WriteRune(r)
-			any = true
 		}
+		if r == '#' && !quoted {
+			break
+		}
+	}
+	if quoted {
+		return nil, fmt.Errorf("a quotation mark is not closed")
 	}
 	if any {
 		out = append(out, b.String())
 	}
-	return out
+	return out, nil
 }
 
 // Check tells whether the findings since the expectation before s are as s wants them.
