@@ -45,8 +45,8 @@ func (v *Verdict) Found() int {
 // one of its culprits, and overlaps it in time, with an [Aftermath]. As an app is named in the
 // cases of all who work with it, an app as culprit must be the subject of the case: its first
 // entity. A theft is found by the first such case that was opened after its first act; one
-// that was open before does not count. A case that is about no theft is false. Cases that
-// went into others are not counted: what they say, these say.
+// that was open before does not count. A case that is about no theft is false, unless it
+// went into another, which then answers for it.
 func Judge(thefts []Theft, cases []moat.Case) Verdict {
 	var v Verdict
 	for _, t := range thefts {
@@ -55,9 +55,6 @@ func Judge(thefts []Theft, cases []moat.Case) Verdict {
 	cases = slices.Clone(cases)
 	slices.SortFunc(cases, func(a, b moat.Case) int { return cmp.Or(cmp.Compare(a.Opened, b.Opened), cmp.Compare(a.ID, b.ID)) })
 	for _, c := range cases {
-		if c.Merged != "" {
-			continue
-		}
 		about := false
 		for i := range v.Outcomes {
 			o := &v.Outcomes[i]
@@ -71,7 +68,7 @@ func Judge(thefts []Theft, cases []moat.Case) Verdict {
 				o.Others = append(o.Others, c)
 			}
 		}
-		if !about {
+		if !about && c.Merged == "" {
 			v.False = append(v.False, c)
 		}
 	}

@@ -314,7 +314,11 @@ func (w *World) serve(c *company, clerks []*desk, day int) {
 			}
 		}
 		recent := s.orders[max(0, n-120):]
-		for range len(recent) / 9 {
+		calls := len(recent) / 9
+		if day%7 == 6 {
+			calls /= 3
+		}
+		for range calls {
 			pick(r, team).answer(pick(r, recent), s)
 		}
 	}
@@ -452,8 +456,9 @@ func (w *World) pack(team []*desk) {
 	queue := w.line.toPack
 	for busy := true; busy && len(queue) > 0; {
 		busy = false
-		for i, k := range team {
-			n := 0
+		for i := range team {
+			i = (i + len(queue)) % len(team) // nobody is always first
+			k, n := team[i], 0
 			for size := 3 + k.r.IntN(6); n < len(queue) && n < size && queue[n].at+20*moat.Minute < at[i]; n++ {
 			}
 			t, ok := k.free(at[i])
