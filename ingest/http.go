@@ -29,6 +29,7 @@ const (
 	zstdWindow  = 8 << 20 // what the usual encoders use at most
 	baseCharge  = 2 * firstBuffer
 	defaultRoom = 256 << 20
+	leastRoom   = 64 << 20
 )
 
 // Refusal is why a whole request was not taken, and the HTTP answer that says so.
@@ -54,7 +55,8 @@ type Config struct {
 	Key []byte
 	Now func() time.Time // default time.Now
 	Log *slog.Logger     // default: nothing is logged
-	// Room bounds the bytes that all requests hold together; one partner's get half of it. Default 256 MiB, at least 32 MiB.
+	// Room bounds the bytes that all requests hold together; one partner's get half of it. Default 256 MiB, at least 64 MiB:
+	// one largest batch must fit into a partner's half.
 	Room int64
 	// ReadFor bounds how long a body may take to arrive. Default 30 s.
 	ReadFor time.Duration
@@ -102,7 +104,7 @@ func NewHandler(c Config) (*Handler, error) {
 	if c.Room == 0 {
 		c.Room = defaultRoom
 	}
-	c.Room = max(c.Room, 32<<20)
+	c.Room = max(c.Room, leastRoom)
 	if c.ReadFor <= 0 {
 		c.ReadFor = 30 * time.Second
 	}

@@ -317,8 +317,7 @@ func (e *endless) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// heapGrowth returns how many bytes f allocated at most at one time, roughly: what it
-// allocated in all bounds it from above.
+// allocated returns how many bytes f allocated in all: it held at most that at one time.
 func allocated(f func()) int64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -434,7 +433,7 @@ func (s *stuck) Append(ctx context.Context, p int, b []byte) (uint64, error) {
 // told to wait, another still comes in, and afterwards all is as before.
 func TestRoom(t *testing.T) {
 	s := &stuck{newMemory(1), make(chan struct{}, 1000), make(chan struct{})}
-	h := newTestHandler(t, s, func(c *Config) { c.Room = 32 << 20 })
+	h := newTestHandler(t, s, func(c *Config) { c.Room = leastRoom })
 	body := bytes.Repeat(append(sampleLine(1), '\n'), 5000)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -520,6 +519,7 @@ func FuzzRecords(f *testing.F) {
 	f.Add([]byte(`[{"a":"x,]\"\\"}, 5 ,[1,[2]],{}]`), 3)
 	f.Add([]byte("{}\n\n{\"a\":1}\r\n"), 1)
 	f.Add([]byte(`[`), 1)
+	f.Add([]byte("\n\r"), 1)
 	f.Fuzz(func(t *testing.T, text []byte, size int) {
 		var l records
 		l.reset(&pieces{text, max(1, size%100)})
@@ -552,7 +552,8 @@ func FuzzRecords(f *testing.F) {
 			}
 			joined = append(append(joined, line...), '\n')
 		}
-		if want := strings.ReplaceAll(string(text), "\r", ""); strings.ReplaceAll(strings.TrimSuffix(string(joined), "\n"), "\r", "") != strings.TrimSuffix(want, "\n") {
+		plain := func(b []byte) string { return strings.TrimRight(strings.ReplaceAll(string(b), "\r", ""), "\n") }
+		if plain(joined) != plain(text) {
 			t.Errorf("lines of %q are %q", text, joined)
 		}
 	})
@@ -631,3 +632,18 @@ type discard struct {
 func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) WriteHeader(s int)           { d.status = s }
 func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
+
+// TestLargestBatch: a batch as large as may be fits into the least room, however it is sent.
+func TestLargestBatch(t *testing.T) {
+	line := []byte(fmt.Sprintf(`{"id":"%%05d","time":1750000000,"type":"auth.logout","actor":"a","extra":{"x":"%s"}}`+"\n", strings.Repeat("y", 950)))
+	var body []byte
+	for i := range MaxEvents {
+		body = fmt.Appendf(body, string(line), i)
+	}
+	for encoding, b := range map[string][]byte{"": body, "gzip": gzipped(body), "zstd": zstded(t, body)} {
+		h := newTestHandler(t, newMemory(1), func(c *Config) { c.Room = 1 })
+		if a := ask(t, h, request("acme", "", encoding, b)); a.status != 202 || a.Accepted != MaxEvents {
+			t.Errorf("%q, %d bytes: %+v", encoding, len(b), a)
+		}
+	}
+}

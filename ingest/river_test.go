@@ -72,7 +72,7 @@ func (m *memory) events(t testing.TB) []*moat.Event {
 	return all
 }
 
-// lines returns what each event is, for comparing.
+// describe returns a line for each event, for comparing.
 func describe(events []*moat.Event, f func(e *moat.Event) string) string {
 	s := ""
 	for _, e := range events {
