@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,7 +19,8 @@ type Answer struct {
 	Event   string      `json:"event"` // id under which the act is logged
 }
 
-// Reason is one finding about the act, or a decision in force.
+// Reason is one finding about the act, an earlier one about the riskiest entity of it that still counts, or
+// a decision in force.
 type Reason struct {
 	Detector string `json:"detector,omitempty"`
 	Decision string `json:"decision,omitempty"`
@@ -43,12 +45,15 @@ func (p *partition) answer(ev *moat.Event) Answer {
 	found := p.engine.Ask(ev)
 	a := Answer{Event: ev.ID, Reasons: []Reason{}}
 	seen := map[moat.Entity]bool{}
+	var worst moat.Risk
 	consider := func(e moat.Entity) {
 		if e.ID == "" || seen[e] {
 			return
 		}
 		seen[e] = true
-		a.Risk = max(a.Risk, p.keeper.With(ev.Partner, e, found, ev.Time).Score/100)
+		if r := p.keeper.With(ev.Partner, e, found, ev.Time); r.Score > worst.Score {
+			worst = r
+		}
 	}
 	for _, k := range [...]moat.EntityKind{moat.Account, moat.Device, moat.IP, moat.Host, moat.App} {
 		consider(moat.Entity{Kind: k, ID: ev.EntityID(k)})
@@ -59,7 +64,12 @@ func (p *partition) answer(ev *moat.Event) Answer {
 			a.Reasons = append(a.Reasons, Reason{Detector: found[i].Detector, Text: found[i].Reason})
 		}
 	}
-	if a.Risk == 0.5 {
+	for _, s := range worst.Shares {
+		if !slices.ContainsFunc(a.Reasons, func(r Reason) bool { return r.Detector == s.Detector }) {
+			a.Reasons = append(a.Reasons, Reason{Detector: s.Detector, Text: "found before on " + worst.Entity.String() + ": " + p.n.titles[s.Detector]})
+		}
+	}
+	if a.Risk = worst.Score / 100; a.Risk == 0.5 {
 		a.Risk = 0.5001
 	}
 	a.Level, a.Action = level(a.Risk)

@@ -3,6 +3,7 @@ package node_test
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"testing"
 
@@ -61,6 +62,10 @@ func TestLook(t *testing.T) {
 	r, err := n.Risk(t.Context(), moat.Only("acme"), "acme", alice, at)
 	if err != nil || r.Score <= 1 || len(r.Shares) == 0 {
 		t.Errorf("the risk of alice is %+v, %v", r, err)
+	}
+	a, err := n.Ask(t.Context(), &moat.Event{Partner: "acme", ID: "q", Type: moat.AuthLogout, Actor: "alice", Time: at, Received: at})
+	if err != nil || len(a.Reasons) == 0 || a.Reasons[0].Detector != "account.login_failures" || math.Abs(100*a.Risk-r.Score) > 0.02 {
+		t.Errorf("an act that is nothing by itself, of an account at risk, is answered by %+v, %v", a, err)
 	}
 	if _, err := n.Risk(t.Context(), moat.Only("other"), "acme", alice, at); !errors.Is(err, book.ErrNotFound) {
 		t.Errorf("another partner asks for alice's risk and gets %v", err)

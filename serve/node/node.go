@@ -61,13 +61,14 @@ type Node struct {
 	Indicators *indicator.Holder
 	Desk       *decision.Desk
 
-	cfg   Config
-	log   *slog.Logger
-	play  *playbook.Playbook
-	parts []*partition
-	stop  context.CancelFunc
-	group sync.WaitGroup
-	notes notes
+	cfg    Config
+	log    *slog.Logger
+	play   *playbook.Playbook
+	titles map[string]string // of detectors, by id
+	parts  []*partition
+	stop   context.CancelFunc
+	group  sync.WaitGroup
+	notes  notes
 
 	closing chan struct{} // closed when nothing that fails may be tried again
 }
@@ -116,6 +117,10 @@ func (n *Node) open(ctx context.Context) (err error) {
 	}
 	if n.Plan, err = LoadPlan(dir, n.Seed); err != nil {
 		return err
+	}
+	n.titles = make(map[string]string, len(n.Plan.Detectors))
+	for _, d := range n.Plan.Detectors {
+		n.titles[d.ID] = d.Title
 	}
 	if n.play, err = loadPlaybook(filepath.Join(dir, "playbook.yaml")); err != nil {
 		return err
