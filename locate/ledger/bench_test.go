@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	moat "github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/run"
 	"github.com/moat-platform/moat/store/run/runtest"
 )
 
@@ -51,9 +52,10 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// BenchmarkOrders asks for 1,000 orders among LEDGER_ROWS rows (10 M).
+// BenchmarkOrders asks for 1,000 orders among LEDGER_ROWS rows (10 M). They are
+// kept in LEDGER_DIR, if there is one, for the next time.
 func BenchmarkOrders(b *testing.B) {
-	rows := int64(10_000_000)
+	rows, dir := int64(10_000_000), b.TempDir()
 	if s := os.Getenv("LEDGER_ROWS"); s != "" {
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil {
@@ -61,55 +63,73 @@ func BenchmarkOrders(b *testing.B) {
 		}
 		rows = n
 	}
-	l, err := Open(Config{Dir: b.TempDir()})
+	if s := os.Getenv("LEDGER_DIR"); s != "" {
+		dir = s
+	}
+	l, err := Open(Config{Dir: dir})
 	if err != nil {
 		b.Fatal(err)
 	}
-	load := runtest.New(1, 1_000_000, 350_000)
-	var ids []string
-	for p := 0; p < 1; p++ {
-		w, err := l.Writer(p)
-		if err != nil {
-			b.Fatal(err)
-		}
-		for seq := uint64(1); ; seq++ {
-			if err := w.Append(seq, load.Batch(512), nil); err != nil {
-				b.Fatal(err)
-			}
-			if seq%500 == 0 {
-				if st := l.Stats(); st.Total().Rows >= rows {
-					break
-				}
-			}
-		}
-	}
-	l.set.Merge()
+	fill(b, l, rows)
 	st := l.Stats()
 	t := st.Total()
-	newest := uint64(1<<20) + uint64(float64(t.Rows)/7)
+	newest := uint64(1<<20) + uint64(t.Rows)/7
 	r := rand.New(rand.NewPCG(1, 1))
-	touches := 0
-	b.ResetTimer()
-	for b.Loop() {
-		b.StopTimer()
-		ids = ids[:0]
-		for range 1000 {
-			ids = append(ids, runtest.OrderID(r.Uint64N(newest)))
-		}
-		b.StartTimer()
-		a, err := l.Orders(context.Background(), moat.Everyone(), ids, 0, 0)
-		if err != nil {
-			b.Fatal(err)
-		}
-		for _, o := range a.Orders {
-			touches += len(o.Touches)
-		}
+	ids := make([]string, 1000)
+	for _, name := range []string{"orders", "each"} {
+		b.Run(name, func(b *testing.B) {
+			touches := 0
+			before := runtest.CPU(b)
+			for b.Loop() {
+				for i := range ids {
+					ids[i] = runtest.OrderID(r.Uint64N(newest))
+				}
+				if name == "each" { // what a trace needs of a touch
+					_, err = l.Each(b.Context(), moat.Everyone(), ids, 0, 0, func(_ int, r *run.Row) error {
+						touches++
+						_, err := r.Source()
+						return err
+					})
+				} else {
+					var a *Answer
+					if a, err = l.Orders(b.Context(), moat.Everyone(), ids, 0, 0); err == nil {
+						for _, o := range a.Orders {
+							touches += len(o.Touches)
+						}
+					}
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+			runtest.ReportCPU(b, before, int64(b.N), "op")
+			b.ReportMetric(float64(touches)/float64(b.N), "touches/op")
+			b.ReportMetric(float64(t.Rows), "rows")
+			b.ReportMetric(float64(t.Bytes)/float64(t.Rows), "B/row")
+			b.ReportMetric(float64(len(st.Runs)), "runs")
+		})
 	}
-	b.ReportMetric(float64(touches)/float64(b.N), "touches/op")
-	b.ReportMetric(float64(t.Rows), "rows")
-	b.ReportMetric(float64(t.Bytes)/float64(t.Rows), "B/row")
-	b.ReportMetric(float64(len(st.Runs)), "runs")
 	if err := l.Close(); err != nil {
 		b.Fatal(err)
 	}
+}
+
+// fill appends until the ledger has that many rows on disk.
+func fill(b *testing.B, l *Ledger, rows int64) {
+	load := runtest.New(1, 1_000_000, 350_000)
+	w, err := l.Writer(0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for seq := l.Position(0) + 1; ; seq++ {
+		if seq%500 == 1 {
+			if st := l.Stats(); st.Total().Rows >= rows {
+				break
+			}
+		}
+		if err := w.Append(seq, load.Batch(512), nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	l.set.Merge()
 }

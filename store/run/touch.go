@@ -172,14 +172,10 @@ func (f *fields) byte() byte {
 	return c
 }
 
-func readSource(b []byte) (Source, bool) { return (&fields{b: b}).source() }
-
 func (f *fields) source() (Source, bool) {
 	s := Source{f.text(), f.text(), f.text(), f.text(), f.text(), f.text(), f.text(), moat.ActorKind(f.byte())}
 	return s, !f.bad && len(f.b) == 0
 }
-
-func readAct(b []byte) (Act, bool) { return (&fields{b: b}).act() }
 
 func (f *fields) act() (Act, bool) {
 	f.skip()
@@ -190,8 +186,6 @@ func (f *fields) act() (Act, bool) {
 	a.Fields = f.list()
 	return a, !f.bad
 }
-
-func readShops(b []byte) ([]string, bool) { return (&fields{b: b}).shops() }
 
 func (f *fields) shops() ([]string, bool) {
 	f.skip()

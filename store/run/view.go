@@ -23,6 +23,7 @@ type table interface {
 	// maybe tells whether the event may be at from or later and before to, without reading it.
 	maybe(ord uint32, from, to moat.Time) bool
 	record(ord uint32) (record, error)
+	// text returns an entry of a dictionary, in memory of its own.
 	text(p Part, ref uint32) ([]byte, error)
 	tail(ord uint32) ([]byte, error)
 }
@@ -318,7 +319,7 @@ func (r *Row) damaged() error { return &DamageError{Path: r.in.path(), What: "ev
 // Source returns from whom and where the event came. It must not be changed.
 func (r *Row) Source() (*Source, error) {
 	return cached(r, &r.in.sources, PartSource, func(b []byte) (*Source, bool) {
-		s, ok := readSource(b)
+		s, ok := (&fields{b: b, view: true}).source()
 		return &s, ok
 	})
 }
@@ -326,14 +327,14 @@ func (r *Row) Source() (*Source, error) {
 // Act returns what was done. It must not be changed.
 func (r *Row) Act() (*Act, error) {
 	return cached(r, &r.in.acts, PartAct, func(b []byte) (*Act, bool) {
-		a, ok := readAct(b)
+		a, ok := (&fields{b: b, view: true}).act()
 		return &a, ok
 	})
 }
 
 // Shops returns the shops whose data it is. They must not be changed.
 func (r *Row) Shops() ([]string, error) {
-	return cached(r, &r.in.shops, PartShops, readShops)
+	return cached(r, &r.in.shops, PartShops, func(b []byte) ([]string, bool) { return (&fields{b: b, view: true}).shops() })
 }
 
 // IDs calls fn with the id of the event, and then with each order that was
