@@ -144,6 +144,9 @@ func (w *World) Thefts() []Theft {
 func (w *World) emit(e *moat.Event) *moat.Event {
 	e.ID = fmt.Sprintf("%016x", w.ids.Uint64())
 	e.MarkAll()
+	if e.Type == moat.AuthLogin || e.Type == moat.HostLogin {
+		e.Mark(moat.FieldOutcome) // success, too, is said
+	}
 	w.today = append(w.today, e)
 	return e
 }
