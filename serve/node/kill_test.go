@@ -1,0 +1,237 @@
+package node_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/engine"
+	"github.com/moat-platform/moat/discover/rule"
+	"github.com/moat-platform/moat/serve/node"
+	"github.com/moat-platform/moat/store/book"
+	"github.com/moat-platform/moat/store/lake"
+)
+
+// killRounds is how often the process is killed.
+const killRounds = 50
+
+// victimEnv makes the test binary the process that is killed: its value is the data folder.
+const victimEnv = "MOAT_TEST_VICTIM"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(victimEnv); dir != "" {
+		if err := victim(dir); err != nil {
+			fmt.Println("error:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// victim takes batches in as fast as it can, and says which were acknowledged. It takes snapshots
+// and flushes much more often than a server, so that they are often interrupted.
+func victim(dir string) error {
+	ctx := context.Background()
+	n, err := node.Open(ctx, node.Config{Dir: dir, SnapshotEvery: 150 * time.Millisecond, FlushEvery: 50 * time.Millisecond})
+	if err != nil {
+		return err
+	}
+	first, _ := strconv.Atoi(os.Getenv(victimEnv + "_FIRST"))
+	fmt.Println("open")
+	var out sync.Mutex
+	var group sync.WaitGroup
+	for worker := range 4 {
+		group.Go(func() {
+			for i := first + worker; ; i += 4 {
+				p, b := killBatch(i)
+				if _, err := n.River.Append(ctx, n.River.PartitionOf(p), b); err != nil {
+					return
+				}
+				out.Lock()
+				fmt.Println("acknowledged", i)
+				out.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	return nil
+}
+
+const perBatch = 20
+
+// killBatch makes the i-th batch: people at work, and one who guesses passwords. One event in
+// twenty repeats an earlier one.
+func killBatch(i int) (partner string, batch []byte) {
+	r := rand.New(rand.NewPCG(uint64(i), 1))
+	start, _ := moat.ParseTime("2026-03-02T09:00:00Z")
+	partner = fmt.Sprintf("p%d", i%7)
+	var w moat.BatchWriter
+	for k := range perBatch {
+		n := i*perBatch + k
+		at := start + moat.Time(n)*50*moat.Millisecond
+		e := &moat.Event{Partner: partner, ID: fmt.Sprintf("e%d", n), Time: at, Received: at, Flags: moat.FlagHistory, Type: moat.OrderAccess,
+			Actor: fmt.Sprintf("u%d", r.IntN(40)), IP: fmt.Sprintf("1.2.3.%d", r.IntN(40)), Operation: "view", Orders: []string{fmt.Sprintf("o%d", r.IntN(5000))}}
+		switch {
+		case k%3 == 0:
+			e.Type, e.Orders, e.Operation, e.Actor, e.Outcome = moat.AuthLogin, nil, "", fmt.Sprintf("v%d", n/400), moat.Failure
+		case k == 19 && i >= 7:
+			e.ID = fmt.Sprintf("e%d", (i-7)*perBatch+1)
+		}
+		e.MarkAll()
+		w.Append(e)
+	}
+	return partner, slices.Clone(w.Bytes())
+}
+
+// TestKill kills the process at random moments under load. Afterwards every acknowledged event is in
+// the lake, none twice, and the book says what an undisturbed engine finds in the same events.
+func TestKill(t *testing.T) {
+	dir := t.TempDir()
+	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 3))
+	acknowledged := map[int]bool{}
+	next := 0
+	for range killRounds {
+		next = killOnce(t, dir, next, time.Duration(r.IntN(250))*time.Millisecond, acknowledged)
+	}
+	n := open(t, dir)
+	defer n.Close()
+	if err := n.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range mustStats(t, n).Partitions {
+		if s.Warning != "" {
+			t.Errorf("warning: %s", s.Warning)
+		}
+	}
+	seen, events := map[string]int{}, map[int][]*moat.Event{}
+	err := n.Lake.Scan(t.Context(), lake.Filter{Tenant: moat.Everyone()}, func(at lake.Position, e *moat.Event) error {
+		seen[e.Partner+" "+e.ID]++
+		events[at.Partition] = append(events[at.Partition], e.Clone())
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range acknowledged {
+		p, b := killBatch(i)
+		var rd moat.BatchReader
+		var e moat.Event
+		if err := rd.Open(b); err != nil {
+			t.Fatal(err)
+		}
+		for rd.Next(&e) {
+			if seen[p+" "+e.ID] == 0 {
+				t.Fatalf("event %s of batch %d was acknowledged and is not in the lake", e.ID, i)
+			}
+		}
+	}
+	for id, n := range seen {
+		if n > 1 {
+			t.Fatalf("event %s is in the lake %d times", id, n)
+		}
+	}
+	want := undisturbed(t, n, events)
+	got := map[string]bool{}
+	for f, err := range n.Book.AllFindings(t.Context(), moat.Everyone(), book.Query{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[f.ID] = true
+		if !want[f.ID] {
+			t.Errorf("finding %s (%s %s) is in the book but not in an undisturbed run", f.ID, f.Detector, f.Entity)
+		}
+	}
+	for id := range want {
+		if !got[id] {
+			t.Errorf("finding %s is missing from the book", id)
+		}
+	}
+	if len(want) < 5 {
+		t.Errorf("only %d findings: the test shows little", len(want))
+	}
+	t.Logf("%d batches acknowledged, %d events in the lake, %d findings", len(acknowledged), len(seen), len(want))
+}
+
+// killOnce lets the victim work for a while, kills it, and returns the number of a batch that was never sent.
+func killOnce(t *testing.T, dir string, first int, after time.Duration, acknowledged map[int]bool) int {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), victimEnv+"="+dir, fmt.Sprintf("%s_FIRST=%d", victimEnv, first))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(out)
+	open, err := lines.ReadString('\n')
+	if err != nil || open != "open\n" {
+		cmd.Process.Kill()
+		t.Fatalf("the process said %q, %v", open, err)
+	}
+	timer := time.AfterFunc(after, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	last := first
+	for {
+		line, err := lines.ReadString('\n')
+		if err == io.EOF {
+			break
+		}
+		var i int
+		if _, err := fmt.Sscanf(strings.TrimSpace(line), "acknowledged %d", &i); err == nil {
+			acknowledged[i] = true
+			last = max(last, i+1)
+		}
+	}
+	cmd.Wait()
+	return last + 8 // what was on its way has these numbers at most
+}
+
+// undisturbed folds the events, in the order in which they were kept, through new engines.
+func undisturbed(t *testing.T, n *node.Node, events map[int][]*moat.Event) map[string]bool {
+	t.Helper()
+	found := map[string]bool{}
+	for _, list := range events {
+		e, err := engine.New(engine.Config{Plan: n.Plan, Seed: n.Seed, Net: func(ip string) rule.Net { return rule.NetOf(n.Indicators.Table(), ip) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for chunk := range slices.Chunk(list, 333) {
+			var w moat.BatchWriter
+			for _, ev := range chunk {
+				w.Append(ev)
+			}
+			r, err := e.Step(w.Bytes(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range r.Findings {
+				found[f.ID] = true
+			}
+		}
+	}
+	return found
+}
+
+func mustStats(t *testing.T, n *node.Node) node.Stats {
+	t.Helper()
+	s, err := n.Stats(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
