@@ -10,6 +10,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"github.com/moat-platform/moat/discover/indicator"
 	"github.com/moat-platform/moat/discover/rule"
 	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/locate/ledger"
@@ -36,6 +37,16 @@ func ReadDiary(dir string, log *slog.Logger) (*diary.Diary, error) {
 		return nil, err
 	}
 	return diary.Open(diary.Config{Dir: filepath.Join(dir, "diary"), Key: hashKey(master, "diary"), Logger: log, ReadOnly: true})
+}
+
+// OpenIndicators opens what is known of addresses: what is built in, and what is in the folder
+// dir/indicators if there is one.
+func OpenIndicators(dir string, log *slog.Logger) (*indicator.Holder, error) {
+	own := filepath.Join(dir, "indicators")
+	if _, err := os.Stat(own); errors.Is(err, fs.ErrNotExist) {
+		own = ""
+	}
+	return indicator.Open(own, log)
 }
 
 // masterOf reads the master key of a folder, and makes none.

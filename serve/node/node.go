@@ -96,8 +96,10 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 
 func (n *Node) open(ctx context.Context) (err error) {
 	dir := n.cfg.Dir
-	if err := os.MkdirAll(filepath.Join(dir, "state"), 0o700); err != nil {
-		return fmt.Errorf("cannot make data folder: %w", err)
+	for _, sub := range []string{"state", "detectors", "indicators"} { // the latter are for people to put files into
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			return fmt.Errorf("cannot make data folder: %w", err)
+		}
 	}
 	// The river first: its lock says whether the folder is in use.
 	rc := n.cfg.River
@@ -112,7 +114,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return err
 	}
 	n.Seed = hashSeed(n.Master)
-	if n.Indicators, err = indicator.Open(filepath.Join(dir, "indicators"), n.log); err != nil {
+	if n.Indicators, err = OpenIndicators(dir, n.log); err != nil {
 		return err
 	}
 	if n.Plan, err = LoadPlan(dir, n.Seed); err != nil {

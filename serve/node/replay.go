@@ -164,7 +164,7 @@ func (r *replay) prepare() error {
 	for _, d := range r.plan.Detectors {
 		r.tallies[d.ID] = &Tally{Detector: d.ID}
 	}
-	indicators, err := indicator.Open(filepath.Join(r.cfg.Dir, "indicators"), r.cfg.Logger)
+	indicators, err := OpenIndicators(r.cfg.Dir, r.cfg.Logger)
 	if err != nil {
 		return err
 	}

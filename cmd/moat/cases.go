@@ -1,0 +1,262 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/serve/api"
+	"github.com/moat-platform/moat/store/book"
+)
+
+// casesCmd is about cases.
+type casesCmd struct {
+	List   casesListCmd   `cmd:"" default:"withargs" help:"List cases, the worst first."`
+	Show   casesShowCmd   `cmd:"" help:"Tell the story of a case."`
+	Judge  casesJudgeCmd  `cmd:"" help:"Write down what a case turned out to be."`
+	Assign casesAssignCmd `cmd:"" help:"Give a case to somebody."`
+	Close  casesCloseCmd  `cmd:"" help:"Close a case."`
+	Reopen casesReopenCmd `cmd:"" help:"Open a closed case again."`
+}
+
+// Help shows how to use it.
+func (casesCmd) Help() string {
+	return examples("moat cases --rank P1", "moat cases show c_abcdefghijklmnop", "moat cases judge c_abcdefghijklmnop false_alarm",
+		"moat cases --json --since 24h | jq .title")
+}
+
+type casesListCmd struct {
+	filter
+	Detector string   `placeholder:"ID" help:"Only where this detector took part."`
+	Rank     rankFlag `placeholder:"P1…P4" help:"Only of this rank."`
+	State    string   `enum:",open,closed" default:"" placeholder:"STATE" help:"Only open or closed ones."`
+	Merged   bool     `help:"Also those that went into another case."`
+}
+
+// Run lists.
+func (c *casesListCmd) Run(a *app) error {
+	b, err := a.read()
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	q := c.query()
+	q.Detector, q.Rank, q.State = c.Detector, moat.Rank(c.Rank), moat.CaseState(c.State)
+	keep := func(x *moat.Case) bool { return c.Merged || x.Merged == "" }
+	if a.JSON {
+		page := func(q book.Query) ([]moat.Case, string, error) { return b.Cases(a.ctx, moat.Everyone(), q) }
+		return objects(a, b.AllCases(a.ctx, moat.Everyone(), q), page, q, c.Limit, keep)
+	}
+	best := worst{limit: cmp.Or(c.Limit, tableRows)}
+	for x, err := range b.AllCases(a.ctx, moat.Everyone(), q) {
+		if err != nil {
+			return err
+		}
+		if keep(&x) {
+			best.add(x)
+		}
+	}
+	rows := best.cases()
+	if len(rows) == 0 {
+		a.out.line("No cases. A case opens when findings make an entity's risk exceed one half; `moat findings` shows what was seen.")
+		return nil
+	}
+	a.cases(rows)
+	if best.n > len(rows) {
+		a.out.line(a.out.paint(dim, fmt.Sprintf("… %s in all; --limit N shows more, --json all", many(best.n, "case"))))
+	}
+	return nil
+}
+
+// worst keeps the worst cases of many.
+type worst struct {
+	limit int
+	n     int
+	list  []moat.Case
+}
+
+func (w *worst) add(c moat.Case) {
+	c.Findings = nil // the bulk of it
+	w.n++
+	if w.list = append(w.list, c); len(w.list) >= 2*w.limit {
+		w.cases()
+	}
+}
+
+func (w *worst) cases() []moat.Case {
+	slices.SortFunc(w.list, func(a, b moat.Case) int {
+		return cmp.Or(cmp.Compare(a.State, b.State)*-1, cmp.Compare(a.Rank, b.Rank), cmp.Compare(b.Damage, a.Damage), cmp.Compare(a.Opened, b.Opened), cmp.Compare(a.ID, b.ID))
+	})
+	w.list = w.list[:min(len(w.list), w.limit)]
+	return w.list
+}
+
+// cases shows cases as a table.
+func (a *app) cases(rows []moat.Case) {
+	t := newTable("  r    r", "id", "rank", "score", "opened", "partner", "who", "orders", "state", "what")
+	for i := range rows {
+		c := &rows[i]
+		t.row(c.ID, rankCell(c.Rank), fmt.Sprintf("%.0f", c.Score), instant(c.Opened), c.Partner, subjectOf(c), number(c.Orders), stateOf(c), c.Title)
+	}
+	t.print(a.out)
+}
+
+func subjectOf(c *moat.Case) string {
+	switch len(c.Entities) {
+	case 0:
+		return "-"
+	case 1:
+		return c.Entities[0].String()
+	}
+	return fmt.Sprintf("%s +%d", c.Entities[0], len(c.Entities)-1)
+}
+
+func stateOf(c *moat.Case) string {
+	switch {
+	case c.Merged != "":
+		return "merged"
+	case c.Verdict != "":
+		return string(c.State) + ", " + string(c.Verdict)
+	}
+	return string(c.State)
+}
+
+type casesShowCmd struct {
+	ID string `arg:"" help:"Id of the case."`
+}
+
+// story is a case with all that belongs to it.
+type story struct {
+	moat.Case
+	Timeline  []moat.Finding  `json:"timeline"`
+	Decisions []moat.Decision `json:"decisions"`
+}
+
+// Run tells the story.
+func (c *casesShowCmd) Run(a *app) error {
+	b, err := a.read()
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	var s story
+	if s.Case, s.Timeline, err = b.Case(a.ctx, moat.Everyone(), c.ID); err != nil {
+		return unknownID(err, "`moat cases` lists them")
+	}
+	for d, err := range b.AllDecisions(a.ctx, moat.Everyone(), book.Query{Case: c.ID}) {
+		if err != nil {
+			return err
+		}
+		s.Decisions = append(s.Decisions, d)
+	}
+	if a.JSON {
+		return a.object(s)
+	}
+	a.story(&s)
+	return nil
+}
+
+func (a *app) story(s *story) {
+	o := a.out
+	r := rankCell(s.Rank)
+	o.line(o.paint(bold, s.ID), o.paint(r.style, r.text), fmt.Sprintf("risk %.0f of 100,", s.Score), stateOf(&s.Case))
+	if s.Merged != "" {
+		o.line("it went into", s.Merged)
+	}
+	o.wrap("", s.Title)
+	o.wrap("why:    ", s.Reason)
+	o.linef("when:   %s to %s", instant(s.Opened), instant(s.Updated))
+	o.linef("where:  partner %s, %s exposed, expected damage %.1f", clean(s.Partner), many(s.Orders, "order"), s.Damage)
+	if s.Owner != "" {
+		o.linef("owner:  %s", clean(s.Owner))
+	}
+	o.line()
+	who := newTable("", "who", "id", "")
+	for i, e := range s.Entities {
+		role := ""
+		if i == 0 {
+			role = "subject"
+		}
+		who.row(e.Kind, e.ID, cell{role, dim})
+	}
+	who.print(o)
+	o.line()
+	a.findings(s.Timeline)
+	o.line()
+	if len(s.Decisions) > 0 {
+		a.decisions(s.Decisions)
+	} else {
+		o.line("Nothing was decided: its rank or its detectors' modes bring no decision.")
+	}
+	if s.Merged == "" && len(s.Entities) > 0 {
+		e := s.Entities[0]
+		o.line()
+		o.line(o.paint(dim, fmt.Sprintf("next: moat entity %s %s · moat cases judge %s confirmed|false_alarm|accepted", e.Kind, shell(e.ID), s.ID)))
+	}
+}
+
+type casesJudgeCmd struct {
+	ID      string `arg:"" help:"Id of the case."`
+	Verdict string `arg:"" enum:"confirmed,false_alarm,accepted,none" help:"confirmed, false_alarm, accepted, or none to take a verdict back."`
+}
+
+// Run judges.
+func (c *casesJudgeCmd) Run(a *app) error {
+	v := moat.Verdict(c.Verdict)
+	if v == "none" {
+		v = moat.NoVerdict
+	}
+	return a.changeCase(c.ID, func(s *api.Client) (moat.Case, error) { return s.Judge(a.ctx, c.ID, v) },
+		func(b *book.Book) error { return b.Judge(a.ctx, moat.Everyone(), c.ID, v, a.by()) })
+}
+
+type casesAssignCmd struct {
+	ID    string `arg:"" help:"Id of the case."`
+	Owner string `arg:"" optional:"" help:"Who works on it; nobody if left out."`
+}
+
+// Run assigns.
+func (c *casesAssignCmd) Run(a *app) error {
+	return a.changeCase(c.ID, func(s *api.Client) (moat.Case, error) { return s.AssignCase(a.ctx, c.ID, c.Owner) },
+		func(b *book.Book) error { return b.AssignCase(a.ctx, moat.Everyone(), c.ID, c.Owner, a.by()) })
+}
+
+type casesCloseCmd struct {
+	ID string `arg:"" help:"Id of the case."`
+}
+
+// Run closes.
+func (c *casesCloseCmd) Run(a *app) error {
+	return a.changeCase(c.ID, func(s *api.Client) (moat.Case, error) { return s.CloseCase(a.ctx, c.ID) },
+		func(b *book.Book) error { return b.CloseCase(a.ctx, moat.Everyone(), c.ID, a.by()) })
+}
+
+type casesReopenCmd struct {
+	ID string `arg:"" help:"Id of the case."`
+}
+
+// Run reopens.
+func (c *casesReopenCmd) Run(a *app) error {
+	return a.changeCase(c.ID, func(s *api.Client) (moat.Case, error) { return s.ReopenCase(a.ctx, c.ID) },
+		func(b *book.Book) error { return b.ReopenCase(a.ctx, moat.Everyone(), c.ID, a.by()) })
+}
+
+// changeCase does one thing to a case and shows what it is then.
+func (a *app) changeCase(id string, through func(*api.Client) (moat.Case, error), alone func(*book.Book) error) error {
+	c, err := change(a, through, func(b *book.Book) (moat.Case, error) {
+		if err := alone(b); err != nil {
+			return moat.Case{}, err
+		}
+		c, _, err := b.Case(a.ctx, moat.Everyone(), id)
+		return c, err
+	})
+	if err != nil {
+		return unknownID(err, "`moat cases` lists them")
+	}
+	if a.JSON {
+		return a.object(c)
+	}
+	a.cases([]moat.Case{c})
+	return nil
+}

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/ingest"
+	"github.com/moat-platform/moat/serve/node"
+)
+
+// ingestCmd loads files.
+type ingestCmd struct {
+	logFlags
+	Follow  bool           `short:"f" help:"Go on with what is written to the file, until told to end."`
+	Format  string         `enum:"auto,sshd,access,ndjson" default:"auto" placeholder:"FORMAT" help:"sshd (auth.log), access (nginx, Apache), ndjson (events), or auto (${default})."`
+	Partner string         `placeholder:"ID" help:"Partner of lines that name none (local)."`
+	App     string         `placeholder:"ID" help:"App of lines that name none."`
+	Host    string         `placeholder:"NAME" help:"Host of log lines that name none (the file's name)."`
+	Zone    *time.Location `placeholder:"ZONE" help:"Where the clock of a log without time zones stands, such as Asia/Shanghai (UTC)."`
+	Year    int            `placeholder:"YEAR" help:"Year of the last line of a log without years (the latest that is not in the future)."`
+	Files   []string       `arg:"" name:"file" help:"Files, also compressed with gzip or zstd; - is standard input."`
+}
+
+// Help shows how to use it.
+func (ingestCmd) Help() string {
+	return "Returns when everything has been through the detectors and is stored, and tells what was found. Loading the same file again changes nothing. " +
+		"Lines of NDJSON may name their partner.\n\n" +
+		examples("moat ingest /var/log/auth.log", "moat ingest access.log.*.gz --partner acme --host web-1", "zcat events.gz | moat ingest -", "moat ingest -f /var/log/auth.log")
+}
+
+// Validate is called when the flags are known.
+func (c *ingestCmd) Validate() error {
+	if c.Follow && (len(c.Files) != 1 || c.Files[0] == "-" || c.Year != 0) {
+		return errors.New("--follow wants one file, and no --year")
+	}
+	if c.Year != 0 && (c.Year < 1970 || c.Year > 9998) {
+		return errors.New("--year wants a year")
+	}
+	return nil
+}
+
+// Run loads.
+func (c *ingestCmd) Run(a *app) (err error) {
+	for _, f := range c.Files { // before the folder is made
+		if _, err := os.Stat(f); f != "-" && err != nil {
+			return fmt.Errorf("cannot load %s: %w", f, err)
+		}
+	}
+	began := time.Now()
+	n, err := a.open(c.logFlags, a.log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+	before, err := n.Stats(a.ctx)
+	if err != nil {
+		return err
+	}
+	report, failed := c.load(a, n)
+	// What was read is worked on to the end, also when somebody has had enough of the rest.
+	ctx := context.WithoutCancel(a.ctx)
+	if err := c.drain(ctx, a, n); err != nil {
+		return errors.Join(failed, err)
+	}
+	after, err := n.Stats(ctx)
+	if err != nil {
+		return errors.Join(failed, err)
+	}
+	s := outcome{Report: report, Duplicates: duplicates(after) - duplicates(before)}
+	s.Duration = time.Since(began)
+	if err := s.sum(ctx, n); err != nil {
+		return errors.Join(failed, err)
+	}
+	if a.JSON {
+		err = a.object(s)
+	} else {
+		a.outcome(&s)
+	}
+	switch {
+	case failed != nil:
+		return failed
+	case err == nil && s.Events == 0 && s.Lines > s.Context:
+		return errProblems
+	}
+	return err
+}
+
+func duplicates(s node.Stats) (n uint64) {
+	for _, p := range s.Partitions {
+		n += p.Engine.Duplicates
+	}
+	return n
+}
+
+// load puts the events of the files into the river.
+func (c *ingestCmd) load(a *app, n *node.Node) (ingest.Report, error) {
+	bar := a.progress("read", "bytes")
+	defer bar.end()
+	l := ingest.Loader{River: n.River, Key: n.IngestKey(), Partner: c.Partner, App: c.App, Host: c.Host, Location: c.Zone,
+		Progress: func(p ingest.Progress) {
+			bar.name("read " + p.File)
+			bar.at(p.Read, p.Total)
+		}}
+	if c.Format != "auto" {
+		l.Format = c.Format
+	}
+	if c.Year != 0 {
+		end := time.Date(c.Year+1, 1, 1, 0, 0, -1, 0, cmp.Or(c.Zone, time.UTC))
+		l.Now = func() time.Time { return end }
+	}
+	if c.Follow {
+		return l.Follow(a.ctx, c.Files[0])
+	}
+	return l.Load(a.ctx, c.Files...)
+}
+
+// drain waits until all has been through the engine and is stored.
+func (c *ingestCmd) drain(ctx context.Context, a *app, n *node.Node) error {
+	bar := a.progress("judge", "batches")
+	defer bar.end()
+	drained := make(chan error, 1)
+	go func() { drained <- n.Drain(ctx) }()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-drained:
+			return err
+		case <-tick.C:
+			if s, err := n.Stats(ctx); err == nil {
+				var at, last uint64
+				for _, p := range s.Partitions {
+					at, last = at+p.Position, last+p.Last
+				}
+				bar.at(int64(at), int64(last))
+			}
+		}
+	}
+}
+
+// outcome is the report of a load and what there is now in its span of time.
+type outcome struct {
+	ingest.Report
+	Duplicates uint64         `json:"duplicates"`
+	Findings   map[string]int `json:"findings"` // by detector
+	Cases      map[string]int `json:"cases"`    // by rank
+	Decisions  int            `json:"decisions"`
+	Waiting    int            `json:"waiting"` // of them, for a person
+	Worst      []suspect      `json:"worst"`   // entities, the riskiest first
+}
+
+// What of an outcome fits on one screen.
+const (
+	shownBad       = 5
+	shownDetectors = 8
+	shownWorst     = 12
+)
+
+// outcome tells what was loaded and what was found.
+func (a *app) outcome(s *outcome) {
+	o := a.out
+	o.linef("%s in %s: %s, %s of context", o.paint(bold, many(s.Lines, "line")), s.Duration.Round(time.Millisecond), many(s.Events, "event"), many(s.Context, "line"))
+	var odd []string
+	if s.Unreadable > 0 {
+		odd = append(odd, many(s.Unreadable, "line")+" unreadable")
+	}
+	for _, code := range slices.Sorted(maps.Keys(s.Rejected)) {
+		odd = append(odd, fmt.Sprintf("%s rejected: %s", many(s.Rejected[code], "event"), code))
+	}
+	if s.Duplicates > 0 {
+		odd = append(odd, many(s.Duplicates, "event")+" known already")
+	}
+	if s.Clock > 0 {
+		odd = append(odd, many(s.Clock, "event")+" with a wrong clock")
+	}
+	if len(odd) > 0 {
+		o.wrap("  ", strings.Join(odd, ", "))
+	}
+	for _, b := range s.Bad[:min(len(s.Bad), shownBad)] {
+		o.wrap("    ", fmt.Sprintf("%s:%d %s", b.File, b.Line, b.Reason))
+	}
+	if s.Events == 0 {
+		o.line("Nothing was loaded.")
+		return
+	}
+	o.linef("from %s to %s", instant(s.First), instant(s.Last))
+	o.line()
+	total := 0
+	for _, n := range s.Findings {
+		total += n
+	}
+	if total == 0 {
+		o.line("Nothing suspicious was found in this time.")
+		return
+	}
+	o.linef("%s, %s, %s", o.paint(bold, many(total, "finding")), countRanks(s.Cases), many(s.Decisions, "decision"))
+	if s.Waiting > 0 {
+		o.linef("%s of the decisions for a person to approve: moat decisions --waiting", number(s.Waiting))
+	}
+	ids := slices.SortedFunc(maps.Keys(s.Findings), func(x, y string) int { return cmp.Or(s.Findings[y]-s.Findings[x], cmp.Compare(x, y)) })
+	t := newTable("r", "found", "by")
+	for _, id := range ids[:min(len(ids), shownDetectors)] {
+		t.row(number(s.Findings[id]), id)
+	}
+	t.print(o)
+	if n := len(ids) - shownDetectors; n > 0 {
+		o.line(o.paint(dim, fmt.Sprintf("       … and %s", many(n, "more detector"))))
+	}
+	o.line()
+	w := newTable("r", "risk", "who", "partner", "found", "why")
+	for _, x := range s.Worst[:min(len(s.Worst), shownWorst)] {
+		st := plain
+		if x.Score >= 50 {
+			st = red
+		}
+		w.row(cell{fmt.Sprintf("%.0f", x.Score), st}, x.Kind.String()+":"+x.ID, x.Partner, number(x.Findings), x.Reason)
+	}
+	w.print(o)
+	o.line()
+	o.line(o.paint(dim, "next: moat cases · moat cases show ID · moat entity KIND ID · moat decisions"))
+}
+
+func countRanks(m map[string]int) string {
+	total, parts := 0, []string(nil)
+	for r := moat.P1; r <= moat.P4; r++ {
+		if n := m[r.String()]; n > 0 {
+			total += n
+			parts = append(parts, fmt.Sprintf("%d %s", n, r))
+		}
+	}
+	if total == 0 {
+		return "no case"
+	}
+	return fmt.Sprintf("%s (%s)", many(total, "case"), strings.Join(parts, ", "))
+}

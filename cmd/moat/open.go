@@ -1,0 +1,21 @@
+package main
+
+import (
+	"log/slog"
+
+	"github.com/moat-platform/moat/river"
+	"github.com/moat-platform/moat/serve/node"
+)
+
+// logFlags say where the log of events is.
+type logFlags struct {
+	NATS        string `name:"nats" env:"MOAT_NATS" placeholder:"URL" help:"NATS server or cluster that holds the log (${env}); else it is in the data folder."`
+	Credentials string `name:"nats-credentials" env:"MOAT_NATS_CREDENTIALS" placeholder:"FILE" help:"Credentials for NATS (${env})."`
+	CA          string `name:"nats-ca" env:"MOAT_NATS_CA" placeholder:"FILE" help:"Certificates to know NATS by (${env})."`
+}
+
+// open opens the data folder to work on it.
+func (a *app) open(f logFlags, log *slog.Logger) (*node.Node, error) {
+	tuneMemory()
+	return node.Open(a.ctx, node.Config{Dir: a.Data, Book: a.Book, Logger: log, River: river.Config{URL: f.NATS, Credentials: f.Credentials, CA: f.CA}})
+}

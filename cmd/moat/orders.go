@@ -1,0 +1,127 @@
+package main
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/locate/ledger"
+	"github.com/moat-platform/moat/serve/api"
+	"github.com/moat-platform/moat/serve/node"
+)
+
+// ordersCmd tells who touched orders.
+type ordersCmd struct {
+	span
+	Partner string   `placeholder:"ID" help:"Only what this partner did."`
+	IDs     []string `arg:"" name:"id" help:"Ids of orders."`
+}
+
+// Help shows how to use it.
+func (ordersCmd) Help() string {
+	return examples("moat orders 4401234567", "moat orders 4401234567 4401234568 --since 30d --json")
+}
+
+// Run tells.
+func (c *ordersCmd) Run(a *app) error {
+	answer, err := c.ask(a)
+	if err != nil {
+		return err
+	}
+	a.damaged(answer.Damaged)
+	for i, o := range answer.Items {
+		if c.Partner != "" {
+			o.Touches = slices.DeleteFunc(o.Touches, func(t api.Touch) bool { return t.Partner != c.Partner })
+		}
+		if a.JSON {
+			if err := a.object(o); err != nil {
+				return err
+			}
+			continue
+		}
+		if i > 0 {
+			a.out.line()
+		}
+		a.out.line(a.out.paint(bold, "order "+clean(o.ID)), "touched", many(len(o.Touches), "time"))
+		if len(o.Touches) == 0 {
+			a.out.line("No event named it.")
+			continue
+		}
+		a.touches(o.Touches)
+		if o.Cut {
+			a.out.line(a.out.paint(dim, "… there are later ones; --since TIME shows them"))
+		}
+	}
+	return nil
+}
+
+// ask asks the server, which knows the last half minute too, or the files.
+func (c *ordersCmd) ask(a *app) (api.Orders, error) {
+	s, err := a.served()
+	if err != nil {
+		return api.Orders{}, err
+	}
+	if s != nil {
+		return s.Orders(a.ctx, api.OrdersQuestion{IDs: c.IDs, From: moat.Time(c.Since), To: moat.Time(c.Until)})
+	}
+	l, err := node.ReadLedger(a.Data, a.log)
+	if err != nil {
+		return api.Orders{}, err
+	}
+	defer l.Close()
+	found, err := l.Orders(a.ctx, moat.Everyone(), c.IDs, moat.Time(c.Since), moat.Time(c.Until))
+	if err != nil {
+		return api.Orders{}, err
+	}
+	out := api.Orders{Damaged: found.Damaged}
+	for _, o := range found.Orders {
+		out.Items = append(out.Items, api.Order{ID: o.ID, Touches: touchesOf(o.Touches), Cut: o.Cut})
+	}
+	return out, nil
+}
+
+// touchesOf adds the words for what the files keep as numbers.
+func touchesOf(list []ledger.Touch) []api.Touch {
+	out := make([]api.Touch, len(list))
+	for i, t := range list {
+		out[i] = api.Touch{Touch: t, Type: t.Type.String(), Outcome: t.Outcome.String()}
+	}
+	return out
+}
+
+// touches shows what was done, and by whom.
+func (a *app) touches(list []api.Touch) {
+	t := newTable("      r", "time", "partner", "who", "role", "from", "did", "records", "shown or sent")
+	for i := range list {
+		x := &list[i]
+		did := x.Type
+		if x.Operation != "" {
+			did += " " + x.Operation
+		}
+		if x.Outcome != moat.Success.String() {
+			did += " (" + x.Outcome + ")"
+		}
+		t.row(instant(x.Time), x.Partner, cmp.Or(x.Actor, x.App, "-"), cmp.Or(x.Role, "-"), cmp.Or(x.IP, x.Device, x.Host, "-"), did, number(x.Count), shown(x))
+	}
+	t.print(a.out)
+}
+
+// shown says which fields a touch brought to light and where it sent them.
+func shown(x *api.Touch) string {
+	s := strings.Join(x.Fields, ",")
+	if s != "" && x.Encrypted {
+		s += " (encrypted)"
+	}
+	if x.Destination != "" {
+		s = strings.TrimLeft(s+" → "+x.Destination, " ")
+	}
+	return s
+}
+
+// damaged warns that an answer may be incomplete.
+func (a *app) damaged(files int) {
+	if files > 0 {
+		a.err.line(a.err.paint(yellow, "warning:"), many(files, "file"), "of the index cannot be read: touches may be missing")
+	}
+}
