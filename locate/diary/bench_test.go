@@ -94,7 +94,7 @@ func BenchmarkQuestions(b *testing.B) {
 			b.ReportMetric(float64(s.Events), "events")
 		})
 		b.Run("orders/"+e.Kind.String(), func(b *testing.B) {
-			n := 0
+			n, before := 0, runtest.CPU(b)
 			for b.Loop() {
 				a, err := d.Orders(b.Context(), moat.Everyone(), q)
 				if err != nil {
@@ -102,6 +102,7 @@ func BenchmarkQuestions(b *testing.B) {
 				}
 				n = len(a.Orders)
 			}
+			runtest.ReportCPU(b, before, int64(b.N), "op")
 			b.ReportMetric(float64(n), "orders")
 		})
 	}

@@ -130,7 +130,7 @@ type Order struct {
 
 // Touched is the orders of an entity.
 type Touched struct {
-	Orders []Order `json:"orders"`        // by id
+	Orders []Order `json:"orders"`        // in no particular order, the same each time
 	Cut    bool    `json:"cut,omitempty"` // there are more than [MaxOrders]
 	// Unnamed is how many records were touched by events that only counted them.
 	Unnamed int64 `json:"unnamed,omitempty"`
@@ -172,7 +172,6 @@ func (d *Diary) Orders(ctx context.Context, tenant moat.Tenant, q Query) (*Touch
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(a.Orders, func(x, y Order) int { return cmp.Compare(x.ID, y.ID) })
 	a.Damaged = damaged
 	return a, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -279,7 +280,8 @@ func (s *Set) View(ctx context.Context) (*View, error) {
 		return nil, fmt.Errorf("cannot read runs: %w", ErrClosed)
 	}
 	v := &View{set: s, from: s.cutoff(), damaged: s.damaged}
-	for _, p := range s.parts {
+	for _, id := range slices.Sorted(maps.Keys(s.parts)) { // the same order each time
+		p := s.parts[id]
 		for _, f := range p.files {
 			f.acquire()
 			v.files = append(v.files, f)
