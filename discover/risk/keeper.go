@@ -80,13 +80,6 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	}
 	o.update(f, c.Risk.Score)
 	k.register(o, s)
-	if f.Entity.Kind != moat.Account {
-		for _, r := range f.Related {
-			if r.Kind == moat.Account {
-				k.register(o, subject{f.Partner, r})
-			}
-		}
-	}
 	for _, m := range merged {
 		for _, e := range m.Links {
 			k.register(o, subject{f.Partner, e})

@@ -88,7 +88,7 @@ func shown(s string) string { return printable(strings.ToValidUTF8(clip(s, 117),
 
 func number(v float64) string {
 	switch a := math.Abs(v); {
-	case a >= 100 || v == math.Trunc(v):
+	case a >= 10 || v == math.Trunc(v):
 		return strconv.FormatFloat(math.Round(v), 'f', 0, 64)
 	case a >= 1:
 		return strconv.FormatFloat(v, 'f', 1, 64)
