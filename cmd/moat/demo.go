@@ -153,14 +153,23 @@ func (a *app) demoReport(w *retail.World, r *play.Result) {
 			t.row(o.Theft.Name, began, cell{"MISSED", red}, "", "all "+number(o.All), "")
 			continue
 		}
-		t.row(o.Theft.Name, began, cell{lapse(o.Delay()), green}, rankCell(o.Case.Rank), number(o.Lost)+" of "+number(o.All), decided(r.Decisions[o.Case.ID]))
+		rank, decisions := o.Case.Rank, []moat.Decision(nil)
+		for _, x := range o.Cases() {
+			rank = min(rank, x.Rank)
+			decisions = append(decisions, r.Decisions[x.ID]...)
+		}
+		t.row(o.Theft.Name, began, cell{lapse(o.Delay()), green}, rankCell(rank), number(o.Lost)+" of "+number(o.All), decided(decisions))
 	}
 	t.print(a.out)
 	a.out.line()
-	how := newTable("", "theft", "case", "found by")
+	how := newTable("", "theft", "case", "rank", "found by")
 	for i := range v.Outcomes {
-		if o := &v.Outcomes[i]; o.Case != nil {
-			how.row(o.Theft.Name, o.Case.ID, strings.Join(o.Case.Detectors, ", "))
+		name := v.Outcomes[i].Theft.Name
+		for _, x := range v.Outcomes[i].Cases() {
+			if x.Merged == "" || name != "" {
+				how.row(name, x.ID, rankCell(x.Rank), strings.Join(x.Detectors, ", "))
+				name = "" // the further cases stand below
+			}
 		}
 	}
 	how.print(a.out)
@@ -170,8 +179,7 @@ func (a *app) demoReport(w *retail.World, r *play.Result) {
 		c := &v.False[i]
 		a.out.wrap(fmt.Sprintf("  %s %s %s at %s: ", c.Opened.Std().Format("2 Jan 15:04"), c.Rank, subjectOf(c), c.Partner), c.Reason)
 	}
-	a.out.line(a.out.paint(dim, fmt.Sprintf("A theft is found by the first case opened after its first act that names who did it; a case about no theft is false (to %s after its end).",
-		lapse(retail.Aftermath))))
+	a.out.line(a.out.paint(dim, "A theft is found by the first case opened after its first act that names who did it; a case about no theft is false."))
 	a.out.line(a.out.paint(dim, "Orders: UCI Online Retail, Chen, D. (2015), CC BY 4.0. People, companies and thieves are invented."))
 }
 

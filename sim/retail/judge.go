@@ -24,6 +24,14 @@ type Outcome struct {
 // Delay is the time from the first act to the case.
 func (o *Outcome) Delay() moat.Time { return o.Case.Opened - o.Theft.From }
 
+// Cases returns all cases about the theft, the one that found it first.
+func (o *Outcome) Cases() []moat.Case {
+	if o.Case == nil {
+		return o.Others
+	}
+	return append([]moat.Case{*o.Case}, o.Others...)
+}
+
 // Verdict is what came of a run.
 type Verdict struct {
 	Outcomes []Outcome

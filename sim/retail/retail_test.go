@@ -1,6 +1,7 @@
 package retail_test
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"testing"
 
@@ -101,5 +102,137 @@ func report(t *testing.T, v retail.Verdict) {
 	}
 	for _, c := range v.False {
 		t.Logf("false  %s %s %s %s %v: %s", c.Opened, c.Partner, c.Rank, c.Entities[0], c.Detectors, c.Reason)
+	}
+}
+
+// TestSameSeed: the same seed gives the same events, another seed others.
+func TestSameSeed(t *testing.T) {
+	hash := func(seed uint64) [32]byte {
+		w, err := retail.New(retail.Config{Seed: seed, Start: monday, Days: retail.MinDays})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := sha256.New()
+		var b []byte
+		for {
+			day, ok := w.Next()
+			if !ok {
+				return [32]byte(h.Sum(nil))
+			}
+			for _, e := range day {
+				b = moat.AppendJSON(b[:0], e)
+				h.Write(b)
+			}
+		}
+	}
+	if a := hash(4); a != hash(4) || a == hash(5) {
+		t.Error("the seed does not decide which events there are")
+	}
+}
+
+// TestContract: every event is one that a partner may send, in order, within the world's time; the
+// truth names events that there are.
+func TestContract(t *testing.T) {
+	w, err := retail.New(retail.Config{Seed: 6, Start: monday, Days: retail.MaxDays})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d moat.Decoder
+	var back moat.Event
+	var last moat.Time
+	ids, types := map[string]moat.Time{}, map[moat.EventType]int{}
+	for {
+		day, ok := w.Next()
+		if !ok {
+			break
+		}
+		for _, e := range day {
+			if e.Time < last || e.Time < w.Start() || e.Time >= w.End()+moat.Day {
+				t.Fatalf("event at %s after %s, of a world from %s to %s", e.Time, last, w.Start(), w.End())
+			}
+			last = e.Time
+			if ids[e.ID] != 0 {
+				t.Fatalf("two events have the id %s", e.ID)
+			}
+			ids[e.ID] = e.Time
+			types[e.Type]++
+			partner := e.Partner
+			e.Partner = ""
+			text := moat.AppendJSON(nil, e)
+			if err := d.Decode(text, &back); err != nil {
+				t.Fatalf("event of %s: %v\n%s", partner, err, text)
+			}
+		}
+	}
+	if len(types) < 10 || len(ids) < 70_000 {
+		t.Errorf("%d events of %d types", len(ids), len(types))
+	}
+	thefts := w.Thefts()
+	if len(thefts) != 6 {
+		t.Fatalf("%d thefts", len(thefts))
+	}
+	for _, theft := range thefts {
+		if theft.From < w.Start()+14*moat.Day || theft.To < theft.From || len(theft.Acts) < 10 || len(theft.Culprits) < 2 {
+			t.Errorf("theft %q from %s to %s with %d acts by %v", theft.Name, theft.From, theft.To, len(theft.Acts), theft.Culprits)
+		}
+		for _, a := range theft.Acts {
+			if ids[a.Event] != a.Time {
+				t.Errorf("theft %q has an act %+v that is no event", theft.Name, a)
+			}
+		}
+	}
+}
+
+// TestBounds refuses what there are no orders for.
+func TestBounds(t *testing.T) {
+	for _, c := range []retail.Config{{Start: monday, Days: retail.MinDays - 1}, {Start: monday, Days: retail.MaxDays + 1}, {Start: monday + moat.Day}, {Start: monday + 1}, {}} {
+		if _, err := retail.New(c); err == nil {
+			t.Errorf("%+v makes a world", c)
+		}
+	}
+}
+
+func TestJudge(t *testing.T) {
+	alice := moat.Entity{Kind: moat.Account, ID: "alice"}
+	bob := moat.Entity{Kind: moat.Account, ID: "bob"}
+	erp := moat.Entity{Kind: moat.App, ID: "erp"}
+	at := func(h int) moat.Time { return monday + moat.Time(h)*moat.Hour }
+	theft := retail.Theft{Name: "theft", Partner: "acme", From: at(10), To: at(20), Culprits: []moat.Entity{alice, erp},
+		Acts: []retail.Act{{Time: at(10), Orders: []string{"1", "2"}}, {Time: at(12), Orders: []string{"2", "3"}}, {Time: at(20), Rows: 100}}}
+	is := func(id string, opened, updated int, entities ...moat.Entity) moat.Case {
+		return moat.Case{ID: id, Partner: "acme", Opened: at(opened), Updated: at(updated), Entities: entities}
+	}
+	other := is("other", 12, 12, alice)
+	other.Partner = "else"
+	merged := is("merged", 12, 12, bob)
+	merged.Merged = "first"
+	for _, c := range []struct {
+		name   string
+		cases  []moat.Case
+		found  string
+		lost   int64
+		others int
+		false  int
+	}{
+		{"nothing", nil, "", 103, 0, 0},
+		{"by its account", []moat.Case{is("later", 15, 15, alice), is("first", 12, 30, bob, alice)}, "first", 2, 1, 0},
+		{"open before", []moat.Case{is("before", 9, 11, alice)}, "", 103, 1, 0},
+		{"over before", []moat.Case{is("before", 8, 9, alice)}, "", 103, 0, 1},
+		{"the day after", []moat.Case{is("late", 40, 41, alice)}, "late", 103, 0, 0},
+		{"too late", []moat.Case{is("late", 45, 46, alice)}, "", 103, 0, 1},
+		{"another partner's", []moat.Case{other}, "", 103, 0, 1},
+		{"by the app, which all use", []moat.Case{is("bob", 12, 12, bob, erp)}, "", 103, 0, 1},
+		{"by the app itself", []moat.Case{is("app", 13, 13, erp, bob)}, "app", 3, 0, 0},
+		{"merged and about nothing", []moat.Case{merged}, "", 103, 0, 0},
+	} {
+		v := retail.Judge([]retail.Theft{theft}, c.cases)
+		o := &v.Outcomes[0]
+		id := ""
+		if o.Case != nil {
+			id = o.Case.ID
+		}
+		if id != c.found || o.Lost != c.lost || o.All != 103 || len(o.Others) != c.others || len(v.False) != c.false || (v.Found() == 1) != (id != "") {
+			t.Errorf("%s: found by %q, %d of %d lost, %d others, %d false", c.name, id, o.Lost, o.All, len(o.Others), len(v.False))
+		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 // Theft is what one thief did.
 type Theft struct {
-	Name    string // "password stuffing, then an export"
+	Name    string // "stolen app key"
 	Partner string
 	// From and To are the first and the last act.
 	From, To moat.Time
@@ -93,7 +93,7 @@ func known(c *company, n int) []*order {
 // one that opens.
 func (w *World) stuffing(day int) *thief {
 	c := w.erps[1]
-	t := &thief{Theft: Theft{Name: "password stuffing, then an export", Partner: c.ID}}
+	t := &thief{Theft: Theft{Name: "password stuffing, export", Partner: c.ID}}
 	r := w.chance("stuffing", 0)
 	ip, agent, dev := fmt.Sprintf("91.219.236.%d", 2+r.IntN(250)), "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/119.0.0.0 Safari/537.36", device(r)
 	victim := c.with(clerk)[3]
@@ -142,7 +142,7 @@ func (w *World) stuffing(day int) *thief {
 // drip is a bribed clerk who looks at some more orders every day.
 func (w *World) drip(from int) *thief {
 	p := w.erps[0].with(clerk)[2]
-	t := &thief{Theft: Theft{Name: "a bribed clerk's slow drip", Partner: p.of.ID}}
+	t := &thief{Theft: Theft{Name: "bribed clerk's slow drip", Partner: p.of.ID}}
 	t.blame(moat.Account, p.account)
 	t.act = func(today int) {
 		if today < from || today >= from+21 || !w.works(p, today) {
@@ -169,7 +169,7 @@ func (w *World) drip(from int) *thief {
 // scraper uses the session of a clerk, stolen by a page that the clerk opened, and goes through the order numbers.
 func (w *World) scraper(day int) *thief {
 	p := w.erps[0].with(clerk)[0]
-	t := &thief{Theft: Theft{Name: "a scraper that walks ids with a stolen session", Partner: p.of.ID}}
+	t := &thief{Theft: Theft{Name: "scraper in a stolen session", Partner: p.of.ID}}
 	r := w.chance("scraper", 0)
 	ip := household(r)
 	for !w.works(p, day) {
@@ -213,7 +213,7 @@ func (w *World) scraper(day int) *thief {
 // key is a key of an app that was left in a public repository.
 func (w *World) key(day int) *thief {
 	c := w.erps[1]
-	t := &thief{Theft: Theft{Name: "a stolen app key from a new network", Partner: c.ID}}
+	t := &thief{Theft: Theft{Name: "stolen app key", Partner: c.ID}}
 	r := w.chance("key", 0)
 	ip := fmt.Sprintf("188.24.%d.%d", 1+r.IntN(250), 2+r.IntN(250))
 	t.act = func(today int) {
@@ -241,7 +241,7 @@ func (w *World) key(day int) *thief {
 // newcomer was hired to copy: some days of work, then everything that the account opens.
 func (w *World) newcomer(day int) *thief {
 	c := w.courier
-	t := &thief{Theft: Theft{Name: "a new hire's bulk copy", Partner: c.ID}}
+	t := &thief{Theft: Theft{Name: "new hire's bulk copy", Partner: c.ID}}
 	r := w.chance("newcomer", 0)
 	p := &person{of: c, role: porter, account: "robin." + pick(r, lastNames), device: device(r), agent: scanner, home: household(r), outlet: "swallow-river",
 		from: 8 * 60, to: 16 * 60, homeDay: -1, off: -1, left: never, travel: -1, laptop: -1, forgot: -1}
@@ -269,7 +269,7 @@ func (w *World) newcomer(day int) *thief {
 func (w *World) breakIn(day int) *thief {
 	c := w.erps[0]
 	host := c.hosts[len(c.hosts)-1]
-	t := &thief{Theft: Theft{Name: "a server break-in and a database dump", Partner: c.ID}}
+	t := &thief{Theft: Theft{Name: "break-in, database dump", Partner: c.ID}}
 	r := w.chance("break-in", 0)
 	ip := fmt.Sprintf("5.188.206.%d", 2+r.IntN(250))
 	t.act = func(today int) {
