@@ -1,0 +1,193 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/dispose/decision"
+	"github.com/moat-platform/moat/locate/diary"
+	"github.com/moat-platform/moat/locate/ledger"
+)
+
+// What the indexes know: who touched an order, and what an entity did.
+
+// Touch is one act in the diary of an entity or on an order.
+type Touch struct {
+	diary.Touch
+	Type    string    `json:"type"`
+	Outcome string    `json:"outcome"`
+	At      *struct{} `json:"at,omitempty"` // hides the place in the log: it would tell one partner how much others send
+}
+
+func touchesOf(from []diary.Touch) []Touch {
+	list := make([]Touch, len(from))
+	for i := range from {
+		list[i] = Touch{Touch: from[i], Type: from[i].Type.String(), Outcome: from[i].Outcome.String()}
+	}
+	return list
+}
+
+// Day is what an entity did of one sort on one day.
+type Day struct {
+	diary.Day
+	Type string `json:"type"`
+}
+
+// Summary is the figures of an entity in a window.
+type Summary struct {
+	diary.Summary
+	Days []Day `json:"days"` // by day, type and operation
+}
+
+func summaryOf(s *diary.Summary) *Summary {
+	out := &Summary{Summary: *s, Days: make([]Day, len(s.Days))}
+	for i := range s.Days {
+		out.Days[i] = Day{s.Days[i], s.Days[i].Type.String()}
+	}
+	return out
+}
+
+// EntityFile is what is known of an entity. Risk and Decisions are there when one partner is asked
+// about; Summary on the first page only.
+type EntityFile struct {
+	Kind      string          `json:"kind"`
+	ID        string          `json:"id"`
+	Partner   string          `json:"partner,omitempty"`
+	Risk      *moat.Risk      `json:"risk,omitempty"`
+	Decisions []moat.Decision `json:"decisions,omitempty"` // in force, the most severe first
+	Summary   *Summary        `json:"summary,omitempty"`
+	Items     []Touch         `json:"items"` // its diary, newest first
+	Next      string          `json:"next,omitempty"`
+	Damaged   int             `json:"damaged,omitempty"` // parts of the diary that could not be read: touches may be missing
+}
+
+// destination is the kind of entity that only the diary knows.
+const destination = "destination"
+
+// diaryKind reads a kind of entity of which a diary is kept.
+func diaryKind(s string) (moat.EntityKind, error) {
+	if s == destination {
+		return diary.Destination, nil
+	}
+	if k, err := moat.ParseEntityKind(s); err == nil {
+		switch k {
+		case moat.Account, moat.App, moat.Host, moat.Device, moat.IP, moat.Outlet, moat.Shop:
+			return k, nil
+		}
+	}
+	e := invalid("no diary is kept of this kind of entity")
+	e.Hint = "ask for account, app, host, device, ip, outlet, shop or destination; orders are at /v1/orders"
+	return 0, e
+}
+
+func (a *API) getEntity(c *call) error {
+	kind, err := diaryKind(c.r.PathValue("kind"))
+	if err != nil {
+		return err
+	}
+	f := c.form()
+	q := diary.Query{Partner: f.partner(c), Entity: moat.Entity{Kind: kind, ID: c.r.PathValue("id")}, From: f.time("since"), To: f.time("until")}
+	at, limit, cursor := f.time("at"), f.limit(), f.text("cursor")
+	if err := f.end(); err != nil {
+		return err
+	}
+	if at == 0 {
+		at = c.now()
+	}
+	if limit == 0 {
+		limit = 100
+	}
+	out := EntityFile{Kind: c.r.PathValue("kind"), ID: q.Entity.ID, Partner: q.Partner}
+	page, err := a.node.Diary.Entity(c.ctx, c.tenant(), q, limit, cursor)
+	if err != nil {
+		return err
+	}
+	out.Items, out.Next, out.Damaged = touchesOf(page.Touches), page.Next, page.Damaged
+	if cursor == "" {
+		s, err := a.node.Diary.Summary(c.ctx, c.tenant(), q)
+		if err != nil {
+			return err
+		}
+		out.Summary = summaryOf(s)
+	}
+	if q.Partner != "" && kind != diary.Destination {
+		risk, err := a.node.Risk(c.ctx, c.tenant(), q.Partner, q.Entity, at)
+		if err != nil {
+			return err
+		}
+		risk.Shares = orEmpty(risk.Shares)
+		out.Risk = &risk
+		out.Decisions = a.node.Desk.At(at, q.Partner, decision.Target{Scope: kind.String(), Value: q.Entity.ID})
+	}
+	return c.json(http.StatusOK, out)
+}
+
+// Order is who touched one order.
+type Order struct {
+	ID      string  `json:"id"`
+	Touches []Touch `json:"touches"`       // oldest first
+	Cut     bool    `json:"cut,omitempty"` // there are more, later ones
+}
+
+// Orders is who touched some orders.
+type Orders struct {
+	Items   []Order `json:"items"`             // one for each id, in the order of the question
+	Damaged int     `json:"damaged,omitempty"` // parts of the ledger that could not be read: touches may be missing
+}
+
+// OrdersQuestion asks who touched orders.
+type OrdersQuestion struct {
+	IDs  []string  `json:"ids"`
+	From moat.Time `json:"from,omitzero"`
+	To   moat.Time `json:"to,omitzero"` // 0 = no end
+}
+
+// Bounds of one question about orders.
+const (
+	maxOrders  = 1000
+	maxOrderID = 128
+)
+
+func (a *API) getOrders(c *call) error {
+	f := c.form()
+	q := OrdersQuestion{IDs: f.values["id"], From: f.time("from"), To: f.time("to")}
+	delete(f.values, "id")
+	if err := f.end(); err != nil {
+		return err
+	}
+	return a.orders(c, q)
+}
+
+func (a *API) postOrders(c *call) error {
+	var q OrdersQuestion
+	if err := c.read(&q); err != nil {
+		return err
+	}
+	return a.orders(c, q)
+}
+
+func (a *API) orders(c *call, q OrdersQuestion) error {
+	if len(q.IDs) == 0 || len(q.IDs) > maxOrders {
+		return invalid("a question names 1 to %d orders", maxOrders)
+	}
+	for _, id := range q.IDs {
+		if id == "" || len(id) > maxOrderID || strings.ContainsRune(id, 0) {
+			return invalid("an order id has 1 to %d bytes", maxOrderID)
+		}
+	}
+	found, err := a.node.Ledger.Orders(c.ctx, c.tenant(), q.IDs, q.From, q.To)
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, ordersOf(found))
+}
+
+func ordersOf(found *ledger.Answer) Orders {
+	out := Orders{Items: make([]Order, len(found.Orders)), Damaged: found.Damaged}
+	for i := range found.Orders {
+		o := &found.Orders[i]
+		out.Items[i] = Order{o.ID, touchesOf(o.Touches), o.Cut}
+	}
+	return out
+}
