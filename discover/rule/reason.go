@@ -88,7 +88,9 @@ func shown(s string) string { return printable(strings.ToValidUTF8(clip(s, 117),
 
 func number(v float64) string {
 	switch a := math.Abs(v); {
-	case a >= 10 || v == math.Trunc(v):
+	case a >= 1e15:
+		return strconv.FormatFloat(v, 'g', 2, 64)
+	case a >= 100 || v == math.Trunc(v):
 		return strconv.FormatFloat(math.Round(v), 'f', 0, 64)
 	case a >= 1:
 		return strconv.FormatFloat(v, 'f', 1, 64)
@@ -106,5 +108,5 @@ func duration(s float64) string {
 	case s < 48*3600:
 		return fmt.Sprintf("%.0f h", s/3600)
 	}
-	return fmt.Sprintf("%.0f d", s/86400)
+	return number(math.Round(s/86400)) + " d"
 }

@@ -201,11 +201,11 @@ func (s *script) event(i int, words []string, round int) error {
 			return fmt.Errorf("cannot read %.40q", w)
 		}
 	}
+	if times > MaxScriptEvents-s.n {
+		return fmt.Errorf("the script has more than %d events", MaxScriptEvents)
+	}
 	for k := range times {
 		s.n++
-		if s.n > MaxScriptEvents {
-			return fmt.Errorf("the script has more than %d events", MaxScriptEvents)
-		}
 		e := &moat.Event{Partner: "acme", ID: fmt.Sprintf("e%06d", s.n), Time: s.now, Received: s.now}
 		e.Type = typ
 		for _, p := range pairs {
