@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -44,6 +45,11 @@ func TestMain(m *testing.M) {
 // and flushes much more often than a server, so that they are often interrupted.
 func victim(dir string) error {
 	ctx := context.Background()
+	if limit, _ := strconv.ParseUint(os.Getenv(victimEnv+"_FILE_MAX"), 10, 64); limit > 0 {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
+			return err
+		}
+	}
 	n, err := node.Open(ctx, node.Config{Dir: dir, SnapshotEvery: 150 * time.Millisecond, FlushEvery: 50 * time.Millisecond})
 	if err != nil {
 		return err
@@ -115,33 +121,7 @@ func TestKill(t *testing.T) {
 			t.Errorf("warning: %s", s.Warning)
 		}
 	}
-	seen, events := map[string]int{}, map[int][]*moat.Event{}
-	err := n.Lake.Scan(t.Context(), lake.Filter{Tenant: moat.Everyone()}, func(at lake.Position, e *moat.Event) error {
-		seen[e.Partner+" "+e.ID]++
-		events[at.Partition] = append(events[at.Partition], e.Clone())
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range acknowledged {
-		p, b := killBatch(i)
-		var rd moat.BatchReader
-		var e moat.Event
-		if err := rd.Open(b); err != nil {
-			t.Fatal(err)
-		}
-		for rd.Next(&e) {
-			if seen[p+" "+e.ID] == 0 {
-				t.Fatalf("event %s of batch %d was acknowledged and is not in the lake", e.ID, i)
-			}
-		}
-	}
-	for id, n := range seen {
-		if n > 1 {
-			t.Fatalf("event %s is in the lake %d times", id, n)
-		}
-	}
+	events := checkKept(t, n, acknowledged)
 	want := undisturbed(t, n, events)
 	got := map[string]bool{}
 	for f, err := range n.Book.AllFindings(t.Context(), moat.Everyone(), book.Query{}) {
@@ -161,7 +141,7 @@ func TestKill(t *testing.T) {
 	if len(want) < 5 {
 		t.Errorf("only %d findings: the test shows little", len(want))
 	}
-	t.Logf("%d batches acknowledged, %d events in the lake, %d findings", len(acknowledged), len(seen), len(want))
+	t.Logf("%d batches acknowledged, %d events in the lake, %d findings", len(acknowledged), count(events), len(want))
 }
 
 // killOnce lets the victim work for a while, kills it, and returns the number of a batch that was never sent.
@@ -234,4 +214,45 @@ func mustStats(t *testing.T, n *node.Node) node.Stats {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func count(events map[int][]*moat.Event) (n int) {
+	for _, list := range events {
+		n += len(list)
+	}
+	return n
+}
+
+// checkKept checks that every acknowledged event is in the lake, and none twice, and returns the events by
+// partition in the order in which they are kept.
+func checkKept(t *testing.T, n *node.Node, acknowledged map[int]bool) map[int][]*moat.Event {
+	t.Helper()
+	seen, events := map[string]int{}, map[int][]*moat.Event{}
+	err := n.Lake.Scan(t.Context(), lake.Filter{Tenant: moat.Everyone()}, func(at lake.Position, e *moat.Event) error {
+		seen[e.Partner+" "+e.ID]++
+		events[at.Partition] = append(events[at.Partition], e.Clone())
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range acknowledged {
+		p, b := killBatch(i)
+		var rd moat.BatchReader
+		var e moat.Event
+		if err := rd.Open(b); err != nil {
+			t.Fatal(err)
+		}
+		for rd.Next(&e) {
+			if seen[p+" "+e.ID] == 0 {
+				t.Fatalf("event %s of batch %d was acknowledged and is not in the lake", e.ID, i)
+			}
+		}
+	}
+	for id, n := range seen {
+		if n > 1 {
+			t.Fatalf("event %s is in the lake %d times", id, n)
+		}
+	}
+	return events
 }

@@ -1,0 +1,198 @@
+package node_test
+
+import (
+	"bytes"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/serve/node"
+	"github.com/moat-platform/moat/store/lake"
+)
+
+// worked returns a data folder in which a node worked for a while and took two snapshots, and the ids of
+// what it found.
+func worked(t *testing.T) (dir string, found []string) {
+	t.Helper()
+	dir = t.TempDir()
+	for _, span := range [][2]int{{0, 30}, {30, 60}} {
+		n := open(t, dir)
+		send(t, n, span[0], span[1])
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := open(t, dir)
+	defer n.Close()
+	for _, f := range findings(t, n) {
+		found = append(found, f.ID)
+	}
+	if len(found) == 0 {
+		t.Fatal("nothing was found")
+	}
+	return dir, found
+}
+
+// reopen opens dir with a log and returns both.
+func reopen(t *testing.T, dir string) (*node.Node, *bytes.Buffer) {
+	t.Helper()
+	var log bytes.Buffer
+	n, err := node.Open(t.Context(), node.Config{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n, &log
+}
+
+func glob(t *testing.T, dir, pattern string) []string {
+	t.Helper()
+	var out []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if ok, _ := filepath.Match(pattern, filepath.Base(path)); ok && !d.IsDir() {
+			out = append(out, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func flip(t *testing.T, path string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 0x40
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// goOn checks that a node still finds what it would have found, and that it still knows all that it found before.
+func goOn(t *testing.T, n *node.Node, before []string) {
+	t.Helper()
+	send(t, n, 60, 500)
+	var after []string
+	for _, f := range findings(t, n) {
+		after = append(after, f.ID)
+	}
+	for _, id := range before {
+		if !slices.Contains(after, id) {
+			t.Errorf("finding %s is gone", id)
+		}
+	}
+	if len(after) <= len(before) {
+		t.Error("nothing more is found")
+	}
+}
+
+func TestCorruptSnapshot(t *testing.T) {
+	dir, found := worked(t)
+	snaps := glob(t, dir, "*.snap")
+	if len(snaps) == 0 {
+		t.Fatal("there is no snapshot")
+	}
+	newest := slices.Max(snaps)
+	flip(t, newest)
+	n, log := reopen(t, dir)
+	defer n.Close()
+	if !strings.Contains(log.String(), "snapshot cannot be read") {
+		t.Errorf("the log does not tell of the snapshot: %s", log)
+	}
+	if _, err := os.Stat(newest + ".damaged"); err != nil {
+		t.Errorf("the snapshot was not set aside: %v", err)
+	}
+	goOn(t, n, found)
+}
+
+// TestNoSnapshot loses all snapshots: the state is built again from the river and the lake, and
+// then finds exactly what it would have found.
+func TestNoSnapshot(t *testing.T) {
+	dir, found := worked(t)
+	for _, s := range glob(t, dir, "*.snap") {
+		flip(t, s)
+	}
+	n, _ := reopen(t, dir)
+	defer n.Close()
+	goOn(t, n, found)
+	whole := open(t, t.TempDir())
+	defer whole.Close()
+	send(t, whole, 0, 500)
+	if a, b := findings(t, n), findings(t, whole); len(a) != len(b) {
+		t.Errorf("%d findings after the loss, %d without it", len(a), len(b))
+	}
+}
+
+func TestTornParquet(t *testing.T) {
+	dir, found := worked(t)
+	files := glob(t, dir, "*.parquet")
+	if len(files) < 2 {
+		t.Fatalf("there are %d files of events", len(files))
+	}
+	slices.Sort(files)
+	info, err := os.Stat(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(files[0], info.Size()/2); err != nil {
+		t.Fatal(err)
+	}
+	n, log := reopen(t, dir)
+	defer n.Close()
+	if !strings.Contains(log.String(), filepath.Base(files[0])) || len(n.Lake.Lost()) != 1 {
+		t.Errorf("the torn file is not told of: lost %+v, log %s", n.Lake.Lost(), log)
+	}
+	goOn(t, n, found)
+	kept := 0
+	err = n.Lake.Scan(t.Context(), lake.Filter{Tenant: moat.Everyone()}, func(lake.Position, *moat.Event) error { kept++; return nil })
+	if err != nil || kept < 400 {
+		t.Errorf("%d events are kept, %v", kept, err)
+	}
+}
+
+func TestTruncatedRiver(t *testing.T) {
+	dir, found := worked(t)
+	for _, blk := range glob(t, filepath.Join(dir, "river"), "*.blk") {
+		info, err := os.Stat(blk)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Size() > 100 {
+			if err := os.Truncate(blk, info.Size()-70); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	n, _ := reopen(t, dir)
+	defer n.Close()
+	goOn(t, n, found)
+}
+
+// TestDiskFull lets a process run into a limit on the size of its files, as a full disk would stop it; what it
+// acknowledged is all there once there is room again.
+func TestDiskFull(t *testing.T) {
+	dir := t.TempDir()
+	acknowledged := map[int]bool{}
+	t.Setenv(victimEnv+"_FILE_MAX", "400000")
+	next := killOnce(t, dir, 0, 4*time.Second, acknowledged)
+	t.Setenv(victimEnv+"_FILE_MAX", "")
+	killOnce(t, dir, next, 300*time.Millisecond, acknowledged)
+	n := open(t, dir)
+	defer n.Close()
+	if err := n.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	checkKept(t, n, acknowledged)
+	if len(acknowledged) < 20 {
+		t.Errorf("only %d batches were acknowledged: the limit was too low to show anything", len(acknowledged))
+	}
+}
