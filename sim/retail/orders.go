@@ -26,6 +26,12 @@ type order struct {
 	cancels  bool   // takes an earlier order back
 }
 
+// transit is how long an order takes at most until the service providers have it.
+const transit = 12 * moat.Minute
+
+// there is when everybody may see the order.
+func (o *order) there() moat.Time { return o.at + transit }
+
 // readOrders reads the orders of the first days, moved to start.
 func readOrders(start moat.Time, days int) ([]*order, error) {
 	z, err := gzip.NewReader(bytes.NewReader(packed))

@@ -141,6 +141,7 @@ func TestContract(t *testing.T) {
 	var back moat.Event
 	var last moat.Time
 	ids, types := map[string]moat.Time{}, map[moat.EventType]int{}
+	there := map[string]bool{} // orders that the platform has handed out
 	for {
 		day, ok := w.Next()
 		if !ok {
@@ -155,6 +156,13 @@ func TestContract(t *testing.T) {
 				t.Fatalf("two events have the id %s", e.ID)
 			}
 			ids[e.ID] = e.Time
+			for _, o := range e.Orders {
+				if e.Method == "orders.list" {
+					there[o] = true
+				} else if !there[o] && e.Outcome == moat.Success {
+					t.Fatalf("%s of %s touches order %s at %s, before anyone has it", e.Type, e.Actor, o, e.Time)
+				}
+			}
 			types[e.Type]++
 			partner := e.Partner
 			e.Partner = ""

@@ -79,13 +79,17 @@ func (w *World) conspire() {
 	}
 }
 
-// known returns up to n of the orders that c has, newest last.
-func known(c *company, n int) []*order {
+// known returns up to n of the orders that c has at a time, newest last.
+func known(c *company, at moat.Time, n int) []*order {
 	var out []*order
 	for _, s := range c.shops {
-		out = append(out, s.orders...)
+		for _, o := range s.orders {
+			if o.there() < at {
+				out = append(out, o)
+			}
+		}
 	}
-	slices.SortFunc(out, func(a, b *order) int { return int(min(max(a.at-b.at, -1), 1)) })
+	slices.SortFunc(out, byTime)
 	return out[max(0, len(out)-n):]
 }
 
@@ -128,7 +132,7 @@ func (w *World) stuffing(day int) *thief {
 		}
 		at += moat.Time(between(r, 10, 40) * float64(moat.Minute))
 		try(victim.account, moat.Success)
-		orders := known(c, 2000)
+		orders := known(c, at, 2000)
 		for i := 0; i < len(orders); i += 400 {
 			at += moat.Time(between(r, 30, 90) * float64(moat.Second))
 			e := k.order(at, "export", whole, orders[i:min(i+400, len(orders))]...)
@@ -158,7 +162,7 @@ func (w *World) drip(from int) *thief {
 		}
 		for range 60 + k.r.IntN(41) {
 			at, ok := k.free(k.from + moat.Time(between(k.r, 0.02, 0.98)*float64(k.to-k.from)))
-			if o := pick(k.r, mine); ok && o.at < at {
+			if o := pick(k.r, mine); ok && o.there() < at {
 				t.does(k.order(at, "view", whole, o))
 			}
 		}
@@ -185,7 +189,7 @@ func (w *World) scraper(day int) *thief {
 		t.blame(moat.Account, p.account)
 		t.blame(moat.IP, ip)
 		at := k.lunch + moat.Time(between(r, 5, 100)*float64(moat.Minute))
-		first, end := w.span(0, at)
+		first, end := w.span(0, at-transit)
 		list := w.orders[max(first, end-1000):end]
 		number, _ := strconv.Atoi(strings.TrimPrefix(list[len(list)-1].id, "C"))
 		has := map[string]*order{}
@@ -222,8 +226,8 @@ func (w *World) key(day int) *thief {
 		}
 		t.blame(moat.App, c.App)
 		t.blame(moat.IP, ip)
-		orders := known(c, 4000)
 		at := w.at(day, between(r, 18*60, 22*60))
+		orders := known(c, at, 4000)
 		for i := 0; i < len(orders); i += 50 {
 			page := orders[i:min(i+50, len(orders))]
 			e := &moat.Event{Partner: c.ID, Time: at, Type: moat.APICall, Actor: c.App, ActorKind: moat.ActorService, App: c.App, IP: ip, Method: "orders.list",
@@ -255,7 +259,7 @@ func (w *World) newcomer(day int) *thief {
 		k.r = r
 		t.blame(moat.Account, p.account)
 		t.blame(moat.Device, p.device)
-		_, end := w.span(0, k.from)
+		_, end := w.span(0, k.from-transit)
 		at := k.lunch
 		for _, o := range w.orders[max(0, end-500):end] {
 			at += moat.Time(between(r, 8, 40) * float64(moat.Second))

@@ -1,6 +1,7 @@
 package retail
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -13,6 +14,7 @@ type pipeline struct {
 	seen      int      // orders that the shops have
 	toPack    []*order // at the warehouse
 	toDeliver []*order // at the courier
+	waiting   []*order // what was anywhere in the morning
 	staffDays int
 }
 
@@ -41,7 +43,10 @@ func (w *World) live(day int) {
 		}
 	}
 	w.line.staffDays += len(team)
+	w.line.waiting = append(slices.Clone(w.line.toDeliver), w.line.toPack...)
+	slices.SortFunc(w.line.waiting, byTime)
 	w.takeOrders(day)
+	slices.SortFunc(w.line.toPack, byTime)
 	for _, c := range w.erps {
 		w.serve(c, on(team, c, clerk), day)
 		for _, k := range on(team, c, finance) {
@@ -58,10 +63,12 @@ func (w *World) live(day int) {
 			k.administer()
 		}
 		if k.p.role == manager && k.p.of != w.erps[0] && k.p.of != w.erps[1] {
-			k.lists(3, 8, w.line.toPack)
+			k.lists(3, 8, w.line.waiting)
 		}
 	}
 }
+
+func byTime(a, b *order) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.id, b.id)) }
 
 // on returns those of a team who are at work in a company in a role.
 func on(team []*desk, c *company, role string) []*desk {
@@ -199,10 +206,12 @@ func (k *desk) lists(from, to int, orders []*order) {
 	for range from + k.r.IntN(to-from+1) {
 		at := k.anytime()
 		n := len(orders)
-		for n > 1 && orders[n-1].at > at {
+		for n > 0 && orders[n-1].there() > at {
 			n--
 		}
-		k.order(at, "view_list", listed, orders[max(0, n-6-k.r.IntN(10)):n]...)
+		if size := 6 + k.r.IntN(10); n > 0 {
+			k.order(at, "view_list", listed, orders[max(0, n-size):n]...)
+		}
 	}
 }
 
@@ -257,8 +266,8 @@ func (w *World) pull(c *company, at moat.Time, fresh []*order) {
 }
 
 func (w *World) query(c *company, at moat.Time, actor, client, template string, rows int64) *moat.Event {
-	return w.emit(&moat.Event{Partner: c.ID, Time: at, Type: moat.DBQuery, Actor: actor, ActorKind: moat.ActorService, App: c.App, Host: c.hosts[len(c.hosts)-1],
-		DB: c.ID + "_orders", Tables: []string{"orders"}, Template: template, Client: client, Rows: rows, DurationMS: 2 + rows/50})
+	return w.emit(&moat.Event{Partner: c.ID, Time: at, Type: moat.DBQuery, Actor: actor, ActorKind: moat.ActorService,
+		Host: c.hosts[len(c.hosts)-1], DB: c.ID + "_orders", Tables: []string{"orders"}, Template: template, Client: client, Rows: rows, DurationMS: 2 + rows/50})
 }
 
 // machines is what servers do of themselves: they say that they live, and make a backup at night.
@@ -326,14 +335,14 @@ func (w *World) serve(c *company, clerks []*desk, day int) {
 
 // look opens an order.
 func (k *desk) look(at moat.Time, o *order) {
-	if at, ok := k.free(at); ok {
+	if at, ok := k.free(max(at, o.there())); ok {
 		k.order(at, "view", whole, o)
 	}
 }
 
 // change notes something on an order.
 func (k *desk) change(at moat.Time, o *order) {
-	if at, ok := k.free(at); ok {
+	if at, ok := k.free(max(at, o.there())); ok {
 		k.order(at, "modify", whole, o)
 	}
 }
@@ -341,7 +350,7 @@ func (k *desk) change(at moat.Time, o *order) {
 // answer is a call of a buyer: the clerk searches, opens the order, and often another of the same buyer.
 func (k *desk) answer(o *order, s *shop) {
 	at, ok := k.free(k.anytime())
-	if !ok {
+	if !ok || o.there() > at {
 		return
 	}
 	e := k.event(at, moat.OrderAccess)
@@ -354,7 +363,7 @@ func (k *desk) answer(o *order, s *shop) {
 		return
 	}
 	for _, other := range s.orders {
-		if other.customer == o.customer && other != o && other.at < at && k.r.IntN(3) == 0 {
+		if other.customer == o.customer && other != o && other.there() < at && k.r.IntN(3) == 0 {
 			at += moat.Time(between(k.r, 20, 90) * float64(moat.Second))
 			k.order(at, "view", whole, other)
 		}
@@ -369,7 +378,7 @@ func (k *desk) account(day int) {
 	for _, s := range k.p.of.shops {
 		all = append(all, s.orders...)
 	}
-	slices.SortFunc(all, func(a, b *order) int { return int(min(max(a.at-b.at, -1), 1)) })
+	slices.SortFunc(all, byTime)
 	k.lists(2, 5, all)
 	for range 6 + k.r.IntN(8) {
 		if len(all) > 0 {
@@ -459,7 +468,7 @@ func (w *World) pack(team []*desk) {
 		for i := range team {
 			i = (i + len(queue)) % len(team) // nobody is always first
 			k, n := team[i], 0
-			for size := 3 + k.r.IntN(6); n < len(queue) && n < size && queue[n].at+20*moat.Minute < at[i]; n++ {
+			for size := 3 + k.r.IntN(6); n < len(queue) && n < size && queue[n].there() < at[i]; n++ {
 			}
 			t, ok := k.free(at[i])
 			if !ok {
