@@ -238,7 +238,7 @@ func (w writer) bool(depth int) [2]string {
 	}
 	n, s, b := func() [2]string { return w.num(depth - 1) }, func() [2]string { return w.str(depth - 1) }, func() [2]string { return w.bool(depth - 1) }
 	text := [2]string{"'admin'", "'admin'"}
-	switch w.r.IntN(14) {
+	switch w.r.IntN(16) {
 	case 0:
 		return both("(%s && %s)", b(), b())
 	case 1:
@@ -265,8 +265,8 @@ func (w writer) bool(depth int) [2]string {
 		return both("%s.matches("+pattern+")", s())
 	case 11:
 		return both("(event.actor == %s)", text)
-	case 12:
-		return both("(%s > %s)", w.slot(), w.number())
+	case 12, 13, 14:
+		return both("(%s "+[]string{"<", "<=", ">", ">="}[w.r.IntN(4)]+" %s)", w.slot(), w.number()) // the commonest form has closures of its own
 	default:
 		return b()
 	}
@@ -278,7 +278,7 @@ func (w writer) slot() [2]string {
 
 // number is an integer in our language half of the time, which cel-go would not compare with a double.
 func (w writer) number() [2]string {
-	v := w.r.IntN(41) - 20
+	v := w.r.IntN(20) - 5
 	if w.r.IntN(2) == 0 {
 		return [2]string{fmt.Sprintf("(%d)", v), fmt.Sprintf("(%d.0)", v)}
 	}
