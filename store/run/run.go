@@ -15,8 +15,8 @@
 // Rows of one event share nearly everything, so an event is stored once, in
 // the order of the log, and a row is a key and the number of its event. What
 // many events share, their source, act and shops, is stored once a run. The
-// ledger needs 18 bytes a row like this and the diary 12, where rows with all
-// of their columns would need about 35. Nothing is compressed further: zstd
+// ledger needs 18 bytes a row like this, 14 when 100 million are merged, and the
+// diary 12, where rows with all of their columns would need an estimated 35. Nothing is compressed further: zstd
 // finds nothing in the packed events and keys, and its 60 % of the dictionaries,
 // 3 bytes a row, would make every look-up decompress blocks.
 //
