@@ -310,6 +310,14 @@ func (f *Field) Text(e *Event) string {
 	return ""
 }
 
+// Ordinal returns the number of an enumeration field's value, else 0.
+func (f *Field) Ordinal(e *Event) uint8 {
+	if f.Kind == KindEnum {
+		return *f.enumOf(e)
+	}
+	return 0
+}
+
 // List returns the value of a list field of e, else nil. It aliases e.
 func (f *Field) List(e *Event) []string {
 	if f.Kind == KindStrings {

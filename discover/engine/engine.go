@@ -108,10 +108,16 @@ type Engine struct {
 	names    []string // of partners, by number
 	newest   []uint32 // seconds, by partner: newest event
 
-	reader  moat.BatchReader
-	slots   [group]slot
-	frame   rule.Frame
-	out     []float64
+	reader moat.BatchReader
+	slots  [group]slot
+	frame  rule.Frame
+	out    []float64 // frame.Slots
+	// Of the event that is being worked on:
+	slot    *slot
+	tp      *rule.TypePlan
+	records [moat.EntityKinds]unsafe.Pointer
+	inputs  [rule.MaxFeatures + 1]feature.Input // one for each feature that reads another
+	depth   int
 	keys    []uint64 // hashes of a list
 	ptrs    []unsafe.Pointer
 	empty   [4096]byte // what a read of an entity without a record sees
@@ -162,7 +168,7 @@ func New(cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	e.frame = cfg.Plan.NewFrame()
-	e.out = e.frame.Slots
+	e.out, e.frame.Fill = e.frame.Slots, e.fill
 	return e, nil
 }
 
@@ -368,25 +374,26 @@ func day(t moat.Time) uint16 { return uint16(t / moat.Day) }
 func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 	ev, tp := &s.ev, &e.plan.Types[s.ev.Type]
 	e.count(s)
-	var records [moat.EntityKinds]unsafe.Pointer
+	e.slot, e.tp = s, tp
 	for _, k := range tp.Kinds {
+		e.records[k] = nil
 		if s.keys[k] != 0 && e.tables[k] != nil {
-			records[k] = e.record(k, s.keys[k], s)
+			e.records[k] = e.record(k, s.keys[k], s)
 		}
 	}
 	e.frame.Event, e.frame.Net = ev, rule.Net{}
 	if tp.Net && ev.IP != "" {
 		e.frame.Net = e.lookup(ev.IP)
 	}
-	e.features(s, tp, &records)
+	e.features(s, tp)
 	for _, c := range tp.Detectors {
 		if c.When(&e.frame) {
-			e.fire(s, c, &records, findings)
+			e.fire(s, c, findings)
 		}
 	}
 	sec := seconds(s.now)
 	for _, k := range tp.Kinds {
-		if h := (*header)(records[k]); h != nil {
+		if h := (*header)(e.records[k]); h != nil {
 			h.seen = max(h.seen, sec)
 		}
 	}
@@ -410,33 +417,54 @@ func (e *Engine) count(s *slot) {
 
 func seconds(t moat.Time) uint32 { return uint32(t / moat.Second) }
 
-// features runs the ops of a type in order.
-func (e *Engine) features(s *slot, tp *rule.TypePlan, records *[moat.EntityKinds]unsafe.Pointer) {
-	var in feature.Input
+// features has the features that observe this event take it in, in order. The others are read when
+// an expression asks for them.
+func (e *Engine) features(s *slot, tp *rule.TypePlan) {
+	e.frame.Epoch++
+	if e.frame.Epoch == 0 { // after four billion events the stamps begin anew
+		clear(e.frame.Stamp)
+		e.frame.Epoch = 1
+	}
 	for i := range tp.Ops {
-		op := &tp.Ops[i]
-		out := e.out[op.Out : op.Out+len(op.Kind.Outputs)]
-		rec := records[op.Of]
-		in = feature.Input{Now: s.now, Born: s.now}
-		state := unsafe.Pointer(&e.empty)
-		if rec == nil {
-			op.Stat.Read(state, &in, out)
-			continue
+		if op := &tp.Ops[i]; op.Observe && e.records[op.Of] != nil && (op.Where == nil || op.Where(&e.frame)) {
+			e.run(op, s, true)
 		}
+	}
+}
+
+// fill reads the feature with that first slot.
+func (e *Engine) fill(first int) {
+	if i := e.tp.At[first]; i >= 0 {
+		e.run(&e.tp.Ops[i], e.slot, false)
+	}
+}
+
+// run observes or reads one feature and writes its outputs. What has no record, or no value in this event, is read.
+func (e *Engine) run(op *rule.Op, s *slot, observe bool) {
+	in := &e.inputs[e.depth]
+	e.depth++
+	in.Now, in.Born, in.Seen, in.Value, in.Key, in.Pair = s.now, s.now, 0, feature.NoValue, 0, nil
+	state := unsafe.Pointer(&e.empty)
+	if rec := e.records[op.Of]; rec != nil {
 		h := (*header)(rec)
 		in.Born, in.Seen = moat.Time(h.born)*moat.Second, moat.Time(h.seen)*moat.Second
 		state = unsafe.Add(rec, op.Offset)
-		observe := op.Observe && (op.Where == nil || op.Where(&e.frame))
-		given := e.input(op, &in, s, observe)
-		if given {
+		if e.input(op, in, s, observe) {
 			in.Value = op.Value
-		}
-		if observe && given {
-			op.Stat.Observe(state, &in, out)
 		} else {
-			op.Stat.Read(state, &in, out)
+			observe = false
 		}
+	} else {
+		*in, observe = feature.Input{Now: s.now, Born: s.now}, false
 	}
+	out := e.out[op.Out : op.Out+len(op.Kind.Outputs)]
+	if observe {
+		op.Stat.Observe(state, in, out)
+	} else {
+		op.Stat.Read(state, in, out)
+	}
+	e.frame.Stamp[op.Out] = e.frame.Epoch
+	e.depth--
 }
 
 // input takes op's value from the event; false means that the event has none.
@@ -481,6 +509,7 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 		in.Place = e.frame.Net.Spot
 		return in.Place.Known
 	case feature.Steps:
+		in.Steps = 0
 		for i, step := range op.Steps {
 			if step(&e.frame) {
 				in.Steps |= 1 << i
@@ -545,7 +574,7 @@ type said struct {
 }
 
 // fire makes a finding, unless the same was said shortly before.
-func (e *Engine) fire(s *slot, c *rule.Compiled, records *[moat.EntityKinds]unsafe.Pointer, findings *[]moat.Finding) {
+func (e *Engine) fire(s *slot, c *rule.Compiled, findings *[]moat.Finding) {
 	ev := &s.ev
 	key := s.keys[c.Subject]
 	if key == 0 {
@@ -568,7 +597,7 @@ func (e *Engine) fire(s *slot, c *rule.Compiled, records *[moat.EntityKinds]unsa
 		Reason: c.Reason(&e.frame), Evidence: c.Evidence(&e.frame), Events: []string{clone(ev.ID)},
 		Weight: rule.Sensitivity(ev), Egress: c.Egress || rule.Leaves(ev), Attack: c.Attack,
 		Stake:  c.Stake,
-		Orders: e.exposure(c.Subject, records[c.Subject], s.now),
+		Orders: e.exposure(c.Subject, e.records[c.Subject], s.now),
 	}
 	f.ID = moat.FindingID(f.Partner, f.Detector, entity, f.Events[0])
 	if e.ask == nil {

@@ -171,16 +171,16 @@ func (c *compiler) order(name string, a, b ast.Expr) boolFn {
 	if v := c.peek(a); v != nil && v.slot >= 0 {
 		if k, ok := c.constant(b); ok {
 			c.uses = append(c.uses, v.slot)
-			slot := v.slot
+			first, slot := v.first, v.slot
 			switch name {
 			case operators.Less:
-				return func(f *Frame) bool { return f.Slots[slot] < k }
+				return func(f *Frame) bool { return f.at(first, slot) < k }
 			case operators.LessEquals:
-				return func(f *Frame) bool { return f.Slots[slot] <= k }
+				return func(f *Frame) bool { return f.at(first, slot) <= k }
 			case operators.Greater:
-				return func(f *Frame) bool { return f.Slots[slot] > k }
+				return func(f *Frame) bool { return f.at(first, slot) > k }
 			}
-			return func(f *Frame) bool { return f.Slots[slot] >= k }
+			return func(f *Frame) bool { return f.at(first, slot) >= k }
 		}
 	}
 	x, y := c.num(a), c.num(b)

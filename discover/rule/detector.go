@@ -35,9 +35,11 @@ const (
 	MaxProblems        = 100 // told of one file
 )
 
-// MaxRecordBytes bounds the record of each kind of entity with the features of all detectors.
+// MaxRecordBytes bounds the record of each kind of entity with the features of all detectors. For
+// accounts, devices and addresses, of which there are many, those that ship fill most of it; the
+// rest is for the operator's own.
 var MaxRecordBytes = [moat.EntityKinds]int{
-	moat.Account: 1536, moat.App: 4096, moat.Host: 2048, moat.Device: 256, moat.IP: 1280,
+	moat.Account: 2048, moat.App: 4096, moat.Host: 2048, moat.Device: 384, moat.IP: 1792,
 	moat.Outlet: 2048, moat.Partner: 8192, moat.Peers: 8192,
 }
 

@@ -16,13 +16,27 @@ type Frame struct {
 	Event *moat.Event
 	Net   Net
 	Slots []float64
+	// Stamp says, for the first slot of each feature, at which Epoch its outputs were computed. One that
+	// is read and was not observed at this event is computed when an expression asks for it,
+	// by Fill: most are never asked for.
+	Stamp []uint32
+	Epoch uint32
+	Fill  func(first int)
 	// Memos remember what patterns said of texts; see [Plan.NewFrame].
 	Memos []Memo
 }
 
 // NewFrame returns a frame for the expressions of p.
 func (p *Plan) NewFrame() Frame {
-	return Frame{Slots: make([]float64, p.Slots), Memos: make([]Memo, p.Memos)}
+	return Frame{Slots: make([]float64, p.Slots), Stamp: make([]uint32, p.Slots), Memos: make([]Memo, p.Memos)}
+}
+
+// at returns a slot of the feature whose first slot is given.
+func (f *Frame) at(first, slot int) float64 {
+	if f.Stamp[first] != f.Epoch {
+		f.Fill(first)
+	}
+	return f.Slots[slot]
 }
 
 // Memo remembers what one pattern said of the texts seen lately. Statements and paths repeat, and a

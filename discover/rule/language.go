@@ -20,14 +20,15 @@ import (
 
 // variable is a name of the language and how its value is had.
 type variable struct {
-	typ  *cel.Type
-	num  numFn
-	str  strFn
-	bool boolFn
-	list listFn
-	enum *moat.Field // for event.type and its like
-	slot int         // of a feature's output; -1 otherwise
-	doc  string
+	typ   *cel.Type
+	num   numFn
+	str   strFn
+	bool  boolFn
+	list  listFn
+	enum  *moat.Field // for event.type and its like
+	slot  int         // of a feature's output; -1 otherwise
+	first int         // slot of the feature's first output
+	doc   string
 }
 
 type (
@@ -177,8 +178,9 @@ func (b *builder) environment(d *Detector) (*environment, error) {
 // declare makes a feature's outputs known to the expressions after it.
 func (x *environment) declare(f *Feature, slot int) error {
 	var opts []cel.EnvOption
+	first := slot
 	add := func(name string, slot int) {
-		x.vars[name] = &variable{typ: cel.DoubleType, num: func(f *Frame) float64 { return f.Slots[slot] }, slot: slot}
+		x.vars[name] = &variable{typ: cel.DoubleType, num: func(f *Frame) float64 { return f.at(first, slot) }, slot: slot, first: first}
 		opts = append(opts, cel.Variable(name, cel.DoubleType))
 	}
 	add(f.Name, slot)

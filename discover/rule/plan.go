@@ -53,6 +53,8 @@ type TypePlan struct {
 	// Early lists the ops that look up one pair whose key follows from the event alone, so that
 	// it can be fetched ahead.
 	Early []int
+	// At gives the place in Ops of the feature with that first slot, or -1.
+	At []int16
 }
 
 // Op updates or reads one feature of one entity of the event.
@@ -95,8 +97,8 @@ type Compiled struct {
 }
 
 type evidence struct {
-	name string
-	slot int
+	name        string
+	first, slot int
 }
 
 // Reason fills the detector's reason for the event of f.
@@ -106,7 +108,7 @@ func (c *Compiled) Reason(f *Frame) string { return c.reason.text(f) }
 func (c *Compiled) Evidence(f *Frame) []moat.Evidence {
 	out := make([]moat.Evidence, len(c.evidence))
 	for i, e := range c.evidence {
-		out[i] = moat.Evidence{Name: e.name, Value: f.Slots[e.slot]}
+		out[i] = moat.Evidence{Name: e.name, Value: f.at(e.first, e.slot)}
 	}
 	return out
 }
@@ -279,14 +281,14 @@ func (x *environment) evidence(uses []int) []evidence {
 	var out []evidence
 	slices.Sort(uses)
 	for _, slot := range slices.Compact(uses) {
-		best := ""
+		best, first := "", 0
 		for name, v := range x.vars {
 			// A default output has two names; the longer says more.
 			if v.slot == slot && (len(name) > len(best) || len(name) == len(best) && name < best) {
-				best = name
+				best, first = name, v.first
 			}
 		}
-		out = append(out, evidence{best, slot})
+		out = append(out, evidence{best, first, slot})
 	}
 	return out
 }
@@ -447,8 +449,10 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 		}
 	}
 	slices.Sort(tp.Kinds)
+	tp.At = slices.Repeat([]int16{-1}, len(b.bySlot))
 	for i := range tp.Ops {
 		op := &tp.Ops[i]
+		tp.At[op.Out] = int16(i)
 		op.Early = -1
 		if op.early {
 			op.Early = len(tp.Early)
