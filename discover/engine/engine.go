@@ -248,6 +248,9 @@ func (e *Engine) Step(batch []byte, pause func()) (Result, error) {
 			n++
 		}
 		for i := range n {
+			e.touch(&e.slots[i])
+		}
+		for i := range n {
 			s := &e.slots[i]
 			r.Newest = max(r.Newest, s.ev.Received)
 			if e.duplicate(s) {
@@ -273,7 +276,7 @@ func (e *Engine) Step(batch []byte, pause func()) (Result, error) {
 	return r, nil
 }
 
-// prepare computes the keys of s and touches its records.
+// prepare computes the keys of s and touches their places in the index.
 func (e *Engine) prepare(s *slot) {
 	ev := &s.ev
 	s.owner = e.partner(ev.Partner)
@@ -281,6 +284,20 @@ func (e *Engine) prepare(s *slot) {
 	s.now = plausible(ev)
 	tp := &e.plan.Types[ev.Type]
 	e.identify(s, tp)
+	for _, k := range tp.Kinds {
+		if t := e.tables[k]; t != nil && s.keys[k] != 0 {
+			e.sink += t.touchIndex(s.keys[k])
+		}
+	}
+	for _, key := range s.early {
+		e.sink += e.pairs.touchIndex(key)
+	}
+}
+
+// touch brings the records of s into the cache. It comes after the index was touched for the whole group, so
+// that neither waits for one miss after the other.
+func (e *Engine) touch(s *slot) {
+	tp := &e.plan.Types[s.ev.Type]
 	for _, k := range tp.Kinds {
 		if t := e.tables[k]; t != nil && s.keys[k] != 0 {
 			e.sink += t.touch(s.keys[k], tp.Lines[k])

@@ -210,6 +210,15 @@ func (t *table) reindex() {
 	}
 }
 
+// touchIndex brings key's place in the index into the cache; see touch.
+func (t *table) touchIndex(key uint64) uint64 {
+	s := &t.index[key>>58]
+	if len(s.slots) == 0 {
+		return 0
+	}
+	return s.slots[key&uint64(len(s.slots)-1)]
+}
+
 // touch brings key's record into the cache, its header and the given lines, and returns something that
 // depends on them so that the loads are not optimised away. A group of touches overlaps its
 // cache misses, which one after the other would each cost 100–300 ns.
