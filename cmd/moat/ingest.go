@@ -19,14 +19,14 @@ import (
 // ingestCmd loads files.
 type ingestCmd struct {
 	logFlags
-	Follow  bool           `short:"f" help:"Go on with what is written to the file, until told to end."`
-	Format  string         `enum:"auto,sshd,access,ndjson" default:"auto" placeholder:"FORMAT" help:"sshd (auth.log), access (nginx, Apache), ndjson (events), or auto (${default})."`
-	Partner string         `placeholder:"ID" help:"Partner of lines that name none (local)."`
-	App     string         `placeholder:"ID" help:"App of lines that name none."`
-	Host    string         `placeholder:"NAME" help:"Host of log lines that name none (the file's name)."`
-	Zone    *time.Location `placeholder:"ZONE" help:"Where the clock of a log without time zones stands, such as Asia/Shanghai (UTC)."`
-	Year    int            `placeholder:"YEAR" help:"Year of the last line of a log without years (the latest that is not in the future)."`
-	Files   []string       `arg:"" name:"file" help:"Files, also compressed with gzip or zstd; - is standard input."`
+	Follow  bool     `short:"f" help:"Go on with what is written to the file, until told to end."`
+	Format  string   `enum:"auto,sshd,access,ndjson" default:"auto" placeholder:"FORMAT" help:"sshd (auth.log), access (nginx, Apache), ndjson (events), or auto (${default})."`
+	Partner string   `placeholder:"ID" help:"Partner of lines that name none (local)."`
+	App     string   `placeholder:"ID" help:"App of lines that name none."`
+	Host    string   `placeholder:"NAME" help:"Host of log lines that name none (the file's name)."`
+	Zone    zone     `placeholder:"ZONE" help:"Where the clock of a log without time zones stands, such as Asia/Shanghai (UTC)."`
+	Year    int      `placeholder:"YEAR" help:"Year of the last line of a log without years (the latest that is not in the future)."`
+	Files   []string `arg:"" name:"file" help:"Files, also compressed with gzip or zstd; - is standard input."`
 }
 
 // Help shows how to use it.
@@ -34,6 +34,15 @@ func (ingestCmd) Help() string {
 	return "Returns when everything has been through the detectors and is stored, and tells what was found. Loading the same file again changes nothing. " +
 		"Lines of NDJSON may name their partner.\n\n" +
 		examples("moat ingest /var/log/auth.log", "moat ingest access.log.*.gz --partner acme --host web-1", "zcat events.gz | moat ingest -", "moat ingest -f /var/log/auth.log")
+}
+
+// zone is a time zone on the command line.
+type zone struct{ *time.Location }
+
+// UnmarshalText reads the name of a zone.
+func (z *zone) UnmarshalText(b []byte) (err error) {
+	z.Location, err = time.LoadLocation(string(b))
+	return err
 }
 
 // Validate is called when the flags are known.
@@ -104,7 +113,7 @@ func duplicates(s node.Stats) (n uint64) {
 func (c *ingestCmd) load(a *app, n *node.Node) (ingest.Report, error) {
 	bar := a.progress("read", "bytes")
 	defer bar.end()
-	l := ingest.Loader{River: n.River, Key: n.IngestKey(), Partner: c.Partner, App: c.App, Host: c.Host, Location: c.Zone,
+	l := ingest.Loader{River: n.River, Key: n.IngestKey(), Partner: c.Partner, App: c.App, Host: c.Host, Location: c.Zone.Location,
 		Progress: func(p ingest.Progress) {
 			bar.name("read " + p.File)
 			bar.at(p.Read, p.Total)
@@ -113,7 +122,7 @@ func (c *ingestCmd) load(a *app, n *node.Node) (ingest.Report, error) {
 		l.Format = c.Format
 	}
 	if c.Year != 0 {
-		end := time.Date(c.Year+1, 1, 1, 0, 0, -1, 0, cmp.Or(c.Zone, time.UTC))
+		end := time.Date(c.Year+1, 1, 1, 0, 0, -1, 0, cmp.Or(c.Zone.Location, time.UTC))
 		l.Now = func() time.Time { return end }
 	}
 	if c.Follow {

@@ -247,7 +247,7 @@ func TestLayout(t *testing.T) {
 		list = append(list, detector(t, fmt.Sprintf("e%d", i), features("kind: age", fmt.Sprintf("kind: distinct, window: 1d, value: event.ip, of: device, where: event.rows > %d", i), "5")))
 	}
 	_, err := rule.Compile(list, rule.Options{})
-	if err == nil || !strings.Contains(err.Error(), "bytes for each device, more than 256") {
+	if err == nil || !strings.Contains(err.Error(), "bytes for each device, more than 384") {
 		t.Errorf("a record that is too large gives %v", err)
 	}
 }

@@ -1,0 +1,36 @@
+# What there is to do: make build, run, test, bench, fuzz, soak. Needs Go; a C compiler adds SQL.
+
+TAGS := $(shell command -v cc >/dev/null && echo -tags duckdb)
+FUZZTIME ?= 20s
+ROUNDS ?= 20
+
+.PHONY: build run test bench fuzz soak
+
+# The program, as bin/moat.
+build:
+	go build $(TAGS) -o bin/moat ./cmd/moat
+
+# The demo: thieves in a small ecosystem, and what becomes of them.
+run:
+	go run ./cmd/moat demo
+
+# Everything that must hold.
+test:
+	go vet ./...
+	go test ./...
+
+# How fast it is on this machine.
+bench:
+	go run ./cmd/moat bench
+
+# Every fuzz test for FUZZTIME each.
+fuzz:
+	@for p in $$(go list ./...); do \
+		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+		done; \
+	done
+
+# Kills, crashes and full disks, ROUNDS times over.
+soak:
+	go test -count=$(ROUNDS) -timeout 4h -run 'Kill|Crash|Torn|Full|Restart|Damage' ./river ./store/... ./serve/...
