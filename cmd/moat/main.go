@@ -13,6 +13,10 @@ import "os"
 type commands struct {
 	globals
 
+	Demo        demoCmd        `cmd:"" group:"Try" help:"Show Moat at work on a small ecosystem with thieves in it."`
+	Bench       benchCmd       `cmd:"" group:"Try" help:"Measure how fast Moat is on this machine."`
+	BenchClient benchClientCmd `cmd:"" group:"Try" hidden:""`
+
 	Serve  serveCmd  `cmd:"" group:"Run" help:"Run a node: take events in over HTTP, find, decide, answer."`
 	Ingest ingestCmd `cmd:"" group:"Run" help:"Load logs or events from files and judge them."`
 

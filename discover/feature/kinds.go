@@ -7,6 +7,7 @@ var Kinds = []Kind{
 	maxKind,
 	distinctKind,
 	seenKind,
+	setKind,
 	ageKind,
 	lastKind,
 	baselineKind,

@@ -170,7 +170,11 @@ func (b *bench) server(ctx context.Context) (err error) {
 		return err
 	}
 	b.o.Progress(fmt.Sprintf("sending every one of %d accounts once", accounts))
-	if _, err := b.run(ctx, Job{Fill: true}); err != nil {
+	seconds := 120.0
+	if b.o.Short {
+		seconds = 10
+	}
+	if _, err := b.run(ctx, Job{Fill: true, Seconds: seconds}); err != nil {
 		return err
 	}
 	if err := b.n.Drain(ctx); err != nil {

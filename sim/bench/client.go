@@ -25,7 +25,7 @@ type Job struct {
 	URL         string
 	Keys        []string // bearer texts, one a partner
 	Accounts    int
-	Fill        bool // send each account once and stop
+	Fill        bool // send each account once and stop, at the latest after Seconds
 	Batch       int  // events a request
 	Connections int
 	Rate        int // events a second offered; 0 = as many as are taken
@@ -112,10 +112,7 @@ func (c *client) prepare() func(context.Context) {
 		owners[conn] = append(owners[conn], p)
 	}
 	return func(ctx context.Context) {
-		ctx, cancel := context.WithCancel(ctx)
-		if !j.Fill {
-			ctx, cancel = context.WithTimeout(ctx, time.Duration(j.Seconds*float64(time.Second)))
-		}
+		ctx, cancel := context.WithTimeout(ctx, time.Duration(j.Seconds*float64(time.Second)))
 		defer cancel()
 		var group sync.WaitGroup
 		start := time.Now()
@@ -141,7 +138,7 @@ func (c *client) send(ctx context.Context, start time.Time, bodies []*load.Body,
 		b.Renew(c.next.Add(uint64(b.Count))-uint64(b.Count), moat.TimeOf(time.Now()))
 		for try := 0; try < 1000 && ctx.Err() == nil; try++ {
 			begin := time.Now()
-			retry, err := c.post("/v1/events", c.job.Keys[p], b.Text)
+			retry, err := c.post("/v1/events", "application/x-ndjson", c.job.Keys[p], b.Text)
 			c.mu.Lock()
 			c.times = append(c.times, time.Since(begin))
 			c.mu.Unlock()
@@ -159,13 +156,13 @@ func (c *client) send(ctx context.Context, start time.Time, bodies []*load.Body,
 }
 
 // post returns how long to wait before trying again, if the server said so.
-func (c *client) post(path, key string, body []byte) (time.Duration, error) {
+func (c *client) post(path, kind, key string, body []byte) (time.Duration, error) {
 	r, err := http.NewRequest(http.MethodPost, c.job.URL+path, bytes.NewReader(body))
 	if err != nil {
 		return 0, err
 	}
 	r.Header.Set("Authorization", "Bearer "+key)
-	r.Header.Set("Content-Type", "application/x-ndjson")
+	r.Header.Set("Content-Type", kind)
 	resp, err := c.http.Do(r)
 	if err != nil {
 		return 0, err
@@ -208,7 +205,7 @@ func (c *client) ask(ctx context.Context) {
 	for range max(c.job.Connections, 1) {
 		group.Go(func() {
 			for q := range queue {
-				_, err := c.post("/v1/risk", q.key, q.body)
+				_, err := c.post("/v1/risk", "application/json", q.key, q.body)
 				took := time.Since(q.due)
 				c.mu.Lock()
 				c.times = append(c.times, took)

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/moat-platform/moat/serve/api"
+	"github.com/moat-platform/moat/serve/node"
+	"github.com/moat-platform/moat/sim/bench"
+)
+
+// benchCmd measures this machine.
+type benchCmd struct {
+	Short bool   `help:"End within 40 s: shorter runs, no ten million entities."`
+	Dir   string `placeholder:"DIR" help:"Where to keep the data of the run (a temporary folder)."`
+}
+
+// Help shows how to use it.
+func (benchCmd) Help() string {
+	return "Starts a server of its own on the loopback address, and a client process beside it. It measures the whole path " +
+		"from HTTP to the lake, its stages, the engine alone, the synchronous question, and the memory of an entity, with all " +
+		"shipped detectors and a million accounts in state. It ends by itself.\n\n" +
+		examples("moat bench --short", "moat bench --json > bench.json")
+}
+
+// Run measures and prints.
+func (c *benchCmd) Run(a *app) error {
+	tuneMemory()
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("cannot find this program: %w", err)
+	}
+	r, err := bench.Run(a.ctx, bench.Options{
+		Short: c.Short, Dir: c.Dir, Client: []string{self, "bench-client"}, Logger: newLogger(a.Log, slog.LevelError),
+		Handler: func(_ context.Context, n *node.Node) (http.Handler, error) {
+			return api.New(api.Config{Node: n, Logger: newLogger(a.Log, slog.LevelError), Version: version()})
+		},
+		Progress: func(what string) { a.err.line(time.Now().Format(time.TimeOnly), what+" …") },
+	})
+	if err != nil {
+		return err
+	}
+	if a.JSON {
+		return json.NewEncoder(a.stdout).Encode(r)
+	}
+	c.print(a.out, r)
+	return nil
+}
+
+func (c *benchCmd) print(o *screen, r *bench.Report) {
+	o.linef("%s, %d cores, %.0f GiB, %s: %s (%.0f s)", r.Machine, r.Cores, r.MemoryGiB, r.Go, r.Command, r.Seconds)
+	o.line()
+	o.linef("whole path            %9.0f events/s   %.2f µs CPU an event here, %.2f in the client", r.WholePath, r.CPU["server"], r.CPU["client"])
+	o.linef("acknowledged after    %9.1f ms p50     %.1f ms p99, a batch of 512", r.AckP50, r.AckP99)
+	o.linef("engine alone          %9.0f events/s   on one core, %d detectors on %d features", r.Engine, r.Detectors, r.Features)
+	o.linef("question              %9.2f ms p50     %.2f ms p99 at %d/s beside %.0f events/s", r.RiskP50, r.RiskP99, r.RiskRate, r.RiskBeside)
+	o.linef("in state              %9d accounts   %d devices, %.0f MiB resident", r.Accounts, r.Devices, r.LoadedRSS)
+	o.linef("memory                %9.0f B an account  %.0f B a device, %.0f B a pair", r.PerAccount, r.PerDevice, r.PerPair)
+	o.linef("empty server          %9.0f ms to start  %.0f MiB resident", r.StartMS, r.StartRSS)
+	for _, s := range r.Scale {
+		o.linef("at %8d accounts  %9.2f GiB          %.0f B an account, %.0f B a device", s.Accounts, s.RSSGiB, s.PerAccount, s.PerDevice)
+	}
+	o.line()
+	o.line("µs of CPU an event, each stage by itself:")
+	for _, stage := range []string{"decode", "river", "engine", "lake", "ledger", "diary"} {
+		o.linef("  %-8s %6.2f", stage, r.CPU[stage])
+	}
+}
+
+// benchClientCmd is the client process of bench.
+type benchClientCmd struct{}
+
+// Run does the job that it reads from its standard input.
+func (benchClientCmd) Run(a *app) error { return bench.RunClient(a.ctx, os.Stdin, os.Stdout) }
