@@ -16,8 +16,8 @@ import (
 	"github.com/moat-platform/moat/sim/retail/play"
 )
 
-// DemoCmd shows Moat at work on a small ecosystem with thieves in it.
-type DemoCmd struct {
+// demoCmd shows Moat at work on a small ecosystem with thieves in it.
+type demoCmd struct {
 	Speed speed  `placeholder:"1000x" help:"Simulated seconds in a second. Default: all of it in a minute and a half."`
 	Fast  bool   `help:"As fast as events are taken."`
 	Days  int    `default:"56" help:"How many days, 28 to 70."`
@@ -29,7 +29,7 @@ type DemoCmd struct {
 const demoTakes = 90 * time.Second
 
 // Help shows how to use it.
-func (DemoCmd) Help() string {
+func (demoCmd) Help() string {
 	return "Two service providers, a warehouse and a courier work on ten weeks of real orders; six thieves are among them. " +
 		"Everything takes the real way: signed HTTP, the log, the detectors, cases, decisions. The thieves do not notice what is decided " +
 		"about them, so that what they took before they were found can be counted.\n\n" +
@@ -37,7 +37,7 @@ func (DemoCmd) Help() string {
 }
 
 // Run plays the ecosystem and tells how it went.
-func (c *DemoCmd) Run(a *app, line *kong.Context) error {
+func (c *demoCmd) Run(a *app, line *kong.Context) error {
 	days := moat.Time(c.Days)
 	today := moat.TimeOf(time.Now()) / moat.Day
 	start := today - days - (today-days+3)%7 // 1970 began on a Thursday
@@ -79,7 +79,7 @@ func (c *DemoCmd) Run(a *app, line *kong.Context) error {
 }
 
 // folder returns where the data goes: never the usual data folder, unless it is named.
-func (c *DemoCmd) folder(a *app, line *kong.Context) (dir string, kept bool, err error) {
+func (c *demoCmd) folder(a *app, line *kong.Context) (dir string, kept bool, err error) {
 	for _, p := range line.Path {
 		if p.Flag != nil && p.Flag.Name == "data" {
 			return a.Data, true, nil
