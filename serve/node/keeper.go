@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"github.com/moat-platform/moat"
@@ -80,6 +81,7 @@ func (k *keeper) store(w work) {
 			}
 		}
 	}
+	runtime.Gosched()
 	k.seq = w.seq
 	k.changes.Findings = append(k.changes.Findings, w.changes.Findings...)
 	k.changes.Cases = append(k.changes.Cases, w.changes.Cases...)

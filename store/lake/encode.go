@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -74,6 +75,7 @@ func (x *encoder) add(b *block) error {
 		return nil
 	}
 	for i := range b.cols {
+		runtime.Gosched() // a column takes half a millisecond, and a question may be waiting for the processor
 		if err := x.addPage(&specs[i], &x.chunks[i], &b.cols[i], b.rows); err != nil {
 			return fmt.Errorf("cannot encode column %s: %w", specs[i].name, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"os"
 	"path/filepath"
+	"runtime"
 )
 
 // sink writes one part of a file from front to back.
@@ -41,7 +42,10 @@ func (s *sink) flush() error {
 }
 
 // frame writes b and its checksum.
-func (s *sink) frame(b []byte) { s.write(binary.LittleEndian.AppendUint32(b, checksum(b))) }
+func (s *sink) frame(b []byte) {
+	runtime.Gosched() // a merge takes seconds, and a question may be waiting for the processor
+	s.write(binary.LittleEndian.AppendUint32(b, checksum(b)))
+}
 
 // builder writes a run file. Its methods are called in the order in which they
 // are written down here: entries of each dictionary in order, then events,
