@@ -83,7 +83,7 @@ func (c *ingestCmd) Run(a *app) (err error) {
 	if err != nil {
 		return errors.Join(failed, err)
 	}
-	s := outcome{Report: report, Duplicates: duplicates(after) - duplicates(before)}
+	s := outcome{Report: report, Duplicates: duplicates(after) - duplicates(before), looked: after.Detectors}
 	s.Duration = time.Since(began)
 	if err := s.sum(ctx, n); err != nil {
 		return errors.Join(failed, err)
@@ -164,6 +164,8 @@ type outcome struct {
 	Decisions  int            `json:"decisions"`
 	Waiting    int            `json:"waiting"` // of them, for a person
 	Worst      []suspect      `json:"worst"`   // entities, the riskiest first
+
+	looked int // detectors
 }
 
 // What of an outcome fits on one screen.
@@ -207,7 +209,7 @@ func (a *app) outcome(s *outcome) {
 		total += n
 	}
 	if total == 0 {
-		o.line("Nothing suspicious was found in this time.")
+		o.linef("%s looked; nothing suspicious was found in this time.", many(s.looked, "detector"))
 		return
 	}
 	o.linef("%s, %s, %s", o.paint(bold, many(total, "finding")), countRanks(s.Cases), many(s.Decisions, "decision"))

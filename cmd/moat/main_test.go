@@ -20,6 +20,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/serve/api"
 	"github.com/moat-platform/moat/store/book"
 	"github.com/moat-platform/moat/store/query"
@@ -53,7 +54,7 @@ func TestScripts(t *testing.T) {
 			return name == "duckdb" && !errors.Is(err, query.ErrUnavailable), nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "pick": pick, "key": key, "serve": serve, "terminate": terminate, "post": post, "await": await, "tamper": tamper,
+			"exits": exits, "pick": pick, "key": key, "serve": serve, "terminate": terminate, "post": post, "await": await, "tamper": tamper, "found": found, "append": appendTo,
 		},
 	})
 }
@@ -178,4 +179,35 @@ func tamper(ts *testscript.TestScript, _ bool, _ []string) {
 	defer db.Close()
 	_, err = db.Exec("UPDATE audit SET person = 'nobody' WHERE seq = 2")
 	ts.Check(err)
+}
+
+// found N returns when findings about N entities are in the book.
+func found(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	n := 0
+	for end := time.Now().Add(20 * time.Second); n < want; {
+		if time.Now().After(end) {
+			ts.Fatalf("findings about %d of %d entities in 20 s", n, want)
+		}
+		b, err := book.OpenReadOnly(context.Background(), filepath.Join(ts.Getenv("MOAT_DATA"), "book.db"), nil)
+		if err != nil { // it is just being made
+			continue
+		}
+		seen := map[moat.Entity]bool{}
+		for f, err := range b.AllFindings(context.Background(), moat.Everyone(), book.Query{}) {
+			ts.Check(err)
+			seen[f.Entity] = true
+		}
+		n = len(seen)
+		ts.Check(b.Close())
+	}
+}
+
+// append FILE FROM writes the lines of one file to the end of another.
+func appendTo(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_APPEND|os.O_WRONLY, 0)
+	ts.Check(err)
+	_, err = f.WriteString(ts.ReadFile(args[1]))
+	ts.Check(errors.Join(err, f.Close()))
 }
