@@ -142,9 +142,8 @@ func TestDocumentEvent(t *testing.T) {
 	}
 }
 
-// TestDocumentServed reads the document in both forms from the server.
-func TestDocumentServed(t *testing.T) {
-	w := newWorld(t)
+// documentServed reads the document in both forms from the server.
+func documentServed(t *testing.T, w *world) {
 	var fromJSON map[string]any
 	w.get("", "/openapi.json", &fromJSON)
 	if fmt.Sprint(fromJSON["openapi"]) != "3.1.0" || len(fromJSON["paths"].(map[string]any)) < 20 {
