@@ -1,9 +1,7 @@
 package risk
 
 import (
-	"encoding/json"
-	"fmt"
-	"io"
+	"cmp"
 	"slices"
 	"strings"
 
@@ -14,9 +12,10 @@ import (
 type Keeper struct {
 	entities map[subject]*evidence
 	cases    map[string]*open
-	links    map[subject]string // which case a subject belongs to
-	swept    int                // entities after the last sweep
-	Lost     uint64             // entities forgotten because there were too many
+	links    map[subject]string   // which case a subject belongs to
+	newest   map[string]moat.Time // the clock of each partner: its newest finding
+	swept    [2]int               // entities and cases after the last sweep
+	Lost     uint64               // entities and cases forgotten because there were too many
 }
 
 type subject struct {
@@ -35,6 +34,7 @@ type open struct {
 	Enforce  bool
 	// Exposed is the most orders that each subject was seen with.
 	Exposed map[string]int64
+	Times   []moat.Time // of Case.Findings
 }
 
 // Change is what one finding led to.
@@ -50,7 +50,7 @@ type Change struct {
 
 // NewKeeper returns a keeper that knows nothing.
 func NewKeeper() *Keeper {
-	return &Keeper{entities: map[subject]*evidence{}, cases: map[string]*open{}, links: map[subject]string{}}
+	return &Keeper{entities: map[subject]*evidence{}, cases: map[string]*open{}, links: map[subject]string{}, newest: map[string]moat.Time{}}
 }
 
 // Fold takes in one finding. One in shadow mode changes nothing and gives an empty Change.
@@ -59,9 +59,10 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 		return Change{}
 	}
 	s := subject{f.Partner, f.Entity}
+	k.newest[f.Partner] = max(k.newest[f.Partner], f.Time)
 	ev := k.entities[s]
 	if ev == nil {
-		k.sweep(f.Time)
+		k.sweepEntities(f.Partner)
 		ev = &evidence{}
 		k.entities[s] = ev
 	}
@@ -72,17 +73,21 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 		if c.Risk.Score < OpenAt {
 			return c
 		}
+		k.sweepCases()
 		o = k.open(f, *ev)
 	}
-	o.take(f)
 	for i := range merged {
 		o.absorb(merged[i], f.Time)
 	}
+	o.take(f)
 	o.update(f, c.Risk.Score)
 	k.register(o, s)
 	for _, m := range merged {
 		for _, e := range m.Links {
-			k.register(o, subject{f.Partner, e})
+			s := subject{f.Partner, e}
+			if k.register(o, s); k.links[s] == m.Case.ID {
+				delete(k.links, s)
+			}
 		}
 		m.Case.Merged, m.Case.Updated = o.Case.ID, f.Time
 		c.Cases = append(c.Cases, clone(&m.Case))
@@ -92,6 +97,9 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	c.Enforce = o.Enforce
 	return c
 }
+
+// Size returns how many entities and open cases are held.
+func (k *Keeper) Size() (entities, cases int) { return len(k.entities), len(k.cases) }
 
 // Risk returns the risk of an entity at a time.
 func (k *Keeper) Risk(partner string, e moat.Entity, now moat.Time) moat.Risk {
@@ -119,34 +127,6 @@ func (k *Keeper) With(partner string, e moat.Entity, found []moat.Finding, now m
 
 func (k *Keeper) risk(s subject, ev evidence, now moat.Time) moat.Risk {
 	return moat.Risk{Entity: s.entity, Partner: s.partner, Time: now, Score: 100 * ev.score(now), Shares: ev.shares(now)}
-}
-
-// sweep forgets entities whose findings have faded to nothing; that changes no score. Only
-// when too many are alive at once are living ones lost.
-func (k *Keeper) sweep(now moat.Time) {
-	if len(k.entities) < 1024 || len(k.entities) < 2*k.swept && len(k.entities) < MaxKept {
-		return
-	}
-	for s, ev := range k.entities {
-		if ev.dead(now) {
-			delete(k.entities, s)
-		}
-	}
-	for id, o := range k.cases {
-		if now-o.Case.Updated > Quiet {
-			delete(k.cases, id)
-		}
-	}
-	for s, id := range k.links {
-		if k.cases[id] == nil {
-			delete(k.links, s)
-		}
-	}
-	if len(k.entities) >= MaxKept {
-		k.Lost += uint64(len(k.entities))
-		clear(k.entities)
-	}
-	k.swept = len(k.entities)
 }
 
 // find returns the case that f belongs to, and others that it shows to be the same.
@@ -188,12 +168,12 @@ func (k *Keeper) open(f *moat.Finding, ev evidence) *open {
 	o := &open{Case: moat.Case{ID: moat.CaseID(f.ID), Partner: f.Partner, Opened: f.Time, State: moat.CaseOpen}, Exposed: map[string]int64{}}
 	// What was found before and did not suffice alone belongs to the story.
 	earlier := slices.Clone(ev)
-	slices.SortStableFunc(earlier, func(a, b share) int { return int(min(max(a.At-b.At, -1), 1)) })
+	slices.SortStableFunc(earlier, func(a, b share) int { return cmp.Compare(a.At, b.At) })
 	for _, s := range earlier {
 		if s.left(f.Time) > 0 && s.Finding != f.ID {
 			o.Evidence.keep(s, f.Time)
-			o.Case.Findings = append(o.Case.Findings, s.Finding)
-			o.Case.Detectors = append(o.Case.Detectors, s.Detector)
+			o.note(s.Finding, s.At)
+			o.Case.Detectors = appendNew(o.Case.Detectors, s.Detector)
 			o.Enforce = o.Enforce || s.Enforce
 		}
 	}
@@ -209,8 +189,8 @@ func (o *open) take(f *moat.Finding) {
 	o.Stake, o.Enforce = max(o.Stake, f.Stake), o.Enforce || f.Mode == moat.Enforce
 	o.exposed(f.Entity.String(), f.Orders)
 	c := &o.Case
-	c.Findings = appendNew(c.Findings, MaxFindings, f.ID)
-	c.Detectors = appendNew(c.Detectors, MaxFindings, f.Detector)
+	o.note(f.ID, f.Time)
+	c.Detectors = appendNew(c.Detectors, f.Detector)
 	for _, e := range append([]moat.Entity{f.Entity}, f.Related...) {
 		if len(c.Entities) < MaxEntities && !slices.Contains(c.Entities, e) {
 			c.Entities = append(c.Entities, e)
@@ -234,8 +214,10 @@ func (o *open) absorb(m *open, now moat.Time) {
 	for e, n := range m.Exposed {
 		o.exposed(e, n)
 	}
-	o.Case.Findings = appendNew(o.Case.Findings, MaxFindings, m.Case.Findings...)
-	o.Case.Detectors = appendNew(o.Case.Detectors, MaxFindings, m.Case.Detectors...)
+	for i, id := range m.Case.Findings {
+		o.note(id, m.Times[i])
+	}
+	o.Case.Detectors = appendNew(o.Case.Detectors, m.Case.Detectors...)
 	for _, e := range m.Case.Entities {
 		if len(o.Case.Entities) < MaxEntities && !slices.Contains(o.Case.Entities, e) {
 			o.Case.Entities = append(o.Case.Entities, e)
@@ -281,15 +263,28 @@ func (o *open) reason(now moat.Time) string {
 	return strings.Join(parts, "; ")
 }
 
-// appendNew appends those of add that list lacks, and drops the oldest beyond limit.
-func appendNew(list []string, limit int, add ...string) []string {
+// note lists a finding in its place in time, and drops the oldest beyond the limit.
+func (o *open) note(id string, at moat.Time) {
+	c := &o.Case
+	if slices.Contains(c.Findings, id) {
+		return
+	}
+	i := len(o.Times)
+	for i > 0 && o.Times[i-1] > at {
+		i--
+	}
+	o.Times, c.Findings = slices.Insert(o.Times, i, at), slices.Insert(c.Findings, i, id)
+	if n := len(o.Times) - MaxFindings; n > 0 {
+		o.Times, c.Findings = slices.Delete(o.Times, 0, n), slices.Delete(c.Findings, 0, n)
+	}
+}
+
+// appendNew appends those of add that list lacks.
+func appendNew(list []string, add ...string) []string {
 	for _, s := range add {
-		if !slices.Contains(list, s) {
+		if !slices.Contains(list, s) && len(list) < MaxFindings {
 			list = append(list, s)
 		}
-	}
-	if n := len(list) - limit; n > 0 {
-		list = slices.Delete(list, 0, n)
 	}
 	return list
 }
@@ -298,63 +293,4 @@ func clone(c *moat.Case) moat.Case {
 	out := *c
 	out.Entities, out.Detectors, out.Findings = slices.Clone(c.Entities), slices.Clone(c.Detectors), slices.Clone(c.Findings)
 	return out
-}
-
-// kept is the form of a Keeper in a snapshot.
-type kept struct {
-	Entities []keptEntity
-	Cases    []*open
-	Links    []keptLink
-	Swept    int
-	Lost     uint64
-}
-
-type keptEntity struct {
-	Partner  string
-	Entity   moat.Entity
-	Evidence evidence
-}
-
-type keptLink struct {
-	Partner string
-	Entity  moat.Entity
-	Case    string
-}
-
-// Snapshot writes the whole state.
-func (k *Keeper) Snapshot(w io.Writer) error {
-	s := kept{Swept: k.swept, Lost: k.Lost}
-	for key, ev := range k.entities {
-		s.Entities = append(s.Entities, keptEntity{key.partner, key.entity, *ev})
-	}
-	for _, o := range k.cases {
-		s.Cases = append(s.Cases, o)
-	}
-	for key, id := range k.links {
-		s.Links = append(s.Links, keptLink{key.partner, key.entity, id})
-	}
-	if err := json.NewEncoder(w).Encode(&s); err != nil {
-		return fmt.Errorf("cannot write risks: %w", err)
-	}
-	return nil
-}
-
-// Restore reads a snapshot into a keeper that knows nothing.
-func (k *Keeper) Restore(r io.Reader) error {
-	var s kept
-	if err := json.NewDecoder(r).Decode(&s); err != nil {
-		return fmt.Errorf("cannot read risks: %w", err)
-	}
-	k.swept, k.Lost = s.Swept, s.Lost
-	for i := range s.Entities {
-		e := &s.Entities[i]
-		k.entities[subject{e.Partner, e.Entity}] = &e.Evidence
-	}
-	for _, o := range s.Cases {
-		k.cases[o.Case.ID] = o
-	}
-	for _, l := range s.Links {
-		k.links[subject{l.Partner, l.Entity}] = l.Case
-	}
-	return nil
 }

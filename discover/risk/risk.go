@@ -35,7 +35,8 @@ const (
 const (
 	MaxEntities = 64
 	MaxFindings = 200
-	MaxKept     = 1 << 18
+	MaxKept     = 1 << 18 // entities
+	MaxCases    = 1 << 15 // open to more findings
 )
 
 // share is the strongest finding of one family about an entity.
@@ -64,11 +65,15 @@ func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 // evidence is the shares of an entity or of a case, one a family, sorted by family.
 type evidence []share
 
-// add keeps the stronger of f and what the family had.
+// add keeps the stronger of f and what the family had. No finding lowers a risk, and none is certain.
 func (ev *evidence) add(f *moat.Finding) {
+	p := Prior
+	if f.Score > Prior {
+		p = min(f.Score, 0.999)
+	}
 	ev.keep(share{
 		Family: f.Family, Detector: f.Detector, Finding: f.ID, Title: f.Title, Reason: f.Reason,
-		At: f.Time, LogOdds: logit(f.Score) - logit(Prior), Enforce: f.Mode == moat.Enforce,
+		At: f.Time, LogOdds: logit(p) - logit(Prior), Enforce: f.Mode == moat.Enforce,
 	}, f.Time)
 }
 

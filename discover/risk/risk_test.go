@@ -1,0 +1,491 @@
+package risk_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/risk"
+)
+
+var (
+	start, _ = moat.ParseTime("2026-03-02T09:00:00Z")
+	alice    = moat.Entity{Kind: moat.Account, ID: "alice"}
+	bob      = moat.Entity{Kind: moat.Account, ID: "bob"}
+	phone    = moat.Entity{Kind: moat.Device, ID: "phone"}
+	office   = moat.Entity{Kind: moat.IP, ID: "1.2.3.4"}
+	server   = moat.Entity{Kind: moat.Host, ID: "db1"}
+	erp      = moat.Entity{Kind: moat.App, ID: "erp"}
+	outlet   = moat.Entity{Kind: moat.Outlet, ID: "north"}
+)
+
+// finding returns one of a family about an entity, at hours after start. Change what matters.
+func finding(id, family string, e moat.Entity, hours, score float64, change ...func(*moat.Finding)) *moat.Finding {
+	f := &moat.Finding{ID: id, Partner: "p", Family: family, Detector: family + "." + id, Entity: e, Title: "T " + id, Reason: "because " + id,
+		Time: start + moat.Time(hours*float64(moat.Hour)), Score: score, Mode: moat.Enforce, Orders: 10, Weight: 1, Events: []string{"e" + id}}
+	for _, c := range change {
+		c(f)
+	}
+	return f
+}
+
+func related(e ...moat.Entity) func(*moat.Finding) {
+	return func(f *moat.Finding) { f.Related = e }
+}
+
+func mode(m moat.Mode) func(*moat.Finding) { return func(f *moat.Finding) { f.Mode = m } }
+
+func after(hours float64) moat.Time { return start + moat.Time(hours*float64(moat.Hour)) }
+
+func near(a, b float64) bool { return math.Abs(a-b) < 1e-6*max(1, math.Abs(b)) }
+
+// odds turns a sum of log-odds into a score of 0..100.
+func odds(parts ...float64) float64 {
+	x := math.Log(risk.Prior / (1 - risk.Prior))
+	for _, p := range parts {
+		x += p
+	}
+	return 100 / (1 + math.Exp(-x))
+}
+
+// gives is the log-odds that a finding of that score adds when it is fresh.
+func gives(score float64) float64 {
+	return math.Log(score/(1-score)) - math.Log(risk.Prior/(1-risk.Prior))
+}
+
+// TestScore checks how findings add up and fade.
+func TestScore(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		found []*moat.Finding
+		at    float64 // hours after start
+		want  float64
+	}{
+		{"nothing", nil, 0, 1},
+		{"one finding gives its own score", []*moat.Finding{finding("1", "a", alice, 0, 0.3)}, 0, 30},
+		{"a family does not add up: the stronger counts", []*moat.Finding{finding("1", "a", alice, 0, 0.3), finding("2", "a", alice, 0, 0.2)}, 0, 30},
+		{"a family does not add up, stronger last", []*moat.Finding{finding("1", "a", alice, 0, 0.2), finding("2", "a", alice, 0, 0.3)}, 0, 30},
+		{"families do", []*moat.Finding{finding("1", "a", alice, 0, 0.3), finding("2", "b", alice, 0, 0.2)}, 0, odds(gives(0.3), gives(0.2))},
+		{"three families", []*moat.Finding{finding("1", "a", alice, 0, 0.1), finding("2", "b", alice, 0, 0.1), finding("3", "c", alice, 0, 0.1)}, 0, odds(gives(0.1) * 3)},
+		{"half is left after a half-life", []*moat.Finding{finding("1", "a", alice, 0, 0.9)}, 48, odds(gives(0.9) / 2)},
+		{"a quarter after two", []*moat.Finding{finding("1", "a", alice, 0, 0.9)}, 96, odds(gives(0.9) / 4)},
+		{"nothing after many", []*moat.Finding{finding("1", "a", alice, 0, 0.99)}, 48 * 9, 1},
+		{"a faded one gives way to a weaker fresh one", []*moat.Finding{finding("1", "a", alice, 0, 0.5), finding("2", "a", alice, 96, 0.2)}, 96, 20},
+		{"a faded one stays before one that is weaker still", []*moat.Finding{finding("1", "a", alice, 0, 0.9), finding("2", "a", alice, 48, 0.02)}, 48, odds(gives(0.9) / 2)},
+		{"before it was found it counts in full", []*moat.Finding{finding("1", "a", alice, 5, 0.3)}, 0, 30},
+		{"others' findings do not count", []*moat.Finding{finding("1", "a", bob, 0, 0.9)}, 0, 1},
+		{"nor do another partner's", []*moat.Finding{finding("1", "a", alice, 0, 0.9, func(f *moat.Finding) { f.Partner = "q" })}, 0, 1},
+		{"shadow does not count", []*moat.Finding{finding("1", "a", alice, 0, 0.9, mode(moat.Shadow))}, 0, 1},
+		{"observe does", []*moat.Finding{finding("1", "a", alice, 0, 0.4, mode(moat.Observe))}, 0, 40},
+		{"a score under the prior lowers nothing", []*moat.Finding{finding("1", "a", alice, 0, 0.3), finding("2", "b", alice, 0, 0.0001)}, 0, 30},
+		{"nothing is certain", []*moat.Finding{finding("1", "a", alice, 0, 1)}, 0, 99.9},
+		{"nor impossible", []*moat.Finding{finding("1", "a", alice, 0, 0)}, 0, 1},
+		{"not a number is nothing", []*moat.Finding{finding("1", "a", alice, 0, math.NaN())}, 0, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			k := risk.NewKeeper()
+			for _, f := range c.found {
+				k.Fold(f)
+			}
+			r := k.Risk("p", alice, after(c.at))
+			if !near(r.Score, c.want) {
+				t.Errorf("score %v, want %v", r.Score, c.want)
+			}
+			sum := []float64{}
+			for i, s := range r.Shares {
+				sum = append(sum, s.LogOdds)
+				if i > 0 && s.LogOdds > r.Shares[i-1].LogOdds {
+					t.Error("shares are not strongest first")
+				}
+			}
+			if !near(odds(sum...), r.Score) {
+				t.Errorf("shares %v do not explain %v", r.Shares, r.Score)
+			}
+		})
+	}
+}
+
+// TestWith checks that asking what would be changes nothing.
+func TestWith(t *testing.T) {
+	k := risk.NewKeeper()
+	k.Fold(finding("1", "a", alice, 0, 0.3))
+	more := []moat.Finding{*finding("2", "b", alice, 1, 0.2), *finding("3", "c", bob, 1, 0.9), *finding("4", "d", alice, 1, 0.9, mode(moat.Shadow))}
+	before := snapshot(t, k)
+	got := k.With("p", alice, more, after(1)).Score
+	if want := odds(gives(0.3)*math.Exp2(-1./48), gives(0.2)); !near(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if got := k.With("p", office, nil, after(1)).Score; !near(got, 1) {
+		t.Errorf("an address that was never found has %v", got)
+	}
+	if !bytes.Equal(before, snapshot(t, k)) {
+		t.Error("a question changed the state")
+	}
+}
+
+// TestDamage pins the documented meaning of damage and the thresholds of ranks.
+func TestDamage(t *testing.T) {
+	for _, c := range []struct {
+		p      float64
+		people int64
+		weight float64
+		egress bool
+		want   float64
+	}{
+		{1, 100, 1, true, 100}, {0.5, 100, 1, true, 50}, {1, 100, 0.3, true, 30}, {1, 100, 1, false, 33}, {0.9, 0, 1, true, 0},
+	} {
+		if got := risk.Damage(c.p, c.people, c.weight, c.egress); !near(got, c.want) {
+			t.Errorf("Damage(%v, %v, %v, %v) = %v, want %v", c.p, c.people, c.weight, c.egress, got, c.want)
+		}
+	}
+	for _, c := range []struct {
+		damage float64
+		want   moat.Rank
+	}{
+		{0, moat.P4}, {4.99, moat.P4}, {5, moat.P3}, {49.9, moat.P3}, {50, moat.P2}, {499, moat.P2}, {500, moat.P1}, {1e9, moat.P1},
+	} {
+		if got := risk.RankOf(c.damage); got != c.want {
+			t.Errorf("RankOf(%v) = %v, want %v", c.damage, got, c.want)
+		}
+	}
+}
+
+// story runs findings and says after each one which cases changed: id of the finding that
+// opened it, entities, and → where it went into.
+func story(k *risk.Keeper, found ...*moat.Finding) string {
+	names := map[string]string{}
+	var out []string
+	for _, f := range found {
+		names[moat.CaseID(f.ID)] = f.ID
+		var s []string
+		for _, c := range k.Fold(f).Cases {
+			text := names[c.ID]
+			if c.Merged != "" {
+				text += "→" + names[c.Merged]
+			}
+			s = append(s, text)
+		}
+		out = append(out, strings.Join(s, "+"))
+	}
+	return strings.Join(out, " ")
+}
+
+// TestCases checks when a case opens, what joins it, and what makes two of them one.
+func TestCases(t *testing.T) {
+	sure := func(id string, e moat.Entity, hours float64, with ...moat.Entity) *moat.Finding {
+		return finding(id, "a", e, hours, 0.8, related(with...))
+	}
+	for _, c := range []struct {
+		name  string
+		found []*moat.Finding
+		want  string
+	}{
+		{"under the threshold", []*moat.Finding{finding("1", "a", alice, 0, 0.499)}, ""},
+		{"at the threshold", []*moat.Finding{finding("1", "a", alice, 0, 0.5)}, "1"},
+		{"two weak ones together", []*moat.Finding{finding("1", "a", alice, 0, 0.2), finding("2", "b", alice, 1, 0.2)}, " 2"},
+		{"weak ones join an open case", []*moat.Finding{sure("1", alice, 0), finding("2", "b", alice, 1, 0.05)}, "1 1"},
+		{"shadow opens nothing", []*moat.Finding{finding("1", "a", alice, 0, 0.9, mode(moat.Shadow))}, ""},
+		{"shadow joins nothing", []*moat.Finding{sure("1", alice, 0), finding("2", "b", alice, 1, 0.9, mode(moat.Shadow))}, "1 "},
+		{"quiet for too long", []*moat.Finding{sure("1", alice, 0), sure("2", alice, 73)}, "1 2"},
+		{"not yet quiet", []*moat.Finding{sure("1", alice, 0), sure("2", alice, 72), sure("3", alice, 144)}, "1 1 1"},
+		{"an address's case does not take in the accounts that it tried", []*moat.Finding{sure("1", office, 0, alice), sure("2", alice, 1)}, "1 2"},
+		{"an account's case takes in its address by the account", []*moat.Finding{sure("1", alice, 0, office), sure("2", office, 1, alice)}, "1 1"},
+		{"an account's address alone is shared by too many", []*moat.Finding{sure("1", alice, 0, office), sure("2", bob, 1, office)}, "1 2"},
+		{"by device", []*moat.Finding{sure("1", phone, 0), sure("2", bob, 1, phone)}, "1 1"},
+		{"by address", []*moat.Finding{sure("1", office, 0), sure("2", bob, 1, office)}, "1 1"},
+		{"by host", []*moat.Finding{sure("1", server, 0), sure("2", bob, 1, server)}, "1 1"},
+		{"not by app", []*moat.Finding{sure("1", erp, 0), sure("2", bob, 1, erp)}, "1 2"},
+		{"not by outlet", []*moat.Finding{sure("1", outlet, 0), sure("2", bob, 1, outlet)}, "1 2"},
+		{"an app's own findings go together", []*moat.Finding{sure("1", erp, 0), sure("2", erp, 1)}, "1 1"},
+		{"not across partners", []*moat.Finding{sure("1", alice, 0), finding("2", "a", alice, 1, 0.8, func(f *moat.Finding) { f.Partner = "q" })}, "1 2"},
+		{"two are found to be one: the older goes on", []*moat.Finding{sure("1", alice, 0), sure("2", office, 1), sure("3", alice, 2, office), sure("4", office, 3)}, "1 2 2→1+1 1"},
+		{"the older goes on whoever is the subject", []*moat.Finding{sure("1", alice, 0), sure("2", office, 1), sure("3", office, 2, alice), sure("4", office, 3)}, "1 2 2→1+1 1"},
+		{"three at once", []*moat.Finding{sure("1", phone, 0), sure("2", office, 1), sure("3", bob, 2), sure("4", bob, 3, phone, office)}, "1 2 3 3→1+2→1+1"},
+		{"a quiet case is not drawn in", []*moat.Finding{sure("1", office, 0), sure("2", alice, 80), sure("3", alice, 81, office)}, "1 2 2"},
+		{"found twice", []*moat.Finding{sure("1", alice, 0), sure("1", alice, 0)}, "1 1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := story(risk.NewKeeper(), c.found...); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// TestCaseContent checks what a case says after a story of two that became one.
+func TestCaseContent(t *testing.T) {
+	k := risk.NewKeeper()
+	set := func(orders, stake int64, weight float64, egress bool) func(*moat.Finding) {
+		return func(f *moat.Finding) { f.Orders, f.Stake, f.Weight, f.Egress = orders, stake, weight, egress }
+	}
+	k.Fold(finding("w", "weak", alice, 0, 0.1, set(1, 0, 0.1, false), mode(moat.Observe)))
+	first := k.Fold(finding("1", "a", alice, 1, 0.8, related(phone, erp), set(40, 0, 0.5, false), mode(moat.Observe)))
+	if first.Enforce {
+		t.Error("detectors in observe mode bring decisions")
+	}
+	k.Fold(finding("2", "b", office, 2, 0.6, set(900, 0, 0.1, true)))
+	k.Fold(finding("4", "c", office, 4, 0.6, set(900, 0, 0.1, true)))
+	last := k.Fold(finding("3", "d", alice, 3, 0.3, related(office), set(60, 5, 1, false)))
+	if !last.Enforce || last.Subject != alice {
+		t.Errorf("change %+v", last)
+	}
+	c := last.Cases[1]
+	want := moat.Case{
+		ID: moat.CaseID("1"), Partner: "p", Opened: after(1), Updated: after(3), State: moat.CaseOpen,
+		Entities: []moat.Entity{alice, phone, erp, office}, Findings: []string{"w", "1", "2", "3", "4"}, Detectors: []string{"weak.w", "a.1", "b.2", "c.4", "d.3"},
+		Title: "T 1", Orders: 900, Rank: moat.P1, Reason: "because 1; because 4; because 2",
+		Score: c.Score, Damage: c.Damage,
+	}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("got  %+v\nwant %+v", c, want)
+	}
+	if d := risk.Damage(c.Score/100, 900, 1, true); !near(c.Damage, d) || c.Score < 90 {
+		t.Errorf("damage %v at score %v, want %v", c.Damage, c.Score, d)
+	}
+	if m := last.Cases[0]; m.Merged != c.ID || m.Updated != after(3) || len(m.Findings) != 2 {
+		t.Errorf("the merged case is %+v", m)
+	}
+	// A change is a copy: the caller may keep it and change it.
+	c.Findings[0], c.Entities[0] = "changed", bob
+	if again := k.Fold(finding("5", "e", alice, 5, 0.3)).Cases[0]; again.Findings[0] != "w" || again.Entities[0] != alice {
+		t.Error("the keeper shares memory with what it returned")
+	}
+}
+
+// TestStake checks that a case ranks by the people at risk before anything was taken.
+func TestStake(t *testing.T) {
+	c := risk.NewKeeper().Fold(finding("1", "a", alice, 0, 0.5, func(f *moat.Finding) { f.Orders, f.Stake, f.Egress = 0, 1000, true })).Cases[0]
+	if c.Rank != moat.P1 || c.Orders != 0 || !near(c.Damage, 500) {
+		t.Errorf("rank %v, orders %d, damage %v", c.Rank, c.Orders, c.Damage)
+	}
+}
+
+// TestRanksOnlyRise checks that time does not make a case look smaller than it was.
+func TestRanksOnlyRise(t *testing.T) {
+	k := risk.NewKeeper()
+	was := k.Fold(finding("1", "a", alice, 0, 0.95, func(f *moat.Finding) { f.Orders, f.Egress = 1000, true })).Cases[0]
+	is := k.Fold(finding("2", "b", alice, 70, 0.05, func(f *moat.Finding) { f.Orders = 1 })).Cases[0]
+	if is.Rank != was.Rank || is.Score < was.Score || is.Damage < was.Damage || is.Orders != was.Orders {
+		t.Errorf("was %+v\nis %+v", was, is)
+	}
+}
+
+// TestBounds feeds one case more than it may list.
+func TestBounds(t *testing.T) {
+	k := risk.NewKeeper()
+	var c moat.Case
+	for i := range 2 * risk.MaxFindings {
+		other := moat.Entity{Kind: moat.Device, ID: fmt.Sprint(i)}
+		c = k.Fold(finding(fmt.Sprintf("f%04d", i), fmt.Sprintf("family%d", i%7), alice, float64(i)/100, 0.8, related(other))).Cases[0]
+	}
+	if len(c.Entities) != risk.MaxEntities || len(c.Findings) != risk.MaxFindings || len(c.Detectors) != risk.MaxFindings {
+		t.Errorf("%d entities, %d findings, %d detectors", len(c.Entities), len(c.Findings), len(c.Detectors))
+	}
+	if c.Findings[0] != "f0200" || c.Findings[199] != "f0399" || c.Entities[0] != alice {
+		t.Errorf("the newest findings are %s … %s, the first entity is %s", c.Findings[0], c.Findings[199], c.Entities[0])
+	}
+}
+
+// stream makes n random findings over some entities and days, a few of them late.
+func stream(n int, seed uint64) []*moat.Finding {
+	r := rand.New(rand.NewPCG(seed, 3))
+	var out []*moat.Finding
+	at := 0.0
+	for i := range n {
+		at += r.ExpFloat64() * 3
+		e := func() moat.Entity {
+			return moat.Entity{Kind: []moat.EntityKind{moat.Account, moat.IP, moat.Device, moat.Host, moat.App}[r.IntN(5)], ID: fmt.Sprint(r.IntN(3))}
+		}
+		f := finding(fmt.Sprintf("f%d", i), fmt.Sprint(r.IntN(5)), e(), at-float64(r.IntN(20)/19*r.IntN(50)), r.Float64(), mode(moat.Mode(r.IntN(3))))
+		f.Partner, f.Orders, f.Egress, f.Weight = fmt.Sprint(r.IntN(3)), int64(r.IntN(2000)), r.IntN(3) == 0, r.Float64()
+		for range r.IntN(4) {
+			if o := e(); o.Kind != f.Entity.Kind {
+				f.Related = append(f.Related, o)
+			}
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+func snapshot(t testing.TB, k *risk.Keeper) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := k.Snapshot(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func restored(t testing.TB, k *risk.Keeper) *risk.Keeper {
+	t.Helper()
+	out := risk.NewKeeper()
+	if err := out.Restore(bytes.NewReader(snapshot(t, k))); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestMetamorphic folds the same findings with and without restarts, and each partner alone: the
+// same risks and cases must come out.
+func TestMetamorphic(t *testing.T) {
+	for seed := range uint64(2) {
+		found := stream(300, seed)
+		k := risk.NewKeeper()
+		var want []risk.Change
+		merged := 0
+		for _, f := range found {
+			c := k.Fold(f)
+			want = append(want, c)
+			merged += max(len(c.Cases)-1, 0)
+		}
+		if merged == 0 {
+			t.Fatal("no cases merged: the stream tests nothing")
+		}
+		for _, every := range []int{1, 7, 100} {
+			k2 := risk.NewKeeper()
+			for i, f := range found {
+				if i%every == 0 {
+					k2 = restored(t, k2)
+				}
+				if got := k2.Fold(f); !reflect.DeepEqual(got, want[i]) {
+					t.Fatalf("seed %d, restart every %d, finding %d:\n got %+v\nwant %+v", seed, every, i, got, want[i])
+				}
+			}
+			if !bytes.Equal(snapshot(t, k), snapshot(t, k2)) {
+				t.Errorf("seed %d, restart every %d: the states differ at the end", seed, every)
+			}
+		}
+		alone := [3]*risk.Keeper{risk.NewKeeper(), risk.NewKeeper(), risk.NewKeeper()}
+		for i, f := range found {
+			if got := alone[f.Partner[0]-'0'].Fold(f); !reflect.DeepEqual(got, want[i]) {
+				t.Fatalf("seed %d, finding %d: a partner alone gives\n got %+v\nwant %+v", seed, i, got, want[i])
+			}
+		}
+	}
+}
+
+// TestSnapshotDamaged checks that no damage is taken for a state.
+func TestSnapshotDamaged(t *testing.T) {
+	k := risk.NewKeeper()
+	for _, f := range stream(50, 1) {
+		k.Fold(f)
+	}
+	good := snapshot(t, k)
+	for _, bad := range [][]byte{nil, good[:len(good)/2], []byte(`{"Cases":[null]}`), []byte(`{"Cases":[{"Case":{"findings":["f"]}}]}`), []byte(`{"Entities":[{"Entity":{"kind":"cat"}}]}`)} {
+		if err := risk.NewKeeper().Restore(bytes.NewReader(bad)); err == nil || !strings.HasPrefix(err.Error(), "cannot read risks: ") {
+			t.Errorf("%.40q gives %v", bad, err)
+		}
+	}
+	bare := risk.NewKeeper()
+	if err := bare.Restore(strings.NewReader(`{"Cases":[{"Case":{"id":"c","partner":"p"}}],"Links":[{"Partner":"p","Entity":{"kind":"account","id":"alice"},"Case":"c"}]}`)); err != nil {
+		t.Fatal(err)
+	}
+	if got := bare.Fold(finding("1", "a", alice, -1e6, 0.9)).Cases; len(got) != 1 {
+		t.Errorf("a case without anything cannot go on: %+v", got)
+	}
+}
+
+// TestSweep lets thousands of entities come and fade; what is forgotten must not be missed.
+func TestSweep(t *testing.T) {
+	k := risk.NewKeeper()
+	for i := range 20_000 {
+		k.Fold(finding(fmt.Sprint(i), "a", moat.Entity{Kind: moat.Account, ID: fmt.Sprint(i)}, float64(i)/4, 0.6))
+	}
+	var state struct{ Entities, Cases, Links []json.RawMessage }
+	if err := json.Unmarshal(snapshot(t, k), &state); err != nil {
+		t.Fatal(err)
+	}
+	// A finding of 0.6 fades within 15 days, in which 1,440 come; a case is quiet after three.
+	if n := len(state.Entities); n < 1300 || n > 3000 {
+		t.Errorf("%d entities are kept", n)
+	}
+	if n := len(state.Cases); n < 288 || n > 1400 || len(state.Links) != n {
+		t.Errorf("%d cases and %d links are kept", n, len(state.Links))
+	}
+	if k.Lost != 0 {
+		t.Errorf("%d living ones were forgotten", k.Lost)
+	}
+	now := after(20_000. / 4)
+	for i := range 20_000 {
+		age := (20_000. - float64(i)) / 4 / 48
+		left := gives(0.6) * math.Exp2(-age)
+		if left < 0.051 {
+			left = 0
+		}
+		if got, want := k.Risk("p", moat.Entity{Kind: moat.Account, ID: fmt.Sprint(i)}, now).Score, odds(left); math.Abs(got-want) > 0.06 {
+			t.Fatalf("entity %d has %v, want %v", i, got, want)
+		}
+	}
+}
+
+// TestClocks checks that one partner's history does not make another's present fade.
+func TestClocks(t *testing.T) {
+	k := risk.NewKeeper()
+	k.Fold(finding("1", "a", alice, -9000, 0.6))
+	for i := range 5000 {
+		k.Fold(finding(fmt.Sprint(i), "a", moat.Entity{Kind: moat.IP, ID: fmt.Sprint(i)}, 0, 0.6, func(f *moat.Finding) { f.Partner = "q" }))
+	}
+	if got := k.Risk("p", alice, after(-9000)).Score; !near(got, 60) {
+		t.Errorf("score %v, want 60", got)
+	}
+}
+
+// TestFlood gives a keeper a million subjects of one partner, many worth a case: it stays within its
+// bounds, and a quiet partner loses nothing.
+func TestFlood(t *testing.T) {
+	k := risk.NewKeeper()
+	honest := func(f *moat.Finding) { f.Partner = "honest" }
+	first := k.Fold(finding("h1", "a", alice, 0, 0.6, honest)).Cases[0]
+	k.Fold(finding("t", "a", bob, 0, 0.99))
+	f := finding("", "a", alice, 0, 0.3)
+	for i := range 1_000_000 {
+		f.ID = fmt.Sprint(i)
+		f.Entity.ID = f.ID
+		f.Time += 60 * moat.Microsecond
+		f.Score = 0.3
+		if i%16 == 0 {
+			f.Score = 0.6
+		}
+		k.Fold(f)
+		if i%10_000 == 0 {
+			if entities, cases := k.Size(); entities > risk.MaxKept || cases > risk.MaxCases {
+				t.Fatalf("%d entities and %d cases are kept", entities, cases)
+			}
+		}
+	}
+	if k.Lost < 800_000 {
+		t.Errorf("only %d were given up", k.Lost)
+	}
+	if got := k.Risk("p", bob, f.Time).Score; got < 98 {
+		t.Errorf("the riskiest of the flooding partner fell to %v", got)
+	}
+	c := k.Fold(finding("h2", "b", alice, 1, 0.3, honest))
+	if len(c.Cases) != 1 || c.Cases[0].ID != first.ID || !slices.Equal(c.Cases[0].Findings, []string{"h1", "h2"}) {
+		t.Errorf("the honest partner's case did not go on: %+v", c)
+	}
+}
+
+// BenchmarkFold folds findings about a thousand subjects; an operation is one finding.
+func BenchmarkFold(b *testing.B) {
+	found := stream(1000, 1)
+	for i, f := range found {
+		f.Entity.ID, f.Mode = fmt.Sprint(i), moat.Enforce
+	}
+	k := risk.NewKeeper()
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		f := found[i%len(found)]
+		f.Time += moat.Hour
+		k.Fold(f)
+		i++
+	}
+}
