@@ -211,6 +211,8 @@ func many[T ~int | ~int64 | ~uint64](n T, noun string) string {
 	case n == 1:
 	case strings.HasSuffix(noun, "y"):
 		noun = strings.TrimSuffix(noun, "y") + "ies"
+	case strings.HasSuffix(noun, "s"):
+		noun += "es"
 	default:
 		noun += "s"
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/moat-platform/moat/store/book"
 )
 
-func open(t *testing.T, dir string) *node.Node {
+func open(t testing.TB, dir string) *node.Node {
 	t.Helper()
 	n, err := node.Open(t.Context(), node.Config{Dir: dir})
 	if err != nil {

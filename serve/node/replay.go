@@ -270,7 +270,7 @@ func (r *replay) partition(ctx context.Context, id int) error {
 		}
 		events, last = events+1, max(last, ev.Time)
 		w.Append(ev)
-		if w.Len() < maxStep && len(w.Bytes()) < 1<<20 {
+		if w.Len() < maxStep && w.Size() < 1<<20 {
 			return nil
 		}
 		return step()

@@ -18,7 +18,7 @@ import (
 
 // history appends days of work at several partners, with thieves among the staff, in batches
 // whose events are out of order now and then and sometimes come twice.
-func history(t *testing.T, n *node.Node) {
+func history(t testing.TB, n *node.Node) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(1, 2))
 	start, _ := moat.ParseTime("2026-03-02T08:00:00Z")
