@@ -10,6 +10,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,7 @@ const (
 	maxHeavy    = 4                // requests that may read much
 	readFor     = 15 * time.Second // a read of what is kept
 	askFor      = 2 * time.Second  // a question: no caller waits longer
+	verifyFor   = 50 * time.Second // a read of the whole audit trail; see writeTime
 )
 
 // API answers requests. It is an [http.Handler], safe for concurrent use.
@@ -137,8 +139,9 @@ const (
 type route struct {
 	method, path string
 	access       access
-	body         int64 // the most bytes that a body may have; 0 = none is read
-	heavy        bool  // it may read much
+	body         int64         // the most bytes that a body may have; 0 = none is read
+	heavy        bool          // it may read much
+	limit        time.Duration // of the answer; 0 = readFor
 	serve        func(*API, *call) error
 
 	counts counts
@@ -161,7 +164,7 @@ func routes() []*route {
 		{method: "GET", path: "/metrics", access: operator, serve: (*API).getMetrics},
 
 		{method: "POST", path: "/v1/events", access: anyone, serve: (*API).postEvents}, // authenticates by itself, see sender
-		{method: "POST", path: "/v1/risk", access: sender, body: questionBody, serve: (*API).postRisk},
+		{method: "POST", path: "/v1/risk", access: sender, body: questionBody, limit: askFor, serve: (*API).postRisk},
 
 		{method: "GET", path: "/v1/findings", access: reader, serve: (*API).getFindings},
 		{method: "GET", path: "/v1/cases", access: reader, serve: (*API).getCases},
@@ -181,7 +184,7 @@ func routes() []*route {
 		{method: "POST", path: "/v1/orders", access: reader, body: ordersBody, heavy: true, serve: (*API).postOrders},
 
 		{method: "GET", path: "/v1/audit", access: reader, serve: (*API).getAudit},
-		{method: "GET", path: "/v1/audit/verify", access: operator, heavy: true, serve: (*API).getAuditVerify},
+		{method: "GET", path: "/v1/audit/verify", access: operator, heavy: true, limit: verifyFor, serve: (*API).getAuditVerify},
 		{method: "GET", path: "/v1/detectors", access: reader, serve: (*API).getDetectors},
 		{method: "GET", path: "/v1/indicators", access: reader, serve: (*API).getIndicators},
 		{method: "GET", path: "/v1/stats", access: operator, serve: (*API).getStats},
@@ -280,11 +283,7 @@ func (c *call) run() error {
 	if err := c.authenticate(); err != nil {
 		return err
 	}
-	limit := readFor
-	if c.route.body == questionBody && c.route.access == sender {
-		limit = askFor
-	}
-	ctx, cancel := context.WithTimeout(c.r.Context(), limit)
+	ctx, cancel := context.WithTimeout(c.r.Context(), cmp.Or(c.route.limit, readFor))
 	defer cancel()
 	c.ctx = ctx
 	if c.route.heavy {

@@ -158,10 +158,13 @@ func (f *form) text(name string) string {
 }
 
 func (f *form) time(name string) moat.Time {
-	s := f.text(name)
-	if s == "" {
-		return 0
+	if s := f.text(name); s != "" {
+		return f.timeOf(name, s)
 	}
+	return 0
+}
+
+func (f *form) timeOf(name, s string) moat.Time {
 	t, err := moat.ParseTime(s)
 	if err != nil {
 		f.fail("%s must be a time: RFC 3339, or seconds, milliseconds or microseconds since 1970", name)
@@ -259,13 +262,12 @@ func (c *call) query(more ...string) (book.Query, error) {
 		case "object":
 			q.Object = f.text(name)
 		case "active":
-			if f.values.Get(name) == "true" {
-				f.text(name)
+			switch s := f.text(name); s {
+			case "", "false":
+			case "true":
 				q.Active = c.now()
-			} else if f.values.Get(name) != "false" {
-				q.Active = f.time(name)
-			} else {
-				f.text(name)
+			default:
+				q.Active = f.timeOf(name, s)
 			}
 		default:
 			panic("BUG: no filter is called " + name)

@@ -190,7 +190,8 @@ func (a *API) forget(key string) {
 	a.inner.Forget(key)
 }
 
-// Detector is one of the dimensions that are watched, as it runs.
+// Detector is one of the dimensions that are watched, as it runs. How it can be evaded is in its file and not here: a
+// partner's staff may read this.
 type Detector struct {
 	ID             string    `json:"id"`
 	Dimension      string    `json:"dimension"`
