@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -41,7 +40,7 @@ type ReplayConfig struct {
 	From, To moat.Time
 	Partner  string // "" = all
 	Limits   engine.Limits
-	Progress func(done, total uint64) // messages of the log; may be nil; called by several goroutines
+	Progress func(done, total uint64) // messages of the log; may be nil; one call at a time
 	Logger   *slog.Logger             // nil = silent
 }
 
@@ -117,7 +116,6 @@ type replay struct {
 	// those were read: what comes in meanwhile would seem to be found by the replay alone.
 	upTo  map[int]uint64
 	total uint64
-	done  atomic.Uint64
 
 	// What was found live. A finding's fields are written by the one goroutine that replays
 	// its partner; the maps do not change then.
@@ -125,6 +123,7 @@ type replay struct {
 	byEvent map[eventKey][]*liveFinding
 
 	mu      sync.Mutex // guards what follows
+	done    uint64
 	tallies map[string]*Tally
 	out     *Replayed
 }
@@ -254,9 +253,11 @@ func (r *replay) partition(ctx context.Context, id int) error {
 	}
 	var before uint64
 	err = lake.ScanDir(ctx, r.lake, lake.Filter{Tenant: r.tenant, To: r.cfg.To, Partition: &id}, func(done, _ uint64) {
-		n := r.done.Add(done - before)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.done += done - before
 		if before = done; r.cfg.Progress != nil {
-			r.cfg.Progress(min(n, r.total), r.total)
+			r.cfg.Progress(min(r.done, r.total), r.total)
 		}
 	}, func(at lake.Position, ev *moat.Event) error {
 		if at.Seq > r.upTo[id] {
