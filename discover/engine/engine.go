@@ -11,6 +11,7 @@ package engine
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"unsafe"
 
@@ -113,19 +114,22 @@ type Engine struct {
 	frame  rule.Frame
 	out    []float64 // frame.Slots
 	// Of the event that is being worked on:
-	slot    *slot
-	tp      *rule.TypePlan
-	records [moat.EntityKinds]unsafe.Pointer
-	inputs  [rule.MaxFeatures + 1]feature.Input // one for each feature that reads another
-	depth   int
-	keys    []uint64 // hashes of a list
-	ptrs    []unsafe.Pointer
-	empty   [4096]byte // what a read of an entity without a record sees
-	sink    uint64
-	stats   Stats
-	ask     *scratch // set while a question is answered, to &e.scratch
-	scratch scratch
-	net     netCache
+	slot     *slot
+	tp       *rule.TypePlan
+	records  [moat.EntityKinds]unsafe.Pointer
+	inputs   [rule.MaxFeatures + 1]feature.Input // one for each feature that reads another
+	depth    int
+	keys     []uint64 // hashes of a list
+	hashed   *string  // the list that they are of, and the event that it is of
+	hashedAt uint32
+	ptrs     []unsafe.Pointer
+	empty    [4096]byte // what a read of an entity without a record sees
+	sink     uint64
+	stats    Stats
+	ask      *scratch // set while a question is answered, to &e.scratch
+	scratch  scratch
+	net      []netCache
+	last     lastPartner
 }
 
 // slot is one event of a group with what was computed before its turn.
@@ -136,12 +140,24 @@ type slot struct {
 	now     moat.Time
 	keys    [moat.EntityKinds]uint64
 	early   []uint64 // keys of the pairs of TypePlan.Early
+	takes   []uint64 // bit i: Ops[i] observes this event, as far as the event alone tells
+	id      uint64   // hash of the event's id; 0 = none
 }
 
+// lastPartner is the partner of the last event: the next is mostly of the same.
+type lastPartner struct {
+	name   string
+	hash   uint64
+	number uint32
+}
+
+// netCache remembers what was said of an address, by its hash.
 type netCache struct {
-	ip  string
+	ip  uint64
 	net rule.Net
 }
+
+const netCacheSize = 1 << 13
 
 const pairBytes = rule.HeaderBytes + 16
 
@@ -167,6 +183,7 @@ func New(cfg Config) (*Engine, error) {
 	if e.fired, err = newTable(pairBytes, 1<<20, 1<<16); err != nil {
 		return nil, err
 	}
+	e.net = make([]netCache, netCacheSize)
 	e.frame = cfg.Plan.NewFrame()
 	e.out, e.frame.Fill = e.frame.Slots, e.fill
 	return e, nil
@@ -279,9 +296,19 @@ func (e *Engine) Step(batch []byte, pause func()) (Result, error) {
 // prepare computes the keys of s and touches their places in the index.
 func (e *Engine) prepare(s *slot) {
 	ev := &s.ev
-	s.owner = e.partner(ev.Partner)
-	s.partner = e.cfg.Seed.Text(ev.Partner)
+	if ev.Partner != e.last.name || e.last.name == "" {
+		n := e.partner(ev.Partner)
+		e.last = lastPartner{e.names[n], e.cfg.Seed.Text(ev.Partner), n}
+		if e.last.name != ev.Partner { // one too many shares a number, not a name
+			e.last.name = ""
+		}
+	}
+	s.owner, s.partner = e.last.number, e.last.hash
 	s.now = plausible(ev)
+	if s.id = 0; ev.ID != "" {
+		s.id = rule.Mix(e.cfg.Seed.Text(ev.ID), s.partner) | 1
+		e.sink += e.ids.touch(s.id)
+	}
 	tp := &e.plan.Types[ev.Type]
 	e.identify(s, tp)
 	for _, k := range tp.Kinds {
@@ -298,17 +325,30 @@ func (e *Engine) prepare(s *slot) {
 // that neither waits for one miss after the other.
 func (e *Engine) touch(s *slot) {
 	tp := &e.plan.Types[s.ev.Type]
+	var records [moat.EntityKinds]unsafe.Pointer
 	for _, k := range tp.Kinds {
 		if t := e.tables[k]; t != nil && s.keys[k] != 0 {
-			e.sink += t.touch(s.keys[k], tp.Lines[k])
+			records[k] = t.touch(s.keys[k])
+		}
+	}
+	for w, bits := range s.takes {
+		for ; bits != 0; bits &= bits - 1 {
+			op := &tp.Ops[w<<6+trailing(bits)]
+			if rec := records[op.Of]; rec != nil && op.Size > 0 {
+				e.sink += *(*uint64)(unsafe.Add(rec, op.Offset)) + *(*uint64)(unsafe.Add(rec, op.Offset+op.Size-8))
+			}
 		}
 	}
 	for _, key := range s.early {
 		if key != 0 {
-			e.sink += e.pairs.touch(key, nil)
+			if rec := e.pairs.touch(key); rec != nil {
+				e.sink += *(*uint64)(rec)
+			}
 		}
 	}
 }
+
+func trailing(b uint64) int { return bits.TrailingZeros64(b) }
 
 // identify computes the keys of the entities of s, and of the pairs that can be told from the
 // event alone.
@@ -316,8 +356,16 @@ func (e *Engine) identify(s *slot, tp *rule.TypePlan) {
 	for _, k := range tp.Kinds {
 		s.keys[k] = e.entityKey(s.partner, k, s.ev.EntityID(k))
 	}
-	s.early = s.early[:0]
+	s.early, s.takes = s.early[:0], s.takes[:0]
 	e.frame.Event = &s.ev
+	for i := range tp.Ops {
+		if i&63 == 0 {
+			s.takes = append(s.takes, 0)
+		}
+		if op := &tp.Ops[i]; op.Observe && s.keys[op.Of] != 0 && (!op.Ahead || op.Where == nil || op.Where(&e.frame)) {
+			s.takes[i>>6] |= 1 << (i & 63)
+		}
+	}
 	for _, i := range tp.Early {
 		op := &tp.Ops[i]
 		key := op.Key(&e.frame)
@@ -371,14 +419,7 @@ func (e *Engine) partner(name string) uint32 {
 }
 
 func (e *Engine) duplicate(s *slot) bool {
-	if s.ev.ID == "" {
-		return false
-	}
-	h := rule.Mix(e.cfg.Seed.Text(s.ev.ID), s.partner) | 1
-	if e.ask != nil {
-		return e.ids.has(h, day(s.ev.Received))
-	}
-	if e.ids.add(h, day(s.ev.Received)) {
+	if s.id != 0 && e.ids.add(s.id, day(s.ev.Received)) {
 		e.stats.Duplicates++
 		return true
 	}
@@ -442,9 +483,12 @@ func (e *Engine) features(s *slot, tp *rule.TypePlan) {
 		clear(e.frame.Stamp)
 		e.frame.Epoch = 1
 	}
-	for i := range tp.Ops {
-		if op := &tp.Ops[i]; op.Observe && e.records[op.Of] != nil && (op.Where == nil || op.Where(&e.frame)) {
-			e.run(op, s, true)
+	for w, bits := range s.takes {
+		for ; bits != 0; bits &= bits - 1 {
+			op := &tp.Ops[w<<6+trailing(bits)]
+			if e.records[op.Of] != nil && (op.Ahead || op.Where(&e.frame)) {
+				e.run(op, s, true)
+			}
 		}
 	}
 }
@@ -509,19 +553,18 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 		if len(in.Texts) == 0 {
 			return false
 		}
-		e.keys, e.ptrs = e.keys[:0], e.ptrs[:0]
-		for _, t := range in.Texts {
-			key := e.cfg.Seed.Text(t)
-			e.keys = append(e.keys, key)
-			if op.Kind.Pairs {
+		in.Keys, in.Pairs = e.hashes(in.Texts), nil
+		if op.Kind.Pairs {
+			e.ptrs = e.ptrs[:0]
+			for _, key := range in.Keys {
 				p := e.pair(pairKey(op, key, s.keys[op.Of]), s, observe)
 				if p == nil {
 					p = unsafe.Pointer(&e.empty)
 				}
 				e.ptrs = append(e.ptrs, p)
 			}
+			in.Pairs = e.ptrs
 		}
-		in.Keys, in.Pairs = e.keys, e.ptrs
 	case feature.Place:
 		in.Place = e.frame.Net.Spot
 		return in.Place.Known
@@ -536,13 +579,30 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 	return true
 }
 
-func (e *Engine) lookup(ip string) rule.Net {
-	if e.net.ip != ip {
-		e.net.ip = string(append([]byte(nil), ip...))
-		e.net.net = e.cfg.Net(ip)
+// hashes returns the hashes of a list of the event. Several features take the same list, mostly the
+// orders: they are hashed once an event.
+func (e *Engine) hashes(texts []string) []uint64 {
+	if e.hashed != unsafe.SliceData(texts) || e.hashedAt != e.frame.Epoch || len(e.keys) != len(texts) {
+		e.keys = e.keys[:0]
+		for _, t := range texts {
+			e.keys = append(e.keys, e.cfg.Seed.Text(t))
+		}
+		e.hashed, e.hashedAt = unsafe.SliceData(texts), e.frame.Epoch
 	}
-	return e.net.net
+	return e.keys
 }
+
+func (e *Engine) lookup(ip string) rule.Net {
+	h := e.cfg.Seed.Text(ip) | 1
+	c := &e.net[h>>40&(netCacheSize-1)]
+	if c.ip != h {
+		c.ip, c.net = h, e.cfg.Net(ip)
+	}
+	return c.net
+}
+
+// NetChanged makes the engine ask again what is known of every address.
+func (e *Engine) NetChanged() { clear(e.net) }
 
 // record returns the record of a key, a new one if there is none.
 func (e *Engine) record(k moat.EntityKind, key uint64, s *slot) unsafe.Pointer {

@@ -49,19 +49,13 @@ func (d *ids) add(hash uint64, day uint16) bool {
 	}
 }
 
-// has tells whether hash is there.
-func (d *ids) has(hash uint64, day uint16) bool {
+// touch brings the place of hash into the cache.
+func (d *ids) touch(hash uint64) uint64 {
 	s := &d.segments[hash>>58]
 	if len(s.hashes) == 0 {
-		return false
+		return 0
 	}
-	mask := uint64(len(s.hashes) - 1)
-	for i := hash & mask; s.hashes[i] != 0; i = (i + 1) & mask {
-		if s.hashes[i] == hash {
-			return daysBefore(day, s.days[i]) <= idDays
-		}
-	}
-	return false
+	return s.hashes[hash&uint64(len(s.hashes)-1)]
 }
 
 // grow drops what is too old and makes room for twice what is left; at the limit it drops

@@ -48,8 +48,6 @@ type TypePlan struct {
 	Ops       []Op              // in order: an op may read slots of earlier ones
 	Detectors []*Compiled
 	Net       bool // the address must be looked up
-	// Lines lists, per kind, the cache lines of its record that Ops look at, by offset.
-	Lines [moat.EntityKinds][]int
 	// Early lists the ops that look up one pair whose key follows from the event alone, so that
 	// it can be fetched ahead.
 	Early []int
@@ -73,9 +71,10 @@ type Op struct {
 	Salt    uint64 // tells the pairs of one feature from another's
 	Out     int    // first slot
 	Early   int    // place in TypePlan.Early, or -1
+	Ahead   bool   // Where needs nothing but the event, or there is none
+	Size    int    // of its state
 
 	early bool // it keeps a pair whose key needs nothing but the event
-	size  int  // of its state
 }
 
 // Exposure reads how many orders an entity touched in the last 24 h.
@@ -210,7 +209,7 @@ func (b *builder) builtin(of moat.EntityKind, kind string, p feature.Params, set
 		panic("BUG: " + err.Error())
 	}
 	s := &shared{canon: fmt.Sprintf("exposure %s %s", of, kind), on: orderTypes, outs: len(k.Outputs), size: k.Size(p)}
-	s.op = Op{Of: of, Kind: k, Stat: k.New(p), Observe: true, Out: len(b.bySlot)}
+	s.op = Op{Of: of, Kind: k, Stat: k.New(p), Observe: true, Ahead: true, Out: len(b.bySlot)}
 	set(&s.op)
 	b.add(s)
 	return s
@@ -313,6 +312,9 @@ func (b *builder) feature(x *environment, f *Feature) (*shared, error) {
 	if f.Where.S != "" {
 		c := expression("where", f.Where, func(c *compiler, e ast.Expr) { s.op.Where = c.bool(e) }, cel.BoolType)
 		s.whereNet = c.net
+		s.op.Ahead = !c.net && len(c.uses) == 0
+	} else {
+		s.op.Ahead = true
 	}
 	for _, step := range f.Steps {
 		s.op.Value = feature.Steps
@@ -435,7 +437,7 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 			continue
 		}
 		op := s.op
-		op.Observe, op.size = observe, s.size
+		op.Observe, op.Size = observe, s.size
 		tp.Ops = append(tp.Ops, op)
 		add(&tp.Kinds, op.Of)
 		tp.Net = tp.Net || s.inputNet || observe && s.whereNet
@@ -458,13 +460,5 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 			op.Early = len(tp.Early)
 			tp.Early = append(tp.Early, i)
 		}
-		for at := op.Offset &^ 63; at < op.Offset+op.size; at += 64 {
-			if !slices.Contains(tp.Lines[op.Of], at) {
-				tp.Lines[op.Of] = append(tp.Lines[op.Of], at)
-			}
-		}
-	}
-	for k := range tp.Lines {
-		slices.Sort(tp.Lines[k])
 	}
 }
