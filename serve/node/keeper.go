@@ -38,6 +38,9 @@ type keeper struct {
 	sinks   []sink
 	seq     uint64
 	changes book.Changes
+	// gone is set when a batch could not be stored before the node closed. Nothing after it may be stored
+	// either: the next start begins before it, and the store must end there.
+	gone bool
 }
 
 // maxJoined bounds the findings of one transaction of the book, and maxWait how long they wait for it.
@@ -69,15 +72,19 @@ func (k *keeper) run() {
 // store tries until the sinks have the batch. A full disk stops this partition here, and by way of the
 // filling river its senders, until there is room again; nothing is passed over.
 func (k *keeper) store(w work) {
+	if k.gone {
+		return
+	}
 	for _, s := range k.sinks {
 		for {
 			err := s.Append(w.seq, w.batch, w.skip)
+			k.p.warn("cannot store events", err)
 			if err == nil {
 				break
 			}
-			k.p.warn("cannot store events", err)
 			if !k.again() {
-				return // the next start begins at a snapshot before this batch
+				k.gone = true
+				return
 			}
 		}
 	}

@@ -286,8 +286,14 @@ func (n *Node) keepHouse(ctx context.Context) {
 					n.log.Warn("housekeeping failed", "work", name, "error", err)
 				}
 			}
-			if _, err := n.Indicators.Refresh(); err != nil {
+			changed, err := n.Indicators.Refresh()
+			if err != nil {
 				n.log.Warn("indicators not refreshed", "error", err)
+			}
+			for _, p := range n.parts {
+				if changed && p.do(ctx, p.engine.NetChanged) != nil {
+					break // closing
+				}
 			}
 			if _, err := n.Book.Prune(ctx, moat.TimeOf(now.Add(-365*24*time.Hour))); err != nil && ctx.Err() == nil {
 				n.log.Warn("book not pruned", "error", err)

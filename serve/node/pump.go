@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,8 +35,8 @@ type partition struct {
 	store    *keeper
 	ended    chan struct{} // closed when the owner has gone
 	kept     sync.WaitGroup
-	warning  atomic.Pointer[string]
-	err      error // why run ended, if not because it was told to
+	warnings sync.Map // what cannot be done → why, as text
+	err      error    // why run ended, if not because it was told to
 }
 
 // run takes messages until ctx ends; then it makes everything durable.
@@ -91,6 +93,7 @@ func (p *partition) feedFrom(ctx context.Context, to chan<- river.Message, after
 		return err
 	}
 	defer r.Close()
+	p.warn("cannot read river", nil)
 	for {
 		m, err := r.Next(ctx)
 		var corrupt *river.CorruptError
@@ -218,9 +221,7 @@ func (p *partition) stats(ctx context.Context) (s PartitionStats, err error) {
 			}
 		}
 	})
-	if w := p.warning.Load(); w != nil {
-		s.Warning = *w
-	}
+	s.Warning = p.warning()
 	return s, err
 }
 
@@ -261,15 +262,26 @@ func (p *partition) flush() error {
 	}
 }
 
+// warn keeps what cannot be done until it can be done again, and logs each new reason once.
 func (p *partition) warn(what string, err error) {
 	if err == nil {
-		p.warning.Store(nil)
+		p.warnings.Delete(what)
 		return
 	}
-	text := fmt.Sprintf("%s: %v", what, err)
-	if old := p.warning.Swap(&text); old == nil || *old != text {
+	if old, _ := p.warnings.Swap(what, err.Error()); old != err.Error() {
 		p.n.log.Error(what, "partition", p.id, "error", err)
 	}
+}
+
+// warning says what cannot be done now, or "".
+func (p *partition) warning() string {
+	var list []string
+	p.warnings.Range(func(what, why any) bool {
+		list = append(list, fmt.Sprintf("%s: %s", what, why))
+		return true
+	})
+	slices.Sort(list)
+	return strings.Join(list, "; ")
 }
 
 func wait(ctx context.Context, d time.Duration) {
