@@ -1,0 +1,224 @@
+package engine
+
+import (
+	"unsafe"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/feature"
+	"github.com/moat-platform/moat/discover/rule"
+)
+
+// event runs one event through the features and detectors of its type.
+func (e *Engine) event(s *slot, findings *[]moat.Finding) {
+	ev, tp := &s.ev, &e.plan.Types[s.ev.Type]
+	e.count(s)
+	e.slot, e.tp = s, tp
+	for _, k := range tp.Kinds {
+		e.records[k] = nil
+		if s.keys[k] != 0 && e.tables[k] != nil {
+			e.records[k] = e.record(k, s.keys[k], s)
+		}
+	}
+	e.frame.Event, e.frame.Net = ev, rule.Net{}
+	if tp.Net && ev.IP != "" {
+		e.frame.Net = e.lookup(ev.IP)
+	}
+	e.features(s, tp)
+	for _, c := range tp.Detectors {
+		if c.When(&e.frame) {
+			e.fire(s, c, findings)
+		}
+	}
+	sec := seconds(s.now)
+	for _, k := range tp.Kinds {
+		if h := (*header)(e.records[k]); h != nil {
+			h.seen = max(h.seen, sec)
+		}
+	}
+}
+
+func (e *Engine) count(s *slot) {
+	if e.ask != nil {
+		return
+	}
+	e.stats.Events++
+	if s.ev.Flags&moat.FlagClock != 0 {
+		e.stats.Clock++
+	}
+	sec := seconds(s.now)
+	if newest := &e.newest[s.owner]; sec > *newest {
+		*newest = sec
+	} else if sec+3600 < *newest {
+		e.stats.Late++
+	}
+}
+
+func seconds(t moat.Time) uint32 { return uint32(t / moat.Second) }
+
+// features has the features that observe this event take it in, in order. The others are read when
+// an expression asks for them.
+func (e *Engine) features(s *slot, tp *rule.TypePlan) {
+	e.frame.Epoch++
+	if e.frame.Epoch == 0 { // after four billion events the stamps begin anew
+		clear(e.frame.Stamp)
+		e.frame.Epoch = 1
+	}
+	for w, bits := range s.takes {
+		for ; bits != 0; bits &= bits - 1 {
+			op := &tp.Ops[w<<6+trailing(bits)]
+			if e.records[op.Of] != nil && (op.Ahead || op.Where(&e.frame)) {
+				e.run(op, s, true)
+			}
+		}
+	}
+}
+
+// fill reads the feature with that first slot.
+func (e *Engine) fill(first int) {
+	if i := e.tp.At[first]; i >= 0 {
+		e.run(&e.tp.Ops[i], e.slot, false)
+	}
+}
+
+// run observes or reads one feature and writes its outputs. What has no record, or no value in this event, is read.
+func (e *Engine) run(op *rule.Op, s *slot, observe bool) {
+	in := &e.inputs[e.depth]
+	e.depth++
+	in.Now, in.Born, in.Seen, in.Value, in.Key, in.Pair = s.now, s.now, 0, feature.NoValue, 0, nil
+	state := unsafe.Pointer(&e.empty)
+	if rec := e.records[op.Of]; rec != nil {
+		h := (*header)(rec)
+		in.Born, in.Seen = moat.Time(h.born)*moat.Second, moat.Time(h.seen)*moat.Second
+		state = unsafe.Add(rec, op.Offset)
+		if e.input(op, in, s, observe) {
+			in.Value = op.Value
+		} else {
+			observe = false
+		}
+	} else {
+		*in, observe = feature.Input{Now: s.now, Born: s.now}, false
+	}
+	out := e.out[op.Out : op.Out+len(op.Kind.Outputs)]
+	if observe {
+		op.Stat.Observe(state, in, out)
+	} else {
+		op.Stat.Read(state, in, out)
+	}
+	e.frame.Stamp[op.Out] = e.frame.Epoch
+	e.depth--
+}
+
+// input takes op's value from the event; false means that the event has none.
+func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bool {
+	switch op.Value {
+	case feature.Number:
+		in.Num = op.Num(&e.frame)
+	case feature.Key:
+		if op.Early >= 0 {
+			if in.Key = s.early[op.Early]; in.Key == 0 {
+				return false
+			}
+			in.Pair = e.pair(in.Key, s, observe)
+			return in.Pair != nil
+		}
+		if in.Key = op.Key(&e.frame); in.Key == 0 {
+			return false
+		}
+		if op.Kind.Pairs {
+			in.Pair = e.pair(pairKey(op, in.Key, s.keys[op.Of]), s, observe)
+			return in.Pair != nil
+		}
+	case feature.Keys:
+		in.Texts = op.List(&e.frame)
+		if len(in.Texts) == 0 {
+			return false
+		}
+		in.Keys, in.Pairs = e.hashes(in.Texts), nil
+		if op.Kind.Pairs {
+			e.ptrs = e.ptrs[:0]
+			for _, key := range in.Keys {
+				p := e.pair(pairKey(op, key, s.keys[op.Of]), s, observe)
+				if p == nil {
+					p = unsafe.Pointer(&e.empty)
+				}
+				e.ptrs = append(e.ptrs, p)
+			}
+			in.Pairs = e.ptrs
+		}
+	case feature.Place:
+		in.Place = e.frame.Net.Spot
+		return in.Place.Known
+	case feature.Steps:
+		in.Steps = 0
+		for i, step := range op.Steps {
+			if step(&e.frame) {
+				in.Steps |= 1 << i
+			}
+		}
+	}
+	return true
+}
+
+// hashes returns the hashes of a list of the event. Several features take the same list, mostly the
+// orders: they are hashed once an event.
+func (e *Engine) hashes(texts []string) []uint64 {
+	if e.hashed != unsafe.SliceData(texts) || e.hashedAt != e.frame.Epoch || len(e.keys) != len(texts) {
+		e.keys = e.keys[:0]
+		for _, t := range texts {
+			e.keys = append(e.keys, e.cfg.Seed.Text(t))
+		}
+		e.hashed, e.hashedAt = unsafe.SliceData(texts), e.frame.Epoch
+	}
+	return e.keys
+}
+
+func (e *Engine) lookup(ip string) rule.Net {
+	h := e.cfg.Seed.Text(ip) | 1
+	c := &e.net[h>>40&(netCacheSize-1)]
+	if c.ip != h {
+		c.ip, c.net = h, e.cfg.Net(ip)
+	}
+	return c.net
+}
+
+// NetChanged makes the engine ask again what is known of every address.
+func (e *Engine) NetChanged() { clear(e.net) }
+
+// record returns the record of a key, a new one if there is none.
+func (e *Engine) record(k moat.EntityKind, key uint64, s *slot) unsafe.Pointer {
+	t := e.tables[k]
+	rec := t.find(key)
+	if e.ask != nil {
+		return e.ask.copyOf(t, rec, s)
+	}
+	if rec < 0 {
+		if rec = t.insert(key, s.owner); rec < 0 {
+			return nil
+		}
+		h := t.header(rec)
+		h.born = seconds(s.now)
+		return unsafe.Pointer(h)
+	}
+	h := t.header(rec)
+	h.again = 1
+	return unsafe.Pointer(h)
+}
+
+// pair returns what is kept of an entity together with a value.
+func (e *Engine) pair(key uint64, s *slot, observe bool) unsafe.Pointer {
+	rec := e.pairs.find(key)
+	if e.ask != nil {
+		return unsafe.Add(e.ask.copyOf(e.pairs, rec, s), rule.HeaderBytes)
+	}
+	if rec < 0 {
+		if !observe {
+			return nil
+		}
+		if rec = e.pairs.insert(key, s.owner); rec < 0 {
+			return nil
+		}
+	} else {
+		e.pairs.header(rec).again = 1
+	}
+	return unsafe.Add(e.pairs.at(rec), rule.HeaderBytes)
+}

@@ -1,0 +1,91 @@
+package engine
+
+import (
+	"slices"
+	"unsafe"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/feature"
+	"github.com/moat-platform/moat/discover/rule"
+)
+
+// said is what is kept of a detector's last finding about an entity.
+type said struct {
+	at    uint32 // seconds
+	score float32
+	_     [2]uint32
+}
+
+// fire makes a finding, unless the same was said shortly before.
+func (e *Engine) fire(s *slot, c *rule.Compiled, findings *[]moat.Finding) {
+	ev := &s.ev
+	key := s.keys[c.Subject]
+	if key == 0 {
+		return
+	}
+	score := min(max(c.Confidence(&e.frame), 0.01), 0.99)
+	now := seconds(s.now)
+	if last := e.lastSaid(rule.Mix(key, e.cfg.Seed.Text(c.ID))|1, s); last != nil {
+		fresh := last.at == 0 || now >= last.at && float64(now-last.at) >= c.Every.Seconds()
+		if !fresh && score < float64(last.score)+0.1 {
+			e.stats.Repeats++
+			return
+		}
+		last.at, last.score = max(now, 1), float32(score)
+	}
+	entity := moat.Entity{Kind: c.Subject, ID: clone(ev.EntityID(c.Subject))}
+	f := moat.Finding{
+		Time: s.now, Partner: e.names[s.owner], Detector: c.ID, Dimension: c.Dimension, Family: c.Family, Title: c.Title,
+		Mode: c.Mode, Entity: entity, Related: related(ev, entity), Score: score,
+		Reason: c.Reason(&e.frame), Evidence: c.Evidence(&e.frame), Events: []string{clone(ev.ID)},
+		Weight: rule.Sensitivity(ev), Egress: c.Egress || rule.Leaves(ev), Attack: c.Attack,
+		Stake:  c.Stake,
+		Orders: e.exposure(c.Subject, e.records[c.Subject], s.now),
+	}
+	f.ID = moat.FindingID(f.Partner, f.Detector, entity, f.Events[0])
+	if e.ask == nil {
+		e.stats.Findings++
+	}
+	*findings = append(*findings, f)
+}
+
+func (e *Engine) lastSaid(key uint64, s *slot) *said {
+	rec := e.fired.find(key)
+	if e.ask != nil {
+		return (*said)(unsafe.Add(e.ask.copyOf(e.fired, rec, s), rule.HeaderBytes))
+	}
+	if rec < 0 {
+		if rec = e.fired.insert(key, s.owner); rec < 0 {
+			return nil
+		}
+	} else {
+		e.fired.header(rec).again = 1
+	}
+	return (*said)(unsafe.Add(e.fired.at(rec), rule.HeaderBytes))
+}
+
+// exposure returns how many orders the subject touched in the last 24 hours.
+func (e *Engine) exposure(k moat.EntityKind, rec unsafe.Pointer, now moat.Time) int64 {
+	x := e.plan.Exposure[k]
+	if x == nil || rec == nil {
+		return 0
+	}
+	in := feature.Input{Now: now}
+	var a, b [8]float64
+	x.Distinct.Read(unsafe.Add(rec, x.DistinctOffset), &in, a[:])
+	x.Sum.Read(unsafe.Add(rec, x.SumOffset), &in, b[:])
+	return int64(a[0] + b[0] + 0.5)
+}
+
+// related lists the other entities of the event, narrowest first.
+func related(ev *moat.Event, subject moat.Entity) []moat.Entity {
+	var out []moat.Entity
+	for _, k := range [...]moat.EntityKind{moat.Account, moat.Device, moat.IP, moat.Host, moat.App, moat.Outlet} {
+		if id := ev.EntityID(k); id != "" && k != subject.Kind {
+			out = append(out, moat.Entity{Kind: k, ID: clone(id)})
+		}
+	}
+	return slices.Clip(out)
+}
+
+func clone(s string) string { return string(append([]byte(nil), s...)) }

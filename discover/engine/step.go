@@ -1,0 +1,221 @@
+package engine
+
+import (
+	"fmt"
+	"math/bits"
+	"unsafe"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/rule"
+)
+
+// group is how many events are decoded and their records touched together.
+const group = 32
+
+// slot is one event of a group with what was computed before its turn.
+type slot struct {
+	ev      moat.Event
+	partner uint64 // hash
+	owner   uint32
+	now     moat.Time
+	keys    [moat.EntityKinds]uint64
+	early   []uint64 // keys of the pairs of TypePlan.Early
+	takes   []uint64 // bit i: Ops[i] observes this event, as far as the event alone tells
+	id      uint64   // hash of the event's id; 0 = none
+}
+
+// lastPartner is the partner of the last event: the next is mostly of the same.
+type lastPartner struct {
+	name   string
+	hash   uint64
+	number uint32
+}
+
+// netCache remembers what was said of an address, by its hash.
+type netCache struct {
+	ip  uint64
+	net rule.Net
+}
+
+const netCacheSize = 1 << 13
+
+// pauseEvery is how many events Step takes in between two pauses.
+const pauseEvery = 8 * group
+
+// Step takes in one batch. An error means that the batch is corrupt; then nothing of it was
+// taken in after the row that the error names. The result aliases nothing. If pause is not
+// nil it is called every few hundred events; it may call [Engine.Ask] and nothing else.
+func (e *Engine) Step(batch []byte, pause func()) (Result, error) {
+	var r Result
+	if err := e.reader.Open(batch); err != nil {
+		return r, fmt.Errorf("cannot open batch: %w", err)
+	}
+	for {
+		n := 0
+		for n < group && e.reader.Next(&e.slots[n].ev) {
+			e.prepare(&e.slots[n])
+			n++
+		}
+		for i := range n {
+			e.touch(&e.slots[i])
+		}
+		for i := range n {
+			s := &e.slots[i]
+			r.Newest = max(r.Newest, s.ev.Received)
+			if e.duplicate(s) {
+				for len(r.Skip) <= r.Events>>6 {
+					r.Skip = append(r.Skip, 0)
+				}
+				r.Skip[r.Events>>6] |= 1 << (r.Events & 63)
+			} else {
+				e.event(s, &r.Findings)
+			}
+			r.Events++
+		}
+		if n < group {
+			break
+		}
+		if pause != nil && r.Events%pauseEvery == 0 {
+			pause()
+		}
+	}
+	if err := e.reader.Err(); err != nil {
+		return r, fmt.Errorf("cannot read row %d of batch: %w", r.Events, err)
+	}
+	return r, nil
+}
+
+// prepare computes the keys of s and touches their places in the index.
+func (e *Engine) prepare(s *slot) {
+	ev := &s.ev
+	if ev.Partner != e.last.name || e.last.name == "" {
+		n := e.partner(ev.Partner)
+		e.last = lastPartner{e.names[n], e.cfg.Seed.Text(ev.Partner), n}
+		if e.last.name != ev.Partner { // one too many shares a number, not a name
+			e.last.name = ""
+		}
+	}
+	s.owner, s.partner = e.last.number, e.last.hash
+	s.now = plausible(ev)
+	if s.id = 0; ev.ID != "" {
+		s.id = rule.Mix(e.cfg.Seed.Text(ev.ID), s.partner) | 1
+		e.sink += e.ids.touch(s.id)
+	}
+	tp := &e.plan.Types[ev.Type]
+	e.identify(s, tp)
+	for _, k := range tp.Kinds {
+		if t := e.tables[k]; t != nil && s.keys[k] != 0 {
+			e.sink += t.touchIndex(s.keys[k])
+		}
+	}
+	for _, key := range s.early {
+		e.sink += e.pairs.touchIndex(key)
+	}
+}
+
+// touch brings the records of s into the cache. It comes after the index was touched for the whole group, so
+// that neither waits for one miss after the other.
+func (e *Engine) touch(s *slot) {
+	tp := &e.plan.Types[s.ev.Type]
+	var records [moat.EntityKinds]unsafe.Pointer
+	for _, k := range tp.Kinds {
+		if t := e.tables[k]; t != nil && s.keys[k] != 0 {
+			records[k] = t.touch(s.keys[k])
+		}
+	}
+	for w, bits := range s.takes {
+		for ; bits != 0; bits &= bits - 1 {
+			op := &tp.Ops[w<<6+trailing(bits)]
+			if rec := records[op.Of]; rec != nil && op.Size > 0 {
+				e.sink += *(*uint64)(unsafe.Add(rec, op.Offset)) + *(*uint64)(unsafe.Add(rec, op.Offset+op.Size-8))
+			}
+		}
+	}
+	for _, key := range s.early {
+		if key != 0 {
+			if rec := e.pairs.touch(key); rec != nil {
+				e.sink += *(*uint64)(rec)
+			}
+		}
+	}
+}
+
+func trailing(b uint64) int { return bits.TrailingZeros64(b) }
+
+// identify computes the keys of the entities of s, and of the pairs that can be told from the
+// event alone.
+func (e *Engine) identify(s *slot, tp *rule.TypePlan) {
+	for _, k := range tp.Kinds {
+		s.keys[k] = e.entityKey(s.partner, k, s.ev.EntityID(k))
+	}
+	s.early, s.takes = s.early[:0], s.takes[:0]
+	e.frame.Event = &s.ev
+	for i := range tp.Ops {
+		if i&63 == 0 {
+			s.takes = append(s.takes, 0)
+		}
+		if op := &tp.Ops[i]; op.Observe && s.keys[op.Of] != 0 && (!op.Ahead || op.Where == nil || op.Where(&e.frame)) {
+			s.takes[i>>6] |= 1 << (i & 63)
+		}
+	}
+	for _, i := range tp.Early {
+		op := &tp.Ops[i]
+		key := op.Key(&e.frame)
+		if key != 0 && s.keys[op.Of] != 0 {
+			key = pairKey(op, key, s.keys[op.Of])
+		} else {
+			key = 0
+		}
+		s.early = append(s.early, key)
+	}
+}
+
+func pairKey(op *rule.Op, value, entity uint64) uint64 {
+	return rule.Mix(rule.Mix(value, op.Salt), entity) | 1
+}
+
+// plausible returns the event's time, moved to the edge of what receipt allows, so that a
+// wrong clock cannot drag the windows of its entities along.
+func plausible(ev *moat.Event) moat.Time {
+	t := ev.Time
+	if ev.Received != 0 {
+		t = min(t, ev.Received+5*moat.Minute)
+		if ev.Flags&moat.FlagHistory == 0 {
+			t = max(t, ev.Received-30*moat.Day)
+		}
+	}
+	return t
+}
+
+func (e *Engine) entityKey(partner uint64, k moat.EntityKind, id string) uint64 {
+	if id == "" {
+		return 0
+	}
+	return rule.Mix(e.cfg.Seed.Text(id), partner+uint64(k)) | 1
+}
+
+// partner returns the number of a partner, a new one if it was never seen.
+func (e *Engine) partner(name string) uint32 {
+	if n, ok := e.partners[name]; ok {
+		return n
+	}
+	if len(e.names) >= e.cfg.Limits.Partners {
+		return 0 // shares the quota of the first; ingest admits only known partners
+	}
+	n := uint32(len(e.names))
+	name = string(append([]byte(nil), name...))
+	e.partners[name] = n
+	e.names = append(e.names, name)
+	e.newest = append(e.newest, 0)
+	return n
+}
+
+func (e *Engine) duplicate(s *slot) bool {
+	if s.id != 0 && e.ids.add(s.id, day(s.ev.Received)) {
+		e.stats.Duplicates++
+		return true
+	}
+	return false
+}
+
+func day(t moat.Time) uint16 { return uint16(t / moat.Day) }
