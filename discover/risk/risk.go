@@ -130,7 +130,7 @@ func (ev evidence) shares(now moat.Time) []moat.Share {
 }
 
 // Damage is the expected harm, in people whose full data leaves: probability × people ×
-// sensitivity of what was shown × how far it got (methods.md 5). Data on a screen can be
+// sensitivity of what was shown × how far it got. Data on a screen can be
 // copied, but slower than a file: it counts a third.
 func Damage(p float64, people int64, weight float64, egress bool) float64 {
 	reach := 0.33

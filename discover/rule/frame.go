@@ -102,7 +102,7 @@ func (n *Net) Country() string {
 }
 
 // Sensitivity is how much the event's data could harm the people that it is about, 0..1: the
-// largest weight of a field that was shown in the clear (methods.md 5). Fields that
+// largest weight of a field that was shown in the clear. Fields that
 // stayed encrypted or masked weigh 0.1; an event that does not say which fields it
 // showed weighs 0.7, as order data without a phone number is rare.
 func Sensitivity(e *moat.Event) float64 {
