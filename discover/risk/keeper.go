@@ -131,9 +131,15 @@ func (k *Keeper) risk(s subject, ev evidence, now moat.Time) moat.Risk {
 
 // find returns the case that f belongs to, and others that it shows to be the same.
 func (k *Keeper) find(f *moat.Finding) (first *open, others []*open) {
+	// The accounts that an address tries are its victims: it belongs to the case of one of them only if it
+	// was seen there before.
+	stranger := f.Entity.Kind != moat.Account && f.Entity.Kind != moat.Device
 	try := func(e moat.Entity) {
 		o := k.cases[k.links[subject{f.Partner, e}]]
 		if o == nil || o == first || slices.Contains(others, o) || f.Time-o.Case.Updated > Quiet {
+			return
+		}
+		if stranger && e != f.Entity && !slices.Contains(o.Case.Entities, f.Entity) {
 			return
 		}
 		switch {

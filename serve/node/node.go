@@ -84,6 +84,9 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if n.cfg.SnapshotEvery == 0 {
 		n.cfg.SnapshotEvery = 2 * time.Minute
 	}
+	if n.cfg.Retention == 0 {
+		n.cfg.Retention = 30 * 24 * time.Hour
+	}
 	if n.cfg.FlushEvery == 0 {
 		n.cfg.FlushEvery = 10 * time.Second
 	}
