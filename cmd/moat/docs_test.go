@@ -21,6 +21,8 @@ import (
 	"unicode"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/moat-platform/moat/discover/detectors"
 )
 
 const root = "../.."
@@ -135,6 +137,25 @@ func TestCommands(t *testing.T) {
 	}
 	if named < 20 {
 		t.Errorf("the manual names only %d commands", named)
+	}
+}
+
+// TestNumbers wants what the manual says of how many detectors there are to be so.
+func TestNumbers(t *testing.T) {
+	list, _, err := detectors.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := 0
+	for page, text := range manual(t) {
+		for _, m := range regexp.MustCompile(`(\d+)(?: |\]\(|\[|\n)+detectors`).FindAllStringSubmatch(text, -1) {
+			if said++; m[1] != strconv.Itoa(len(list)) {
+				t.Errorf("%s says that there are %s detectors: there are %d", page, m[1], len(list))
+			}
+		}
+	}
+	if said < 3 {
+		t.Errorf("the manual says only %d times how many detectors there are", said)
 	}
 }
 
