@@ -13,8 +13,8 @@ func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 	ev, tp := &s.ev, &e.plan.Types[s.ev.Type]
 	e.count(s)
 	e.slot, e.tp = s, tp
+	clear(e.records[:])
 	for _, k := range tp.Kinds {
-		e.records[k] = nil
 		if s.keys[k] != 0 && e.tables[k] != nil {
 			e.records[k] = e.record(k, s.keys[k], s)
 		}

@@ -67,6 +67,9 @@ func (e *Engine) lastSaid(key uint64, s *slot) *said {
 // exposure returns how many orders the subject touched in the last 24 hours.
 func (e *Engine) exposure(k moat.EntityKind, rec unsafe.Pointer, now moat.Time) int64 {
 	x := e.plan.Exposure[k]
+	if x == nil {
+		x, rec = e.plan.Exposure[moat.Account], e.records[moat.Account]
+	}
 	if x == nil || rec == nil {
 		return 0
 	}

@@ -148,14 +148,13 @@ func (e *Engine) identify(s *slot, tp *rule.TypePlan) {
 	for _, k := range tp.Kinds {
 		s.keys[k] = e.entityKey(s.partner, k, s.ev.EntityID(k))
 	}
-	s.early, s.takes = s.early[:0], s.takes[:0]
+	s.early, s.takes = s.early[:0], append(s.takes[:0], tp.Takes...)
 	e.frame.Event = &s.ev
-	for i := range tp.Ops {
-		if i&63 == 0 {
-			s.takes = append(s.takes, 0)
-		}
-		if op := &tp.Ops[i]; op.Observe && s.keys[op.Of] != 0 && (!op.Ahead || op.Where == nil || op.Where(&e.frame)) {
-			s.takes[i>>6] |= 1 << (i & 63)
+	for i := range tp.Conditions {
+		if c := &tp.Conditions[i]; c.True(&e.frame) {
+			for w, ops := range c.Ops {
+				s.takes[w] |= ops
+			}
 		}
 	}
 	for _, i := range tp.Early {

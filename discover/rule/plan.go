@@ -48,11 +48,22 @@ type TypePlan struct {
 	Ops       []Op              // in order: an op may read slots of earlier ones
 	Detectors []*Compiled
 	Net       bool // the address must be looked up
+	// Takes has bit i set when Ops[i] observes every event of the type, or when only its Where can tell, at
+	// its turn. Conditions add the ops of those whose Where follows from the event alone.
+	Takes      []uint64
+	Conditions []Condition
 	// Early lists the ops that look up one pair whose key follows from the event alone, so that
 	// it can be fetched ahead.
 	Early []int
 	// At gives the place in Ops of the feature with that first slot, or -1.
 	At []int16
+}
+
+// Condition is a Where that several ops of a type share.
+type Condition struct {
+	True func(*Frame) bool
+	Ops  []uint64 // bit i: Ops[i]
+	name string
 }
 
 // Op updates or reads one feature of one entity of the event.
@@ -74,7 +85,8 @@ type Op struct {
 	Ahead   bool   // Where needs nothing but the event, or there is none
 	Size    int    // of its state
 
-	early bool // it keeps a pair whose key needs nothing but the event
+	where string // the words of Where, to tell equal ones
+	early bool   // it keeps a pair whose key needs nothing but the event
 }
 
 // Exposure reads how many orders an entity touched in the last 24 h.
@@ -184,8 +196,10 @@ var orderTypes = []moat.EventType{moat.OrderAccess, moat.OrderTransmit, moat.Dat
 
 // exposures adds, for each kind of subject, the two features that every finding needs.
 func (b *builder) exposures(detectors []*Detector) {
-	for k := moat.NoEntity + 1; k < moat.EntityKinds; k++ {
-		if !slices.ContainsFunc(detectors, func(d *Detector) bool { return d.Subject == k }) {
+	// An address or a device is seen with the orders of its account; two more statistics on every one of
+	// millions of them would cost more than all detectors that watch them.
+	for _, k := range [...]moat.EntityKind{moat.Account, moat.App, moat.Host, moat.Outlet, moat.Partner} {
+		if k != moat.Account && !slices.ContainsFunc(detectors, func(d *Detector) bool { return d.Subject == k }) {
 			continue
 		}
 		day := feature.Params{"window": 86400}
@@ -311,7 +325,7 @@ func (b *builder) feature(x *environment, f *Feature) (*shared, error) {
 	}
 	if f.Where.S != "" {
 		c := expression("where", f.Where, func(c *compiler, e ast.Expr) { s.op.Where = c.bool(e) }, cel.BoolType)
-		s.whereNet = c.net
+		s.whereNet, s.op.where = c.net, strings.Join(exprs, "")
 		s.op.Ahead = !c.net && len(c.uses) == 0
 	} else {
 		s.op.Ahead = true
@@ -447,11 +461,14 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 			tp.Detectors = append(tp.Detectors, c)
 			tp.Net = tp.Net || c.net
 			add(&tp.Kinds, c.Subject)
+			add(&tp.Kinds, moat.Account) // whose orders a finding counts where its subject keeps no count
 			add(&tp.Subjects, c.Subject)
 		}
 	}
 	slices.Sort(tp.Kinds)
 	tp.At = slices.Repeat([]int16{-1}, len(b.bySlot))
+	words := (len(tp.Ops) + 63) / 64
+	tp.Takes = make([]uint64, words)
 	for i := range tp.Ops {
 		op := &tp.Ops[i]
 		tp.At[op.Out] = int16(i)
@@ -459,6 +476,18 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 		if op.early {
 			op.Early = len(tp.Early)
 			tp.Early = append(tp.Early, i)
+		}
+		switch {
+		case !op.Observe:
+		case op.Where == nil || !op.Ahead:
+			tp.Takes[i>>6] |= 1 << (i & 63)
+		default:
+			at := slices.IndexFunc(tp.Conditions, func(c Condition) bool { return c.name == op.where })
+			if at < 0 {
+				at = len(tp.Conditions)
+				tp.Conditions = append(tp.Conditions, Condition{True: op.Where, Ops: make([]uint64, words), name: op.where})
+			}
+			tp.Conditions[at].Ops[i>>6] |= 1 << (i & 63)
 		}
 	}
 }

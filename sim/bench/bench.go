@@ -19,11 +19,13 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"time"
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/engine"
+	"github.com/moat-platform/moat/discover/rule"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/book"
 )
@@ -94,6 +96,8 @@ type bench struct {
 	url    string
 	keys   []string
 	nextID uint64
+	plan   *rule.Plan
+	seed   rule.HashSeed
 }
 
 // Run measures and reports.
@@ -115,6 +119,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := b.server(ctx); err != nil {
 		return nil, err
 	}
+	debug.FreeOSMemory()
 	if err := b.stages(ctx); err != nil {
 		return nil, err
 	}
@@ -151,7 +156,13 @@ func (b *bench) server(ctx context.Context) (err error) {
 	if b.n, err = node.Open(ctx, node.Config{Dir: b.o.Dir, SnapshotEvery: time.Hour, Logger: b.o.Logger}); err != nil {
 		return err
 	}
-	defer b.n.Close()
+	b.plan, b.seed = b.n.Plan, b.n.Seed
+	defer func() { // what comes after is measured without the server's memory
+		if closed := b.n.Close(); err == nil {
+			err = closed
+		}
+		b.n = nil
+	}()
 	h, err := b.o.Handler(ctx, b.n)
 	if err != nil {
 		return err
@@ -301,7 +312,7 @@ func (b *bench) questions(ctx context.Context) error {
 }
 
 func (b *bench) newEngine() (*engine.Engine, error) {
-	return engine.New(engine.Config{Plan: b.n.Plan, Seed: b.n.Seed, Limits: wide()})
+	return engine.New(engine.Config{Plan: b.plan, Seed: b.seed, Limits: wide()})
 }
 
 // wide are limits that let ten million entities in.

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/moat-platform/moat"
@@ -201,7 +202,7 @@ func (b *bench) engineAlone(batches [][]byte, events int) error {
 	if err != nil {
 		return err
 	}
-	if err := b.fill(e, accounts); err != nil {
+	if err := b.fill(e, accounts, accounts); err != nil {
 		return err
 	}
 	mem := e.Memory()
@@ -221,32 +222,44 @@ func (b *bench) engineAlone(batches [][]byte, events int) error {
 }
 
 // fill shows an engine every account and device once.
-func (b *bench) fill(e *engine.Engine, n int) error {
-	s := load.New(load.Config{Partners: partners, Accounts: n, Even: true, Seed: 7})
+func (b *bench) fill(e *engine.Engine, accounts, devices int) error {
+	s := load.New(load.Config{Partners: partners, Accounts: accounts, Devices: devices, Even: true, Seed: 7})
+	n := max(accounts, devices)
 	var w moat.BatchWriter
 	for i := range n {
-		w.Append(s.Next())
+		ev := s.Next()
+		if devices > accounts { // a device is known by its logins
+			ev.Type, ev.Orders = moat.AuthLogin, nil
+			ev.Mark(moat.FieldOutcome)
+		}
+		w.Append(ev)
 		if i%batch == batch-1 || i == n-1 {
 			if _, err := e.Step(w.Bytes(), nil); err != nil {
 				return err
 			}
 			w.Reset()
 		}
+		if i%(1<<18) == 0 && rss() > b.memoryLimit() {
+			return fmt.Errorf("%d events filled %d MiB of memory, more than half of the machine's", i, rss()>>20)
+		}
 	}
 	return nil
 }
 
-// scale measures memory at one and at ten million accounts, devices and addresses.
+// memoryLimit is half of the machine's memory.
+func (b *bench) memoryLimit() int64 { return int64(b.r.MemoryGiB / 2 * (1 << 30)) }
+
+// scale measures the memory of a million accounts with one and with ten million devices.
 func (b *bench) scale() error {
-	for _, n := range []int{1_000_000, 10_000_000} {
-		runtime.GC()
-		b.o.Progress(fmt.Sprintf("memory with %d accounts and devices", n))
+	for _, devices := range []int{1_000_000, 10_000_000} {
+		debug.FreeOSMemory()
+		b.o.Progress(fmt.Sprintf("memory with %d accounts and %d devices", accounts, devices))
 		before := rss()
 		e, err := b.newEngine()
 		if err != nil {
 			return err
 		}
-		if err := b.fill(e, n); err != nil {
+		if err := b.fill(e, accounts, devices); err != nil {
 			return err
 		}
 		mem := e.Memory()

@@ -93,6 +93,9 @@ func (s *Stream) Next() *moat.Event {
 	}
 	partner := who % s.cfg.Partners
 	device := who % s.cfg.Devices
+	if s.cfg.Even && s.cfg.Devices > s.cfg.Accounts {
+		device = int(s.n) % s.cfg.Devices
+	}
 	if s.r.IntN(20_000) == 0 {
 		device = s.r.IntN(s.cfg.Devices)
 	}
@@ -101,7 +104,7 @@ func (s *Stream) Next() *moat.Event {
 	e.Partner = s.text("p", partner)
 	e.ID = s.text("e", int(s.n))
 	e.Actor, e.Role, e.App = s.text("user", who), roles[who%len(roles)], s.text("app", partner)
-	e.IP = s.address(device)
+	e.IP = s.address(who)
 	e.Device, e.Session = s.text("dev-", device), s.text("sess-", who)
 	switch k := s.r.IntN(100); {
 	case k < 55:
