@@ -14,7 +14,7 @@ type scratch struct {
 }
 
 // copyOf returns a copy of t's record, or an empty record when rec is negative.
-func (sc *scratch) copyOf(t *table, rec int, s *slot) unsafe.Pointer {
+func (sc *scratch) copyOf(t *table, rec int) unsafe.Pointer {
 	words := (t.size + 7) / 8
 	if sc.used+words > len(sc.buf) {
 		// Copies handed out before keep their old memory.
@@ -28,7 +28,6 @@ func (sc *scratch) copyOf(t *table, rec int, s *slot) unsafe.Pointer {
 		return p
 	}
 	clear(b)
-	(*header)(p).born = seconds(s.now)
 	return p
 }
 

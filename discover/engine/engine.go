@@ -126,7 +126,7 @@ type Engine struct {
 	last     lastPartner
 }
 
-const pairBytes = rule.HeaderBytes + 16
+const pairBytes = pairHeader + 16
 
 // New returns an empty engine.
 func New(cfg Config) (*Engine, error) {

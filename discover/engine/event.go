@@ -31,7 +31,7 @@ func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 	}
 	sec := seconds(s.now)
 	for _, k := range tp.Kinds {
-		if h := (*header)(e.records[k]); h != nil {
+		if h := (*entity)(e.records[k]); h != nil {
 			h.seen = max(h.seen, sec)
 		}
 	}
@@ -87,7 +87,7 @@ func (e *Engine) run(op *rule.Op, s *slot, observe bool) {
 	in.Now, in.Born, in.Seen, in.Value, in.Key, in.Pair = s.now, s.now, 0, feature.NoValue, 0, nil
 	state := unsafe.Pointer(&e.empty)
 	if rec := e.records[op.Of]; rec != nil {
-		h := (*header)(rec)
+		h := (*entity)(rec)
 		in.Born, in.Seen = moat.Time(h.born)*moat.Second, moat.Time(h.seen)*moat.Second
 		state = unsafe.Add(rec, op.Offset)
 		if e.input(op, in, s, observe) {
@@ -189,18 +189,22 @@ func (e *Engine) record(k moat.EntityKind, key uint64, s *slot) unsafe.Pointer {
 	t := e.tables[k]
 	rec := t.find(key)
 	if e.ask != nil {
-		return e.ask.copyOf(t, rec, s)
+		p := e.ask.copyOf(t, rec)
+		if rec < 0 {
+			(*entity)(p).born = seconds(s.now)
+		}
+		return p
 	}
 	if rec < 0 {
 		if rec = t.insert(key, s.owner); rec < 0 {
 			return nil
 		}
-		h := t.header(rec)
+		h := (*entity)(t.at(rec))
 		h.born = seconds(s.now)
 		return unsafe.Pointer(h)
 	}
 	h := t.header(rec)
-	h.again = 1
+	h.owner |= touched
 	return unsafe.Pointer(h)
 }
 
@@ -208,7 +212,7 @@ func (e *Engine) record(k moat.EntityKind, key uint64, s *slot) unsafe.Pointer {
 func (e *Engine) pair(key uint64, s *slot, observe bool) unsafe.Pointer {
 	rec := e.pairs.find(key)
 	if e.ask != nil {
-		return unsafe.Add(e.ask.copyOf(e.pairs, rec, s), rule.HeaderBytes)
+		return unsafe.Add(e.ask.copyOf(e.pairs, rec), pairHeader)
 	}
 	if rec < 0 {
 		if !observe {
@@ -218,7 +222,7 @@ func (e *Engine) pair(key uint64, s *slot, observe bool) unsafe.Pointer {
 			return nil
 		}
 	} else {
-		e.pairs.header(rec).again = 1
+		e.pairs.header(rec).owner |= touched
 	}
-	return unsafe.Add(e.pairs.at(rec), rule.HeaderBytes)
+	return unsafe.Add(e.pairs.at(rec), pairHeader)
 }

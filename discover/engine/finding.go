@@ -52,16 +52,16 @@ func (e *Engine) fire(s *slot, c *rule.Compiled, findings *[]moat.Finding) {
 func (e *Engine) lastSaid(key uint64, s *slot) *said {
 	rec := e.fired.find(key)
 	if e.ask != nil {
-		return (*said)(unsafe.Add(e.ask.copyOf(e.fired, rec, s), rule.HeaderBytes))
+		return (*said)(unsafe.Add(e.ask.copyOf(e.fired, rec), pairHeader))
 	}
 	if rec < 0 {
 		if rec = e.fired.insert(key, s.owner); rec < 0 {
 			return nil
 		}
 	} else {
-		e.fired.header(rec).again = 1
+		e.fired.header(rec).owner |= touched
 	}
-	return (*said)(unsafe.Add(e.fired.at(rec), rule.HeaderBytes))
+	return (*said)(unsafe.Add(e.fired.at(rec), pairHeader))
 }
 
 // exposure returns how many orders the subject touched in the last 24 hours.

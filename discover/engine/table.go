@@ -6,18 +6,27 @@ import (
 	"github.com/moat-platform/moat/discover/rule"
 )
 
-// header begins every record. It must be rule.HeaderBytes long.
+// header begins every record.
 type header struct {
 	key   uint64
-	owner uint32 // number of the partner
+	owner uint32 // number of the partner, with touched in the highest bit
 	next  uint32 // record after this one in the owner's queue, +1; 0 = last
-	born  uint32 // seconds
-	seen  uint32 // seconds
-	again uint32 // touched since it last stood at the head of the queue
-	_     uint32
 }
 
-const _ = uint(rule.HeaderBytes - unsafe.Sizeof(header{}))
+// touched is set in a record that was used since it last stood at the head of its queue.
+const touched = 1 << 31
+
+// entity begins the record of an entity. It must be rule.HeaderBytes long.
+type entity struct {
+	header
+	born, seen uint32 // seconds
+}
+
+const _ = uint(rule.HeaderBytes-unsafe.Sizeof(entity{})) + uint(unsafe.Sizeof(entity{})-rule.HeaderBytes)
+
+// pairHeader is the header of a record that is kept for a pair: 16 bytes with a payload of 16, so that a pair
+// never lies in two cache lines.
+const pairHeader = int(unsafe.Sizeof(header{}))
 
 // table keeps one fixed-size record per key. A partner that brings more keys than its
 // quota replaces its own least used records (CLOCK: a queue with a second chance), never
@@ -123,10 +132,10 @@ func (t *table) evict(q *queue) int {
 	for range 8 {
 		rec := int(q.head) - 1
 		h := t.header(rec)
-		if h.again == 0 || q.count == 1 {
+		if h.owner&touched == 0 || q.count == 1 {
 			break
 		}
-		h.again = 0
+		h.owner &^= touched
 		q.head, h.next = h.next, 0
 		t.header(int(q.tail) - 1).next = uint32(rec + 1)
 		q.tail = uint32(rec + 1)

@@ -15,7 +15,7 @@ import (
 
 // HeaderBytes is the size of the part of a record that is not feature state; package
 // engine owns its layout.
-const HeaderBytes = 32
+const HeaderBytes = 24
 
 // Plan is many detectors compiled together: what to do for each type of event, and how
 // the record of each kind of entity is laid out. It is immutable and safe for
