@@ -18,6 +18,7 @@ run:
 test:
 	go vet ./...
 	go test ./...
+	$(if $(TAGS),go test $(TAGS) ./store/query ./store/lake)
 
 # How fast it is on this machine.
 bench:

@@ -1,6 +1,9 @@
 package moat
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+)
 
 // Action is what an enforcer does, in rising order of severity.
 type Action uint8
@@ -61,7 +64,8 @@ func (d *Decision) Active(t Time) bool {
 	return d.Approval == "" && d.Undone == 0 && d.From <= t && t < d.Until
 }
 
-// DecisionID returns the id of the decision that a case brings on a target.
-func DecisionID(caseID, scope, value string, action Action) string {
-	return stableID("d", caseID, scope, value, action.String())
+// DecisionID returns the id of the decision that a case brings on a target, for the n-th time: one that has
+// expired may be needed again.
+func DecisionID(caseID, scope, value string, action Action, n int64) string {
+	return stableID("d", caseID, scope, value, action.String(), strconv.FormatInt(n, 10))
 }

@@ -18,7 +18,7 @@ import (
 const start = 1_767_225_600 * moat.Second // 2026-01-01
 
 func deny(partner, scope, value string, from moat.Time) moat.Decision {
-	return moat.Decision{ID: moat.DecisionID("c"+from.String(), scope, value, moat.Deny), Partner: partner, Scope: scope, Value: value,
+	return moat.Decision{ID: moat.DecisionID("c"+from.String(), scope, value, moat.Deny, 0), Partner: partner, Scope: scope, Value: value,
 		Action: moat.Deny, From: from, Until: from + moat.Day, Origin: "playbook", Reason: "r"}
 }
 

@@ -88,7 +88,7 @@ func (p *Playbook) Decide(c moat.Case, subject moat.Entity, now moat.Time) []moa
 				continue
 			}
 			all = append(all, moat.Decision{
-				ID: moat.DecisionID(c.ID, e.Kind.String(), e.ID, s.Action), Partner: c.Partner, Scope: e.Kind.String(), Value: e.ID,
+				ID: moat.DecisionID(c.ID, e.Kind.String(), e.ID, s.Action, int64((now-c.Opened)/s.For)), Partner: c.Partner, Scope: e.Kind.String(), Value: e.ID,
 				Action: s.Action, From: now, Until: now + s.For, Origin: "playbook", Case: c.ID, Reason: c.Reason,
 			})
 		}

@@ -52,7 +52,7 @@ func TestDefault(t *testing.T) {
 			t.Errorf("%s %s: %s\nwant %s", c.c.Rank, c.subject, got, c.want)
 		}
 	}
-	want := moat.Decision{ID: moat.DecisionID("c_1", "account", "clerk", moat.Verify), Partner: "a", Scope: "account", Value: "clerk",
+	want := moat.Decision{ID: moat.DecisionID("c_1", "account", "clerk", moat.Verify, int64(now/(12*moat.Hour))), Partner: "a", Scope: "account", Value: "clerk",
 		Action: moat.Verify, From: now, Until: now + 12*moat.Hour, Origin: "playbook", Case: "c_1", Reason: "why"}
 	if got := Default().Decide(aCase(moat.P3, clerk), clerk, now); len(got) != 1 || got[0] != want {
 		t.Errorf("%+v\nwant %+v", got, want)

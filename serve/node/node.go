@@ -44,7 +44,7 @@ type Config struct {
 	// 0 = 2 minutes and 10 seconds.
 	SnapshotEvery, FlushEvery time.Duration
 	LakeMaxBytes              int64         // 0 = a share of the disk
-	Retention                 time.Duration // of events and touches; 0 = 30 days
+	Retention                 time.Duration // of events and touches; 0 = 30 days of events, touches for ever
 	Logger                    *slog.Logger  // nil = silent
 }
 
@@ -84,9 +84,6 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if n.cfg.SnapshotEvery == 0 {
 		n.cfg.SnapshotEvery = 2 * time.Minute
 	}
-	if n.cfg.Retention == 0 {
-		n.cfg.Retention = 30 * 24 * time.Hour
-	}
 	if n.cfg.FlushEvery == 0 {
 		n.cfg.FlushEvery = 10 * time.Second
 	}
@@ -111,6 +108,9 @@ func (n *Node) open(ctx context.Context) (err error) {
 		rc.Dir = filepath.Join(dir, "river")
 	}
 	if n.River, err = river.Open(ctx, rc); err != nil {
+		return err
+	}
+	if err := checkMaster(dir); err != nil {
 		return err
 	}
 	if n.Master, err = book.Master(dir); err != nil {
@@ -275,6 +275,33 @@ func (n *Node) Stats(ctx context.Context) (Stats, error) {
 	return s, nil
 }
 
+// checkMaster refuses a folder that was at work and lost its master key: with a new one its API keys would be
+// void, and what was kept under the old one could not be found again.
+func checkMaster(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, "master.key")); !errors.Is(err, os.ErrNotExist) {
+		return nil // Master says what is wrong with it, if anything
+	}
+	for _, kept := range []string{"state/*.snap", "lake/events/*/*.parquet", "book.db"} {
+		if found, _ := filepath.Glob(filepath.Join(dir, kept)); len(found) > 0 {
+			return fmt.Errorf("%s has data but no master.key: put the key back from its backup, or choose another folder", dir)
+		}
+	}
+	return nil
+}
+
+// expire deletes what is older than the retention. A lake that holds nothing newer is somebody's history, loaded to
+// be judged: it stays.
+func (n *Node) expire(now time.Time) error {
+	newest := moat.Time(0)
+	for _, f := range n.Lake.Files() {
+		newest = max(newest, f.To)
+	}
+	if now.Sub(newest.Std()) > 30*24*time.Hour {
+		return nil
+	}
+	return n.Lake.Expire(now)
+}
+
 // keepHouse merges, expires and refreshes in the background.
 func (n *Node) keepHouse(ctx context.Context) {
 	tick := time.NewTicker(time.Minute)
@@ -284,7 +311,7 @@ func (n *Node) keepHouse(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			for name, err := range map[string]error{"compact lake": n.Lake.Compact(ctx), "expire lake": n.Lake.Expire(now)} {
+			for name, err := range map[string]error{"compact lake": n.Lake.Compact(ctx), "expire lake": n.expire(now)} {
 				if err != nil && ctx.Err() == nil {
 					n.log.Warn("housekeeping failed", "work", name, "error", err)
 				}

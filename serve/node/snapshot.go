@@ -35,6 +35,9 @@ func (n *Node) openPartition(ctx context.Context, id int) (*partition, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.checkRiver(ctx); err != nil {
+		return nil, err
+	}
 	p.store = &keeper{p: p, sinks: []sink{lakeSink{n.Lake.Writer(id)}, byOrder, byEntity}}
 	defer func() { p.store.seq = p.seq }()
 	files := p.snapshots()
@@ -56,6 +59,23 @@ func (n *Node) openPartition(ctx context.Context, id int) (*partition, error) {
 		return nil, err
 	}
 	return p, p.rebuild(ctx)
+}
+
+// checkRiver refuses a river that ends before what was stored from it: it was lost or replaced, and the events that
+// it took in next would pass for old ones.
+func (p *partition) checkRiver(ctx context.Context) error {
+	_, last, err := p.n.River.Bounds(ctx, p.id)
+	if err != nil {
+		return err
+	}
+	stored := p.n.Lake.Position(p.id)
+	for _, f := range p.snapshots() {
+		stored = max(stored, seqOf(f))
+	}
+	if last < stored {
+		return fmt.Errorf("the river ends at message %d, but the store has it up to %d: put the river back from the same backup, or begin in another folder", last, stored)
+	}
+	return nil
 }
 
 // begin makes the engine and what follows it, empty.

@@ -227,12 +227,7 @@ func (b *bench) fill(e *engine.Engine, accounts, devices int) error {
 	n := max(accounts, devices)
 	var w moat.BatchWriter
 	for i := range n {
-		ev := s.Next()
-		if devices > accounts { // a device is known by its logins
-			ev.Type, ev.Orders = moat.AuthLogin, nil
-			ev.Mark(moat.FieldOutcome)
-		}
-		w.Append(ev)
+		w.Append(s.Next())
 		if i%batch == batch-1 || i == n-1 {
 			if _, err := e.Step(w.Bytes(), nil); err != nil {
 				return err

@@ -106,7 +106,11 @@ func (s *Stream) Next() *moat.Event {
 	e.Actor, e.Role, e.App = s.text("user", who), roles[who%len(roles)], s.text("app", partner)
 	e.IP = s.address(who)
 	e.Device, e.Session = s.text("dev-", device), s.text("sess-", who)
-	switch k := s.r.IntN(100); {
+	k := s.r.IntN(100)
+	if s.cfg.Even {
+		k = 70 // everyone logs in: that is where devices are watched
+	}
+	switch {
 	case k < 55:
 		e.Type, e.Operation = moat.OrderAccess, operations[s.r.IntN(len(operations))]
 		s.orders(e)

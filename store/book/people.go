@@ -199,7 +199,7 @@ func (b *Book) Decide(ctx context.Context, t moat.Tenant, d moat.Decision, by st
 		d.From = now
 	}
 	d.Origin, d.Undone, d.UndoneBy = by, 0, ""
-	d.ID = moat.DecisionID(d.Partner+" by "+by+" at "+now.String(), d.Scope, d.Value, d.Action)
+	d.ID = moat.DecisionID(d.Partner+" by "+by+" at "+now.String(), d.Scope, d.Value, d.Action, 0)
 	err := checkDecision(&d, now)
 	if err == nil && !t.Sees(d.Partner) {
 		err = ErrNotFound

@@ -159,7 +159,7 @@ func story(partner string, from, to int) moat.Case {
 func decided(c moat.Case, action moat.Action) moat.Decision {
 	e := c.Entities[0]
 	return moat.Decision{
-		ID: moat.DecisionID(c.ID, e.Kind.String(), e.ID, action), Partner: c.Partner, Scope: e.Kind.String(), Value: e.ID, Action: action,
+		ID: moat.DecisionID(c.ID, e.Kind.String(), e.ID, action, 0), Partner: c.Partner, Scope: e.Kind.String(), Value: e.ID, Action: action,
 		From: c.Updated, Until: c.Updated + moat.Day, Origin: "playbook", Case: c.ID, Reason: c.Reason,
 	}
 }
