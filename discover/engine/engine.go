@@ -131,11 +131,14 @@ const pairBytes = pairHeader + 16
 // New returns an empty engine.
 func New(cfg Config) (*Engine, error) {
 	cfg.Limits = cfg.Limits.orDefault()
-	e := &Engine{cfg: cfg, plan: cfg.Plan, partners: map[string]uint32{}, ids: newIDs(cfg.Limits.IDs)}
+	e := &Engine{cfg: cfg, plan: cfg.Plan, partners: map[string]uint32{}}
 	if cfg.Net == nil {
 		e.cfg.Net = func(string) rule.Net { return rule.Net{} }
 	}
 	var err error
+	if e.ids, err = newIDs(cfg.Limits.IDs); err != nil {
+		return nil, err
+	}
 	for k, size := range cfg.Plan.Records {
 		if size == 0 {
 			continue

@@ -7,6 +7,7 @@ package engine
 type ids struct {
 	segments [64]idSegment
 	limit    int // slots of one segment
+	slab     *slab
 	forgot   uint64
 }
 
@@ -18,12 +19,13 @@ type idSegment struct {
 
 const idDays = 7
 
-func newIDs(limit int) *ids {
+func newIDs(limit int) (*ids, error) {
 	slots := 64
 	for slots*64 < limit {
 		slots *= 2
 	}
-	return &ids{limit: slots}
+	s, err := newSlab(64 * slots)
+	return &ids{limit: slots, slab: s}, err
 }
 
 // add remembers hash, which must not be 0, and tells whether it was there already.
@@ -75,11 +77,12 @@ func (d *ids) grow(s *idSegment, day uint16) {
 	}
 	if n*2 > size { // one day alone is too much
 		d.forgot += uint64(n)
-		*s = idSegment{hashes: make([]uint64, size), days: make([]uint16, size)}
+		clear(s.hashes)
+		s.used = 0
 		return
 	}
 	old := *s
-	*s = idSegment{hashes: make([]uint64, size), days: make([]uint16, size), used: n}
+	*s = idSegment{hashes: d.slab.get(size), days: make([]uint16, size), used: n}
 	mask := uint64(size - 1)
 	for j, h := range old.hashes {
 		if h == 0 || daysBefore(day, old.days[j]) > keep {
@@ -91,6 +94,7 @@ func (d *ids) grow(s *idSegment, day uint16) {
 		}
 		s.hashes[i], s.days[i] = h, old.days[j]
 	}
+	d.slab.put(old.hashes)
 }
 
 func (s *idSegment) count(day, keep uint16) (n int) {

@@ -2,7 +2,9 @@ package engine
 
 import (
 	"fmt"
+	"math/bits"
 	"runtime"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,4 +31,52 @@ func reserve(n int) (*memory, error) {
 	m := &memory{b}
 	runtime.AddCleanup(m, func(b []byte) { _ = unix.Munmap(b) }, b)
 	return m, nil
+}
+
+// slab hands out zeroed runs of words whose lengths are powers of two, from one stretch of memory, so that the many
+// parts of an index share huge pages: with small pages every look-up also misses the table of pages.
+type slab struct {
+	mem  *memory
+	used int          // words handed out so far
+	free [48][]uint32 // by binary logarithm of the length: where runs that were given back begin
+}
+
+// newSlab returns a slab that can hold max words at one time in runs that only ever double.
+func newSlab(max int) (*slab, error) {
+	m, err := reserve(8 * (2*max + 1<<16))
+	if err != nil {
+		return nil, err
+	}
+	return &slab{mem: m}, nil
+}
+
+func (s *slab) get(n int) []uint64 {
+	class := bits.Len(uint(n)) - 1
+	if f := s.free[class]; len(f) > 0 {
+		s.free[class] = f[:len(f)-1]
+		run := s.at(int(f[len(f)-1]), n)
+		clear(run)
+		return run
+	}
+	if (s.used+n)*8 > len(s.mem.b) {
+		return make([]uint64, n) // runs of many lengths wait to be used again
+	}
+	run := s.at(s.used, n)
+	s.used += n
+	return run
+}
+
+func (s *slab) put(run []uint64) {
+	if len(run) == 0 {
+		return
+	}
+	at := (uintptr(unsafe.Pointer(&run[0])) - uintptr(unsafe.Pointer(&s.mem.b[0]))) / 8
+	if at < uintptr(s.used) {
+		class := bits.Len(uint(len(run))) - 1
+		s.free[class] = append(s.free[class], uint32(at))
+	}
+}
+
+func (s *slab) at(word, n int) []uint64 {
+	return unsafe.Slice((*uint64)(unsafe.Pointer(&s.mem.b[8*word])), n)
 }

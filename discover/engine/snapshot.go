@@ -276,7 +276,7 @@ func (l *loader) ids(d *ids) {
 			return
 		}
 		seg := &d.segments[i]
-		seg.hashes, seg.days, seg.used = make([]uint64, n), make([]uint16, n), used
+		seg.hashes, seg.days, seg.used = d.slab.get(n), make([]uint16, n), used
 		l.into(unsafe.Slice((*byte)(unsafe.Pointer(&seg.hashes[0])), 8*n))
 		l.into(unsafe.Slice((*byte)(unsafe.Pointer(&seg.days[0])), 2*n))
 	}

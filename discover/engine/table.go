@@ -42,6 +42,7 @@ type table struct {
 	mem               *memory
 	base              unsafe.Pointer
 	index             [64]segment
+	slab              *slab // of the index
 	owners            []queue
 	evicted, overflow uint64
 }
@@ -58,7 +59,11 @@ func newTable(size, limit, quota int) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &table{size: size, limit: limit, quota: quota, mem: m, base: unsafe.Pointer(&m.b[0])}, nil
+	sl, err := newSlab(4 * limit)
+	if err != nil {
+		return nil, err
+	}
+	return &table{size: size, limit: limit, quota: quota, mem: m, base: unsafe.Pointer(&m.b[0]), slab: sl}, nil
 }
 
 // bytes is what the records and the index take.
@@ -170,12 +175,13 @@ func place(slots []uint64, key, v uint64) {
 
 func (t *table) grow(s *segment) {
 	old := s.slots
-	s.slots = make([]uint64, max(16, 2*len(old)))
+	s.slots = t.slab.get(max(16, 2*len(old)))
 	for _, v := range old {
 		if v != 0 {
 			place(s.slots, t.header(int(uint32(v))-1).key, v)
 		}
 	}
+	t.slab.put(old)
 }
 
 // remove takes key out of the index and closes the gap, so that there are no tombstones.
@@ -212,7 +218,7 @@ func (t *table) reindex() {
 		for n*8 > size*5 {
 			size *= 2
 		}
-		t.index[i] = segment{slots: make([]uint64, size)}
+		t.index[i] = segment{slots: t.slab.get(size)}
 	}
 	for rec := range t.n {
 		t.put(t.header(rec).key, rec)
