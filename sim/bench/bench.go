@@ -124,7 +124,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	if !o.Short {
-		if err := b.scale(); err != nil {
+		if err := b.scale(ctx); err != nil {
 			return nil, err
 		}
 	}

@@ -48,7 +48,7 @@ func (b *bench) stages(ctx context.Context) error {
 	if err := b.decode(events); err != nil {
 		return err
 	}
-	return b.engineAlone(batches, events)
+	return b.engineAlone(ctx, batches, events)
 }
 
 func (b *bench) batches(events int, cfg load.Config) [][]byte {
@@ -196,13 +196,13 @@ func (b *bench) decode(events int) error {
 }
 
 // engineAlone runs the engine on one core with every account and device in state.
-func (b *bench) engineAlone(batches [][]byte, events int) error {
+func (b *bench) engineAlone(ctx context.Context, batches [][]byte, events int) error {
 	b.o.Progress("engine alone, on one core")
 	e, err := b.newEngine()
 	if err != nil {
 		return err
 	}
-	if err := b.fill(e, accounts, accounts); err != nil {
+	if err := b.fill(ctx, e, accounts, accounts); err != nil {
 		return err
 	}
 	mem := e.Memory()
@@ -222,7 +222,7 @@ func (b *bench) engineAlone(batches [][]byte, events int) error {
 }
 
 // fill shows an engine every account and device once.
-func (b *bench) fill(e *engine.Engine, accounts, devices int) error {
+func (b *bench) fill(ctx context.Context, e *engine.Engine, accounts, devices int) error {
 	s := load.New(load.Config{Partners: partners, Accounts: accounts, Devices: devices, Even: true, Seed: 7})
 	n := max(accounts, devices)
 	var w moat.BatchWriter
@@ -233,6 +233,9 @@ func (b *bench) fill(e *engine.Engine, accounts, devices int) error {
 				return err
 			}
 			w.Reset()
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		if i%(1<<18) == 0 && rss() > b.memoryLimit() {
 			return fmt.Errorf("%d events filled %d MiB of memory, more than half of the machine's", i, rss()>>20)
@@ -245,7 +248,7 @@ func (b *bench) fill(e *engine.Engine, accounts, devices int) error {
 func (b *bench) memoryLimit() int64 { return int64(b.r.MemoryGiB / 2 * (1 << 30)) }
 
 // scale measures the memory of a million accounts with one and with ten million devices.
-func (b *bench) scale() error {
+func (b *bench) scale(ctx context.Context) error {
 	for _, devices := range []int{1_000_000, 10_000_000} {
 		debug.FreeOSMemory()
 		b.o.Progress(fmt.Sprintf("memory with %d accounts and %d devices", accounts, devices))
@@ -254,7 +257,7 @@ func (b *bench) scale() error {
 		if err != nil {
 			return err
 		}
-		if err := b.fill(e, accounts, devices); err != nil {
+		if err := b.fill(ctx, e, accounts, devices); err != nil {
 			return err
 		}
 		mem := e.Memory()
