@@ -31,7 +31,7 @@ type ingestCmd struct {
 
 // Help shows how to use it.
 func (ingestCmd) Help() string {
-	return "Returns when everything has been through the detectors and is stored, and tells what was found. Loading the same file again changes nothing. " +
+	return "Returns when everything has been through the detectors and is stored, and tells what was found. Loading the same file again changes nothing, if it spans a week or less: ids are remembered for seven days of the events' own time. " +
 		"Lines of NDJSON may name their partner.\n\n" +
 		examples("moat ingest /var/log/auth.log", "moat ingest access.log.*.gz --partner acme --host web-1", "zcat events.gz | moat ingest -", "moat ingest -f /var/log/auth.log")
 }

@@ -173,12 +173,13 @@ func pairKey(op *rule.Op, value, entity uint64) uint64 {
 	return rule.Mix(rule.Mix(value, op.Salt), entity) | 1
 }
 
-// plausible returns the event's time, moved to the edge of what receipt allows, so that a
-// wrong clock cannot drag the windows of its entities along.
+// plausible returns the event's time, moved to what receipt allows. A clock that is ahead, by minutes or by
+// years, must not drag the windows of its entities along: what comes after would be late for them. One that is behind
+// may say what it likes of the last thirty days.
 func plausible(ev *moat.Event) moat.Time {
 	t := ev.Time
 	if ev.Received != 0 {
-		t = min(t, ev.Received+5*moat.Minute)
+		t = min(t, ev.Received)
 		if ev.Flags&moat.FlagHistory == 0 {
 			t = max(t, ev.Received-30*moat.Day)
 		}
