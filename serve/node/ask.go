@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/moat-platform/moat"
@@ -118,11 +119,13 @@ func level(risk float64) (string, moat.Action) {
 // notes carries the events of questions into the river, many at a time, behind the
 // answers.
 type notes struct {
-	n     *Node
-	queue chan *moat.Event
-	quit  chan struct{} // closed when no more will be added
-	done  chan struct{}
-	once  sync.Once
+	n       *Node
+	queue   chan *moat.Event
+	waiting atomic.Int64  // notes that the river does not have yet
+	hurry   chan struct{} // somebody waits for them
+	quit    chan struct{} // closed when no more will be added
+	done    chan struct{}
+	once    sync.Once
 }
 
 // noteEvery is how long the events of questions wait for each other. Each batch costs the river a sync: at 5 ms a
@@ -133,7 +136,8 @@ const noteEvery = 40 * time.Millisecond
 const maxNotes = 1 << 16
 
 func (w *notes) open(n *Node) {
-	w.n, w.queue, w.quit, w.done = n, make(chan *moat.Event, maxNotes), make(chan struct{}), make(chan struct{})
+	w.n, w.queue, w.hurry = n, make(chan *moat.Event, maxNotes), make(chan struct{}, 1)
+	w.quit, w.done = make(chan struct{}), make(chan struct{})
 	go w.run()
 }
 
@@ -142,10 +146,23 @@ func (w *notes) open(n *Node) {
 func (w *notes) add(ev *moat.Event) {
 	c := ev.Clone()
 	c.Flags |= moat.FlagQuestion
+	w.waiting.Add(1)
 	select {
 	case w.queue <- c:
 	default:
+		w.waiting.Add(-1)
 		w.n.log.Warn("a question could not be logged: the river is full")
+	}
+}
+
+// drain returns when the river has every note that was added.
+func (w *notes) drain(ctx context.Context) {
+	for w.waiting.Load() > 0 && ctx.Err() == nil {
+		select {
+		case w.hurry <- struct{}{}:
+		default:
+		}
+		wait(ctx, time.Millisecond)
 	}
 }
 
@@ -182,6 +199,7 @@ func (w *notes) run() {
 			select {
 			case ev = <-w.queue:
 			case <-deadline.C:
+			case <-w.hurry:
 			}
 		}
 		deadline.Stop()
@@ -201,6 +219,7 @@ func (w *notes) send(batches []moat.BatchWriter) {
 		if _, err := w.n.River.Append(context.Background(), i, batches[i].Bytes()); err != nil {
 			w.n.log.Warn("questions could not be logged", "count", batches[i].Len(), "error", err)
 		}
+		w.waiting.Add(-int64(batches[i].Len()))
 		batches[i].Reset()
 	}
 }

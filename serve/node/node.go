@@ -228,9 +228,10 @@ func (n *Node) release() error {
 	return errors.Join(errs...)
 }
 
-// Drain returns when all that the river held at the call has been through the engine and
-// is in the store, durably.
+// Drain returns when all that the river held at the call, and the events of the questions answered before
+// it, have been through the engine and are in the store, durably.
 func (n *Node) Drain(ctx context.Context) error {
+	n.notes.drain(ctx)
 	for _, p := range n.parts {
 		if err := p.drain(ctx); err != nil {
 			return err
