@@ -145,6 +145,10 @@ func (c *compiler) equal(a, b ast.Expr, not bool) boolFn {
 	x := c.str(a)
 	if want, ok := literal(b); ok {
 		c.possible(a, b, want)
+		if v := c.peek(a); v != nil && v.enum != nil {
+			field, ordinal := v.enum, slices.Index(v.enum.Enum, want)
+			return func(f *Frame) bool { return (int(field.Ordinal(f.Event)) == ordinal) != not }
+		}
 		return func(f *Frame) bool { return (x(f) == want) != not }
 	}
 	y := c.str(b)
