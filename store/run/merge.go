@@ -379,18 +379,3 @@ func chooseMerge(runs []Info, fanIn int, unit int64, span moat.Time, maxRows int
 	}
 	return 0, 0, false
 }
-
-// nested returns which runs of a partition are covered by another: what an
-// interrupted merge leaves behind. runs must be in order of their first sequence,
-// the longest of those first.
-func nested(runs []Info) (inside []int) {
-	end := uint64(0)
-	for i, r := range runs {
-		if i > 0 && r.Last <= end {
-			inside = append(inside, i)
-			continue
-		}
-		end = r.Last
-	}
-	return inside
-}
