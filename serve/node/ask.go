@@ -52,7 +52,7 @@ func (p *partition) answer(ev *moat.Event) Answer {
 			return
 		}
 		seen[e] = true
-		if r := p.keeper.With(ev.Partner, e, found, ev.Time); r.Score > worst.Score {
+		if r := p.risks.With(ev.Partner, e, found, ev.Time); r.Score > worst.Score {
 			worst = r
 		}
 	}

@@ -185,7 +185,7 @@ func (n *Node) Risk(ctx context.Context, t moat.Tenant, partner string, e moat.E
 	}
 	p := n.parts[n.River.PartitionOf(partner)]
 	var r moat.Risk
-	err := p.do(ctx, func() { r = p.keeper.Risk(partner, e, at) })
+	err := p.do(ctx, func() { r = p.risks.Risk(partner, e, at) })
 	return r, err
 }
 

@@ -24,7 +24,7 @@ type partition struct {
 	n      *Node
 	id     int
 	engine *engine.Engine
-	keeper *risk.Keeper
+	risks  *risk.Keeper
 	budget *decision.Budget
 	seq    uint64 // last message that the engine took in
 	saved  uint64 // seq of the newest snapshot
@@ -139,7 +139,7 @@ func (p *partition) hand(w work) {
 func (p *partition) fold(found []moat.Finding) book.Changes {
 	c := book.Changes{Findings: found}
 	for i := range found {
-		ch := p.keeper.Fold(&found[i])
+		ch := p.risks.Fold(&found[i])
 		c.Cases = append(c.Cases, ch.Cases...)
 		if len(ch.Cases) == 0 || !ch.Enforce {
 			continue

@@ -80,7 +80,7 @@ func (p *partition) checkRiver(ctx context.Context) error {
 
 // begin makes the engine and what follows it, empty.
 func (p *partition) begin() (err error) {
-	p.keeper, p.budget, p.seq = risk.NewKeeper(), decision.NewBudget(decision.Limits{}), 0
+	p.risks, p.budget, p.seq = risk.NewKeeper(), decision.NewBudget(decision.Limits{}), 0
 	p.engine, err = engine.New(engine.Config{Plan: p.n.Plan, Seed: p.n.Seed, Net: p.n.net, Limits: p.n.cfg.Limits})
 	return err
 }
@@ -180,7 +180,7 @@ func (p *partition) write(name string) error {
 	}
 	defer f.Close()
 	var head bytes.Buffer
-	if err := p.keeper.Snapshot(&head); err != nil {
+	if err := p.risks.Snapshot(&head); err != nil {
 		return err
 	}
 	budget, err := p.budget.MarshalBinary()
@@ -243,7 +243,7 @@ func (p *partition) restore(name string) error {
 	if err != nil {
 		return errors.Join(engine.ErrSnapshot, err)
 	}
-	if err := p.keeper.Restore(bytes.NewReader(risks)); err != nil {
+	if err := p.risks.Restore(bytes.NewReader(risks)); err != nil {
 		return err
 	}
 	budget, err := io.ReadAll(lines)
