@@ -3,7 +3,7 @@
 // thieves, with the truth about what each of them did.
 //
 // Use it to see whether and how soon Moat finds thefts, and whom it suspects wrongly: take the
-// events of [World.Next] day by day, give them to whatever is tried, then let [Judge] compare
+// events of [World.Next] day by day, give them to whatever is tried, then let [truth.Judge] compare
 // the cases with [World.Thefts]. The same [Config] gives the same events.
 //
 // It will not react to what is found: a thief who was locked out goes on all the same, so that
@@ -18,6 +18,7 @@ import (
 	"slices"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/sim/truth"
 )
 
 //go:generate go run ./internal/pack -in online-retail.csv.gz -out data/orders.csv.gz
@@ -131,12 +132,12 @@ func (w *World) Next() ([]*moat.Event, bool) {
 }
 
 // Thefts returns the truth about the thieves. It is whole after the last day.
-func (w *World) Thefts() []Theft {
-	var out []Theft
+func (w *World) Thefts() []truth.Theft {
+	var out []truth.Theft
 	for _, t := range w.thieves {
 		out = append(out, t.Theft)
 	}
-	slices.SortFunc(out, func(a, b Theft) int { return cmp.Compare(a.From, b.From) })
+	slices.SortFunc(out, func(a, b truth.Theft) int { return cmp.Compare(a.From, b.From) })
 	return out
 }
 

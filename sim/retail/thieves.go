@@ -7,37 +7,18 @@ import (
 	"strings"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/sim/truth"
 )
-
-// Theft is what one thief did.
-type Theft struct {
-	Name    string // "stolen app key"
-	Partner string
-	// From and To are the first and the last act.
-	From, To moat.Time
-	// Culprits are what the thief acted as and from: the account that was taken over or bribed, the
-	// device, the address, the server that was broken into, the app whose key was stolen.
-	Culprits []moat.Entity
-	Acts     []Act
-}
-
-// Act is one event of a thief.
-type Act struct {
-	Event  string // id
-	Time   moat.Time
-	Orders []string // what was seen or taken; those refused are not counted
-	Rows   int64    // what was taken without order ids
-}
 
 // thief is a theft in the making.
 type thief struct {
-	Theft
+	truth.Theft
 	act func(day int)
 }
 
 // does notes an event as the thief's.
 func (t *thief) does(e *moat.Event) *moat.Event {
-	a := Act{Event: e.ID, Time: e.Time, Orders: e.Orders}
+	a := truth.Act{Event: e.ID, Time: e.Time, Orders: e.Orders}
 	if e.Outcome != moat.Success {
 		a.Orders = nil
 	}
@@ -97,7 +78,7 @@ func known(c *company, at moat.Time, n int) []*order {
 // one that opens.
 func (w *World) stuffing(day int) *thief {
 	c := w.erps[1]
-	t := &thief{Theft: Theft{Name: "password stuffing, export", Partner: c.ID}}
+	t := &thief{Theft: truth.Theft{Name: "password stuffing, export", Partner: c.ID}}
 	r := w.chance("stuffing", 0)
 	ip, agent, dev := fmt.Sprintf("91.219.236.%d", 2+r.IntN(250)), "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/119.0.0.0 Safari/537.36", device(r)
 	victim := c.with(clerk)[3]
@@ -146,7 +127,7 @@ func (w *World) stuffing(day int) *thief {
 // drip is a bribed clerk who looks at some more orders every day.
 func (w *World) drip(from int) *thief {
 	p := w.erps[0].with(clerk)[2]
-	t := &thief{Theft: Theft{Name: "bribed clerk's slow drip", Partner: p.of.ID}}
+	t := &thief{Theft: truth.Theft{Name: "bribed clerk's slow drip", Partner: p.of.ID}}
 	t.blame(moat.Account, p.account)
 	t.act = func(today int) {
 		if today < from || today >= from+21 || !w.works(p, today) {
@@ -173,7 +154,7 @@ func (w *World) drip(from int) *thief {
 // scraper uses the session of a clerk, stolen by a page that the clerk opened, and goes through the order numbers.
 func (w *World) scraper(day int) *thief {
 	p := w.erps[0].with(clerk)[0]
-	t := &thief{Theft: Theft{Name: "scraper in a stolen session", Partner: p.of.ID}}
+	t := &thief{Theft: truth.Theft{Name: "scraper in a stolen session", Partner: p.of.ID}}
 	r := w.chance("scraper", 0)
 	ip := household(r)
 	for !w.works(p, day) {
@@ -217,7 +198,7 @@ func (w *World) scraper(day int) *thief {
 // key is a key of an app that was left in a public repository.
 func (w *World) key(day int) *thief {
 	c := w.erps[1]
-	t := &thief{Theft: Theft{Name: "stolen app key", Partner: c.ID}}
+	t := &thief{Theft: truth.Theft{Name: "stolen app key", Partner: c.ID}}
 	r := w.chance("key", 0)
 	ip := fmt.Sprintf("188.24.%d.%d", 1+r.IntN(250), 2+r.IntN(250))
 	t.act = func(today int) {
@@ -245,7 +226,7 @@ func (w *World) key(day int) *thief {
 // newcomer was hired to copy: some days of work, then everything that the account opens.
 func (w *World) newcomer(day int) *thief {
 	c := w.courier
-	t := &thief{Theft: Theft{Name: "new hire's bulk copy", Partner: c.ID}}
+	t := &thief{Theft: truth.Theft{Name: "new hire's bulk copy", Partner: c.ID}}
 	r := w.chance("newcomer", 0)
 	p := &person{of: c, role: porter, account: "robin." + pick(r, lastNames), device: device(r), agent: scanner, home: household(r), outlet: "swallow-river",
 		from: 8 * 60, to: 16 * 60, homeDay: -1, off: -1, left: never, travel: -1, laptop: -1, forgot: -1}
@@ -273,7 +254,7 @@ func (w *World) newcomer(day int) *thief {
 func (w *World) breakIn(day int) *thief {
 	c := w.erps[0]
 	host := c.hosts[len(c.hosts)-1]
-	t := &thief{Theft: Theft{Name: "break-in, database dump", Partner: c.ID}}
+	t := &thief{Theft: truth.Theft{Name: "break-in, database dump", Partner: c.ID}}
 	r := w.chance("break-in", 0)
 	ip := fmt.Sprintf("5.188.206.%d", 2+r.IntN(250))
 	t.act = func(today int) {

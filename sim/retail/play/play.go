@@ -30,6 +30,7 @@ import (
 	"github.com/moat-platform/moat/serve/auth"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/sim/retail"
+	"github.com/moat-platform/moat/sim/truth"
 	"github.com/moat-platform/moat/store/book"
 )
 
@@ -58,7 +59,7 @@ type State struct {
 
 // Result is what came of a play.
 type Result struct {
-	Verdict   retail.Verdict
+	Verdict   truth.Verdict
 	Decisions map[string][]moat.Decision // by case
 	Events    int64
 	Findings  int
@@ -300,6 +301,6 @@ func (p *player) judge(ctx context.Context, r *Result) error {
 		r.Findings++
 	}
 	r.Events, r.StaffDays = p.events.Load(), p.cfg.World.Staff()
-	r.Verdict = retail.Judge(p.cfg.World.Thefts(), cases)
+	r.Verdict = truth.Judge(p.cfg.World.Thefts(), cases)
 	return nil
 }

@@ -1,4 +1,4 @@
-package retail
+package truth
 
 import (
 	"cmp"
@@ -49,7 +49,7 @@ func (v *Verdict) Found() int {
 	return n
 }
 
-// Judge compares cases with the truth. A case is about a theft if it is of the same partner, names
+// Judge compares cases with the truth. A case is about a theft if it is of one of its partners, names
 // one of its culprits, and overlaps it in time, with an [Aftermath]. As an app is named in the
 // cases of all who work with it, an app as culprit must be the subject of the case: its first
 // entity. A theft is found by the first such case that was opened after its first act; one
@@ -92,7 +92,7 @@ func Judge(thefts []Theft, cases []moat.Case) Verdict {
 }
 
 func (t *Theft) matches(c *moat.Case) bool {
-	if c.Partner != t.Partner || c.Opened > t.To+Aftermath || c.Updated < t.From {
+	if c.Partner != t.Partner && !slices.Contains(t.Elsewhere, c.Partner) || c.Opened > t.To+Aftermath || c.Updated < t.From {
 		return false
 	}
 	for i, e := range c.Entities {

@@ -1,0 +1,36 @@
+// Package truth says what the thieves of a simulated ecosystem really did, and compares with it
+// what was found.
+//
+// Use it to measure any detection: a simulation hands out its [Theft]s, [Judge] tells which of
+// them the cases found, when, and which cases are about nothing.
+//
+// It will not look at events: what a thief did is what his simulation says he did.
+package truth
+
+import "github.com/moat-platform/moat"
+
+// Theft is what one thief did.
+type Theft struct {
+	Name    string `json:"name"`              // of its kind: "stolen app key"
+	Variant string `json:"variant,omitempty"` // how he went about it: "careful" imitates his victim's habits
+	Partner string `json:"partner"`
+	// Elsewhere are the other partners that he stole from.
+	Elsewhere []string `json:"elsewhere,omitempty"`
+	// Slow says that it is a drip of days, not a burst of hours.
+	Slow bool `json:"slow,omitempty"`
+	// From and To are the first and the last act.
+	From moat.Time `json:"from"`
+	To   moat.Time `json:"to"`
+	// Culprits are what the thief acted as and from: the account that was taken over or bribed, the
+	// device, the address, the server that was broken into, the app whose key was stolen.
+	Culprits []moat.Entity `json:"culprits"`
+	Acts     []Act         `json:"acts"`
+}
+
+// Act is one event of a thief.
+type Act struct {
+	Event  string    `json:"event"` // id
+	Time   moat.Time `json:"time"`
+	Orders []string  `json:"orders,omitempty"` // what was seen or taken; those refused are not counted
+	Rows   int64     `json:"rows,omitempty"`   // what was taken without order ids
+}
