@@ -24,11 +24,11 @@ type checkCmd struct {
 // Help shows how to use it.
 func (checkCmd) Help() string {
 	return "Reads each file, compiles it together with the detectors that ship (in the place of one with the same id), " +
-		"and runs the tests in it. Exit code 3 means that problems were found.\n\n" +
+		"and runs the tests in it. A file with `each` holds a detector for every row of that list. Exit code 3 means that problems were found.\n\n" +
 		examples("moat check my-detector.yaml", "moat check moat-data/detectors", "moat check --json rules/ | jq '.problems[]'")
 }
 
-// checked is what came of one file.
+// checked is what came of one detector, or of a file that holds none that can be read.
 type checked struct {
 	File     string         `json:"file"`
 	ID       string         `json:"id,omitempty"`
@@ -99,17 +99,17 @@ func readRules(paths []string) (files []checked, sources map[string][]byte, err 
 			return fmt.Errorf("there are more than %d files", detectors.MaxFiles)
 		}
 		sources[path] = src
-		d, err := rule.Parse(path, src)
-		f := checked{File: path, detector: d}
+		list, err := rule.Parse(path, src)
 		if err != nil {
-			f.detector, f.Problems = nil, rule.AsProblems(err)
-			if f.Problems == nil {
+			problems := rule.AsProblems(err)
+			if problems == nil {
 				return err
 			}
-		} else {
-			f.ID, f.Tests = d.ID, len(d.Tests)
+			files = append(files, checked{File: path, Problems: problems})
 		}
-		files = append(files, f)
+		for _, d := range list {
+			files = append(files, checked{File: path, ID: d.ID, Tests: len(d.Tests), detector: d})
+		}
 		return nil
 	}
 	for _, p := range paths {
@@ -157,7 +157,8 @@ func compileRules(files []checked, sources map[string][]byte) error {
 		return err
 	}
 	for _, p := range problems {
-		at := slices.IndexFunc(files, func(f checked) bool { return f.File == p.File })
+		row, _, _ := strings.Cut(p.Row, " ") // of several rows the first
+		at := slices.IndexFunc(files, func(f checked) bool { return f.File == p.File && (p.Row == "" || f.ID == row) })
 		if at < 0 { // of all together: the last file is the newest
 			at = len(files) - 1
 		}
@@ -235,7 +236,7 @@ func (c *checkCmd) show(a *app, files []checked, bad int) {
 	}
 	t.print(o)
 	if bad > 0 {
-		o.linef("%s of %s not in order", number(bad), many(len(files), "file"))
+		o.linef("%s of %s not in order", number(bad), many(len(files), "detector"))
 	}
 }
 

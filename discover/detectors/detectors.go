@@ -1,5 +1,5 @@
-// Package detectors is the knowledge of Moat: one YAML file per detector, in a folder per
-// family, with its doc, parameters and tests.
+// Package detectors is the knowledge of Moat: one YAML file per detector, or per several that are
+// alike, in a folder per family, with doc, parameters and tests.
 //
 // Use [All] for the detectors that ship with Moat, and [Load] for a folder of one's own in the same form.
 // It will not compile or run them: see packages rule and engine.
@@ -42,12 +42,12 @@ func Load(fsys fs.FS) ([]*rule.Detector, map[string][]byte, error) {
 			return fmt.Errorf("cannot read detector file: %w", err)
 		}
 		sources[file] = src
-		d, err := rule.Parse(file, src)
+		of, err := rule.Parse(file, src)
 		if err != nil {
 			problems = append(problems, rule.AsProblems(err)...)
 			return nil
 		}
-		list = append(list, d)
+		list = append(list, of...)
 		return nil
 	})
 	if err != nil {

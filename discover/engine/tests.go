@@ -13,13 +13,12 @@ func RunTests(d *rule.Detector, cfg Config) rule.Problems {
 	var problems rule.Problems
 	plan, err := rule.Compile([]*rule.Detector{d}, rule.Options{Seed: cfg.Seed})
 	if err != nil {
-		return append(problems, &rule.Problem{File: d.File, Code: "test", What: err.Error()})
+		return append(problems, d.Problem(0, "test", err.Error()))
 	}
 	cfg.Plan = plan
 	for _, t := range d.Tests {
 		if line, err := runTest(t, cfg); err != nil {
-			problems = append(problems, &rule.Problem{File: d.File, Line: t.Script.Line + max(line-1, 0), Column: 1, Code: "test",
-				What: fmt.Sprintf("test %q: %v", t.Name, err)})
+			problems = append(problems, d.Problem(t.Script.LineOf(max(line, 1)), "test", fmt.Sprintf("test %q: %v", t.Name, err)))
 		}
 	}
 	return problems

@@ -75,9 +75,9 @@ func merge(patch string) string {
 
 // check parses and compiles src.
 func check(src string) rule.Problems {
-	d, err := rule.Parse("sample.yaml", []byte(src))
+	list, err := rule.Parse("sample.yaml", []byte(src))
 	if err == nil {
-		_, err = rule.Compile([]*rule.Detector{d}, rule.Options{Sources: map[string][]byte{"sample.yaml": []byte(src)}})
+		_, err = rule.Compile(list, rule.Options{Sources: map[string][]byte{"sample.yaml": []byte(src)}})
 	}
 	if err == nil {
 		return nil
@@ -98,7 +98,7 @@ func TestBase(t *testing.T) {
 // is merged into base, NAME.raw stands alone; @@ marks where a problem must point,
 // and NAME.want is all that is said. Run with -update after reading what changed.
 func TestBroken(t *testing.T) {
-	const path, count = "testdata/broken.txtar", 67
+	const path, count = "testdata/broken.txtar", 81
 	golden, err := txtar.ParseFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -172,6 +172,8 @@ func TestBrokenMade(t *testing.T) {
 		{"long expression", merge("when: " + strings.Repeat("touched > 1 && ", 140) + "touched > 1\n"), "sample.yaml:12:7: the text has 2111 bytes, more than 2048"},
 		{"many nodes", merge("when: " + strings.Repeat("ips>1||", 99) + "ips>1\n"), "sample.yaml:12:7: the expression has 399 nodes, more than 200: its cost would not be bounded well"},
 		{"deep expression", merge("when: " + strings.Repeat("(", 200) + "true" + strings.Repeat(")", 200) + "\n"), "sample.yaml:12:7: expression recursion limit exceeded: 32"},
+		{"a family that grows", merge("id: GONE\neach:\n  - {id: access.a, what: " + strings.Repeat("x", 2000) + "}\ndoc: " + strings.Repeat("${what}", 40) + "\n"), "sample.yaml:26:5: row access.a: the texts of the row's detector have more than 65536 bytes"},
+		{"many rows", merge("id: GONE\neach: [" + strings.Repeat("{id: access.a}, ", 33) + "]\n"), "sample.yaml:25:7: each must be a list of 1 to 32 rows"},
 		{"long pattern", merge("when: event.ip.matches('" + strings.Repeat("a?", 150) + "')\n"), "sample.yaml:12:24: the pattern has 300 bytes, more than 256"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -43,7 +43,8 @@ var MaxRecordBytes = [moat.EntityKinds]int{
 	moat.Outlet: 2048, moat.Partner: 8192, moat.Peers: 8192,
 }
 
-// Detector is one rule that looks at events and features: the content of one file.
+// Detector is one rule that looks at events and features: the content of one file, or what one
+// row of a family makes of it.
 type Detector struct {
 	ID             string // family.name
 	Dimension      string // of the catalogue: A1, B2, …
@@ -66,6 +67,20 @@ type Detector struct {
 	Evasions       []string
 	Tests          []Test
 	File           string
+	Row            int // of a family, from 1; 0 = the file holds this detector alone
+}
+
+// rowName is what a [Problem] calls d's row.
+func (d *Detector) rowName() string {
+	if d.Row == 0 {
+		return ""
+	}
+	return d.ID
+}
+
+// Problem returns a problem of d's file at line (from 1).
+func (d *Detector) Problem(line int, code, what string) *Problem {
+	return &Problem{File: d.File, Row: d.rowName(), Line: line, Column: min(line, 1), Code: code, What: what}
 }
 
 // Param is a number that an operator may change without touching the rule.

@@ -28,6 +28,9 @@ func FuzzParse(f *testing.F) {
 			f.Add(src)
 		}
 	}
+	f.Add([]byte(family))
+	f.Add([]byte(strings.Replace(family, "event.ip}", "event.nothing}", 1)))
+	f.Add([]byte("each: [{a: x}, {a: [y, z]}, {b: '${a}'}]\non: ${a}\ntitle: 'é${a}${b}'\nid: x.${a}\n"))
 	f.Add([]byte("id: [\n"))
 	f.Add([]byte("\xff\xfe\x00"))
 	f.Add([]byte("features: {a: {kind: count, window: params.}}"))
@@ -57,11 +60,11 @@ func sound(t *testing.T, src string) {
 	t.Helper()
 	problems := check(src)
 	if problems == nil {
-		d, err := rule.Parse("sample.yaml", []byte(src))
+		list, err := rule.Parse("sample.yaml", []byte(src))
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := compile(t, rule.Options{}, d)
+		p := compile(t, rule.Options{}, list...)
 		f := p.NewFrame()
 		f.Event = &moat.Event{Orders: []string{"1"}, IP: "1.2.3.4", Rows: 7}
 		c := p.Detectors[0]
@@ -396,17 +399,17 @@ func FuzzAgainstInterpreter(f *testing.F) {
 		var whens, nums []func(values) any
 		for i := range n {
 			when, num := w.bool(1+i%3), w.num(1+i%3)
-			d, err := rule.Parse("x.yaml", []byte(merge(fmt.Sprintf("id: access.d%d\nwhen: |\n  %s\nconfidence: |\n  %s\n", i, when[0], num[0]))))
+			one, err := rule.Parse("x.yaml", []byte(merge(fmt.Sprintf("id: access.d%d\nwhen: |\n  %s\nconfidence: |\n  %s\n", i, when[0], num[0]))))
 			if err != nil {
 				continue // too long
 			}
-			if _, err := rule.Compile([]*rule.Detector{d}, rule.Options{}); err != nil {
+			if _, err := rule.Compile(one, rule.Options{}); err != nil {
 				if p := rule.AsProblems(err); p == nil || p[0].Code != "cost" && !strings.Contains(p[0].What, "recursion") {
 					t.Fatal(display(err))
 				}
 				continue
 			}
-			list = append(list, d)
+			list = append(list, one...)
 			whens, nums = append(whens, eval(t, env, when[1])), append(nums, eval(t, env, num[1]))
 		}
 		probe := detector(t, "probe", "when: touched > 0 && ips > 0\n")

@@ -405,7 +405,7 @@ func (x *environment) selected(t Text, at int) string {
 
 // add reports a problem at character at of t, or at the beginning of the name there.
 func (x *environment) add(t Text, at int, code, what, hint string) {
-	p := &Problem{File: x.detector.File, Code: code, What: printable(what), Hint: printable(hint)}
+	p := &Problem{File: x.detector.File, Row: x.detector.rowName(), Code: code, What: printable(what), Hint: printable(hint)}
 	p.Line, p.Column = t.at(start([]rune(t.S), at))
 	if i := p.Line - 1; i >= 0 && i < len(x.lines) {
 		p.Source = x.lines[i]

@@ -26,25 +26,34 @@ var (
 	yamlLine         = regexp.MustCompile(`line (\d+): (.*)`)
 )
 
-// Parse reads one detector file. What is wrong comes as [Problems]; as many as
-// can be found at once, in the order of the file. It checks the form only: see [Compile] for types.
-func Parse(file string, src []byte) (*Detector, error) {
-	p := &parser{file: file}
-	d := p.parse(src)
+// detectorFields are the fields of a detector, in the order in which they are usually written.
+var detectorFields = []string{"id", "dimension", "title", "doc", "mode", "on", "subject", "every", "stake", "egress", "params", "features",
+	"when", "confidence", "reason", "attack", "false_positives", "evasions", "tests"}
+
+// Parse reads one detector file, which holds one detector, or a family of them: one for every row of
+// its list `each`. What is wrong comes as [Problems]; as many as can be found at once, in the order of
+// the file. It checks the form only: see [Compile] for types.
+func Parse(file string, src []byte) ([]*Detector, error) {
+	p := &parser{file: file, made: map[*yaml.Node]Text{}}
+	list := p.parse(src)
 	if err := p.problems.sort().Err(); err != nil {
 		return nil, err
 	}
-	d.File = file
-	return d, nil
+	for _, d := range list {
+		d.File = file
+	}
+	return list, nil
 }
 
 type parser struct {
 	file     string
 	lines    []string
 	problems Problems
+	row      string              // of a family, that is being read
+	made     map[*yaml.Node]Text // texts that rows were put into
 }
 
-func (p *parser) parse(src []byte) *Detector {
+func (p *parser) parse(src []byte) []*Detector {
 	if len(src) > MaxFileBytes {
 		p.add(nil, "value", fmt.Sprintf("the file has %d bytes, more than %d", len(src), MaxFileBytes), "split it")
 		return nil
@@ -65,7 +74,7 @@ func (p *parser) parse(src []byte) *Detector {
 		if len(more.Content) > 0 {
 			more = *more.Content[0]
 		}
-		p.add(&more, "yaml", "a detector file holds one detector", "put the second into a file of its own")
+		p.add(&more, "yaml", "a detector file holds one detector", "put the second into a file of its own, or make it a row of `each`")
 	case err != io.EOF:
 		p.yamlError(err)
 	}
@@ -73,7 +82,7 @@ func (p *parser) parse(src []byte) *Detector {
 	if len(p.problems) > 0 {
 		return nil
 	}
-	return p.detector(doc.Content[0])
+	return p.detectors(doc.Content[0])
 }
 
 // plain refuses what makes YAML mean something else than it shows.
@@ -92,7 +101,7 @@ func (p *parser) add(n *yaml.Node, code, what, hint string) {
 	if len(p.problems) == 1000 {
 		return
 	}
-	pr := &Problem{File: p.file, Code: code, What: printable(what), Hint: printable(hint)}
+	pr := &Problem{File: p.file, Row: p.row, Code: code, What: printable(what), Hint: printable(hint)}
 	if n != nil {
 		pr.Line, pr.Column = n.Line, n.Column
 		if n.Line-1 < len(p.lines) && n.Line > 0 {
@@ -309,6 +318,9 @@ func (p *parser) block(v *yaml.Node, limit int) Text {
 	if s == "" {
 		p.add(v, "value", "the expression is empty", "")
 	}
+	if t, ok := p.made[v]; ok {
+		return t
+	}
 	return textOf(v, p.lines)
 }
 
@@ -502,11 +514,8 @@ func (p *parser) tests(n *yaml.Node, d *Detector) {
 	for _, c := range n.Content {
 		var t Test
 		p.each(c, "a test", map[string]func(_, v *yaml.Node){
-			"name": func(_, v *yaml.Node) { t.Name = p.text(v, 120) },
-			"script": func(_, v *yaml.Node) {
-				t.Script = p.block(v, MaxScriptBytes)
-				t.Script.S = v.Value
-			},
+			"name":   func(_, v *yaml.Node) { t.Name = p.text(v, 120) },
+			"script": func(_, v *yaml.Node) { t.Script = p.block(v, MaxScriptBytes) },
 		})
 		if strings.Contains(t.Script.S, "expect none") {
 			rests++

@@ -172,7 +172,7 @@ func Compile(detectors []*Detector, o Options) (*Plan, error) {
 	b.exposures(detectors)
 	for i, d := range detectors {
 		if i > 0 && detectors[i-1].ID == d.ID {
-			b.problems = append(b.problems, &Problem{File: d.File, Code: "duplicate", What: fmt.Sprintf("detector %s is in %s too", d.ID, detectors[i-1].File)})
+			b.problems = append(b.problems, d.Problem(0, "duplicate", fmt.Sprintf("detector %s is in %s too", d.ID, detectors[i-1].File)))
 			continue
 		}
 		if ov, ok := o.Overrides[d.ID]; ok {
@@ -185,7 +185,7 @@ func Compile(detectors []*Detector, o Options) (*Plan, error) {
 		}
 	}
 	b.layout()
-	if err := b.problems.Err(); err != nil {
+	if err := b.problems.once().Err(); err != nil {
 		return nil, err
 	}
 	return b.plan, nil

@@ -15,11 +15,11 @@ import (
 // detector returns base with patch, under another name.
 func detector(t testing.TB, name, patch string) *rule.Detector {
 	t.Helper()
-	d, err := rule.Parse(name+".yaml", []byte(merge("id: access."+name+"\n"+patch)))
+	list, err := rule.Parse(name+".yaml", []byte(merge("id: access."+name+"\n"+patch)))
 	if err != nil {
 		t.Fatal(display(err))
 	}
-	return d
+	return list[0]
 }
 
 func compile(t testing.TB, o rule.Options, list ...*rule.Detector) *rule.Plan {

@@ -10,23 +10,28 @@ import (
 // Problem is one thing that is wrong with a detector file.
 type Problem struct {
 	File   string `json:"file"`
-	Line   int    `json:"line"`   // from 1; 0 = the whole file
-	Column int    `json:"column"` // from 1, in characters
-	Code   string `json:"code"`   // yaml, field, value, syntax, type, unknown, cost, duplicate, test
+	Row    string `json:"row,omitempty"` // of a family: the id of its detector, else its number
+	Line   int    `json:"line"`          // from 1; 0 = the whole file
+	Column int    `json:"column"`        // from 1, in characters
+	Code   string `json:"code"`          // yaml, field, value, syntax, type, unknown, cost, duplicate, test
 	What   string `json:"message"`
 	Hint   string `json:"hint,omitempty"`
 	Source string `json:"-"` // the line of the file
 }
 
-// Error returns "file:line:column: what".
+// Error returns "file:line:column: what", and of a family "row …: " before what.
 func (p *Problem) Error() string {
+	what := p.What
+	if p.Row != "" {
+		what = "row " + p.Row + ": " + what
+	}
 	switch {
 	case p.File == "":
-		return p.What
+		return what
 	case p.Line == 0:
-		return fmt.Sprintf("%s: %s", p.File, p.What)
+		return fmt.Sprintf("%s: %s", p.File, what)
 	}
-	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.What)
+	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, what)
 }
 
 // Display returns Error, the line with a caret under the column, and the hint. Of a long
@@ -72,12 +77,46 @@ func (p Problems) Err() error {
 	return p
 }
 
-// sort orders p by place and cuts it to [MaxProblems].
+// sort orders p by place, tells once what is wrong in several rows of a family, and cuts p
+// to [MaxProblems].
 func (p Problems) sort() Problems {
 	slices.SortStableFunc(p, func(a, b *Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
+	p = p.once()
 	return p[:min(len(p), MaxProblems)]
+}
+
+// once leaves out what was said of another row at the same place; the first says of how many it holds.
+func (p Problems) once() Problems {
+	type same struct {
+		file, code, what string
+		line, column     int
+	}
+	type told struct {
+		*Problem
+		rows int
+	}
+	first := map[same]*told{}
+	out := p[:0]
+	for _, x := range p {
+		key := same{x.File, x.Code, x.What, x.Line, x.Column}
+		t := first[key]
+		if x.Row == "" || t == nil {
+			if x.Row != "" {
+				first[key] = &told{Problem: x}
+			}
+			out = append(out, x)
+			continue
+		}
+		t.rows++
+	}
+	for _, t := range first {
+		if t.rows > 0 {
+			t.Row = fmt.Sprintf("%s and %d more", t.Row, t.rows)
+		}
+	}
+	return out
 }
 
 // nearest returns the word closest to s by edit distance, if it is close; of several the first.

@@ -32,6 +32,19 @@ func (t Text) at(i int) (line, col int) {
 	}
 }
 
+// LineOf returns the line of the file in which line n (from 1) of S begins.
+func (t Text) LineOf(n int) int {
+	at := t.offset(n, 0)
+	for i, r := range []rune(t.S) {
+		if i >= at && !unicode.IsSpace(r) {
+			at = i
+			break
+		}
+	}
+	line, _ := t.at(at)
+	return line
+}
+
 // offset returns the number of the character at line (from 1) and column (from 0) of S.
 func (t Text) offset(line, col int) int {
 	i := 0

@@ -171,11 +171,11 @@ func changed(t *testing.T, old, new string) []*rule.Detector {
 	if !strings.Contains(src, old) {
 		t.Fatalf("the detector does not contain %q", old)
 	}
-	d, err := rule.Parse("changed.yaml", []byte(strings.Replace(src, old, new, 1)))
+	list, err := rule.Parse("changed.yaml", []byte(strings.Replace(src, old, new, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []*rule.Detector{d}
+	return list
 }
 
 func TestReplayOfNothing(t *testing.T) {
