@@ -118,7 +118,6 @@ type Engine struct {
 	hashedAt uint32
 	ptrs     []unsafe.Pointer
 	empty    [4096]byte // what a read of an entity without a record sees
-	sink     uint64
 	stats    Stats
 	ask      *scratch // set while a question is answered, to &e.scratch
 	scratch  scratch

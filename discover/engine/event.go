@@ -115,6 +115,9 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 		in.Num = op.Num(&e.frame)
 	case feature.Key:
 		if op.Early >= 0 {
+			if s.early[op.Early] == later {
+				s.early[op.Early] = e.earlyKey(op, s)
+			}
 			if in.Key = s.early[op.Early]; in.Key == 0 {
 				return false
 			}

@@ -1,5 +1,7 @@
 package engine
 
+import "unsafe"
+
 // ids remembers which event ids were seen, by the 64-bit hash of partner and id, so that
 // the same event sent again counts once. Among a billion ids the odds that two share a hash are
 // 3 %. What is older than seven days is forgotten; a flood that would need more than limit
@@ -51,13 +53,11 @@ func (d *ids) add(hash uint64, day uint16) bool {
 	}
 }
 
-// touch brings the place of hash into the cache.
-func (d *ids) touch(hash uint64) uint64 {
-	s := &d.segments[hash>>58]
-	if len(s.hashes) == 0 {
-		return 0
+// touch begins to fetch the place of hash.
+func (d *ids) touch(hash uint64) {
+	if s := &d.segments[hash>>58]; len(s.hashes) > 0 {
+		prefetch(unsafe.Pointer(&s.hashes[hash&uint64(len(s.hashes)-1)]))
 	}
-	return s.hashes[hash&uint64(len(s.hashes)-1)]
 }
 
 // grow drops what is too old and makes room for twice what is left; at the limit it drops

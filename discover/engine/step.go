@@ -19,9 +19,10 @@ type slot struct {
 	owner   uint32
 	now     moat.Time
 	keys    [moat.EntityKinds]uint64
-	early   []uint64 // keys of the pairs of TypePlan.Early
-	takes   []uint64 // bit i: Ops[i] observes this event, as far as the event alone tells
-	id      uint64   // hash of the event's id; 0 = none
+	early   []uint64                 // keys of the pairs of TypePlan.Early; later if nothing is observed
+	takes   []uint64                 // bit i: Ops[i] observes this event, as far as the event alone tells
+	lines   [moat.EntityKinds]uint64 // bit i: the i-th line of the record has state of takes
+	id      uint64                   // hash of the event's id; 0 = none
 }
 
 // lastPartner is the partner of the last event: the next is mostly of the same.
@@ -99,42 +100,38 @@ func (e *Engine) prepare(s *slot) {
 	s.now = plausible(ev)
 	if s.id = 0; ev.ID != "" {
 		s.id = rule.Mix(e.cfg.Seed.Text(ev.ID), s.partner) | 1
-		e.sink += e.ids.touch(s.id)
+		e.ids.touch(s.id)
 	}
 	tp := &e.plan.Types[ev.Type]
 	e.identify(s, tp)
 	for _, k := range tp.Kinds {
 		if t := e.tables[k]; t != nil && s.keys[k] != 0 {
-			e.sink += t.touchIndex(s.keys[k])
+			t.touchIndex(s.keys[k])
 		}
 	}
 	for _, key := range s.early {
-		e.sink += e.pairs.touchIndex(key)
+		if key > later {
+			e.pairs.touchIndex(key)
+		}
 	}
 }
 
 // touch brings the records of s into the cache. It comes after the index was touched for the whole group, so
 // that neither waits for one miss after the other.
 func (e *Engine) touch(s *slot) {
-	tp := &e.plan.Types[s.ev.Type]
-	var records [moat.EntityKinds]unsafe.Pointer
-	for _, k := range tp.Kinds {
+	for _, k := range e.plan.Types[s.ev.Type].Kinds {
 		if t := e.tables[k]; t != nil && s.keys[k] != 0 {
-			records[k] = t.touch(s.keys[k])
-		}
-	}
-	for w, bits := range s.takes {
-		for ; bits != 0; bits &= bits - 1 {
-			op := &tp.Ops[w<<6+trailing(bits)]
-			if rec := records[op.Of]; rec != nil && op.Size > 0 {
-				e.sink += *(*uint64)(unsafe.Add(rec, op.Offset)) + *(*uint64)(unsafe.Add(rec, op.Offset+op.Size-8))
+			if rec := t.guess(s.keys[k]); rec != nil {
+				for lines := s.lines[k] | 1; lines != 0; lines &= lines - 1 {
+					prefetch(unsafe.Add(rec, rule.LineBytes*trailing(lines)))
+				}
 			}
 		}
 	}
 	for _, key := range s.early {
-		if key != 0 {
-			if rec := e.pairs.touch(key); rec != nil {
-				e.sink += *(*uint64)(rec)
+		if key > later {
+			if rec := e.pairs.guess(key); rec != nil {
+				prefetch(rec)
 			}
 		}
 	}
@@ -148,25 +145,38 @@ func (e *Engine) identify(s *slot, tp *rule.TypePlan) {
 	for _, k := range tp.Kinds {
 		s.keys[k] = e.entityKey(s.partner, k, s.ev.EntityID(k))
 	}
-	s.early, s.takes = s.early[:0], append(s.takes[:0], tp.Takes...)
+	s.early, s.takes, s.lines = s.early[:0], append(s.takes[:0], tp.Takes...), tp.Lines
 	e.frame.Event = &s.ev
 	for i := range tp.Conditions {
 		if c := &tp.Conditions[i]; c.True(&e.frame) {
 			for w, ops := range c.Ops {
 				s.takes[w] |= ops
 			}
+			for _, k := range tp.Kinds {
+				s.lines[k] |= c.Lines[k]
+			}
 		}
 	}
 	for _, i := range tp.Early {
-		op := &tp.Ops[i]
-		key := op.Key(&e.frame)
-		if key != 0 && s.keys[op.Of] != 0 {
-			key = pairKey(op, key, s.keys[op.Of])
-		} else {
-			key = 0
+		key := uint64(later)
+		if s.takes[i>>6]>>(i&63)&1 != 0 {
+			key = e.earlyKey(&tp.Ops[i], s)
 		}
 		s.early = append(s.early, key)
 	}
+}
+
+// later stands for the key of a pair that nothing observes at this event: it is computed when it is
+// read. Keys are odd.
+const later = 2
+
+// earlyKey returns the key of op's pair, 0 if there is none.
+func (e *Engine) earlyKey(op *rule.Op, s *slot) uint64 {
+	key := op.Key(&e.frame)
+	if key == 0 || s.keys[op.Of] == 0 {
+		return 0
+	}
+	return pairKey(op, key, s.keys[op.Of])
 }
 
 func pairKey(op *rule.Op, value, entity uint64) uint64 {

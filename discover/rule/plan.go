@@ -23,7 +23,7 @@ const HeaderBytes = 24
 type Plan struct {
 	Detectors []*Compiled // sorted by id
 	Types     [moat.EventTypes]TypePlan
-	// Records is the size of a record of each kind in bytes, header included; 0 = none kept.
+	// Records is the size of a record of each kind in bytes, header included, a multiple of [LineBytes]; 0 = none kept.
 	Records [moat.EntityKinds]int
 	// Exposure tells, per kind of subject, how to read how many orders it touched in a day.
 	Exposure [moat.EntityKinds]*Exposure
@@ -52,6 +52,8 @@ type TypePlan struct {
 	// its turn. Conditions add the ops of those whose Where follows from the event alone.
 	Takes      []uint64
 	Conditions []Condition
+	// Lines has, per kind, bit i set when an op of Takes has state in the i-th line of a record.
+	Lines [moat.EntityKinds]uint64
 	// Early lists the ops that look up one pair whose key follows from the event alone, so that
 	// it can be fetched ahead.
 	Early []int
@@ -63,7 +65,18 @@ type TypePlan struct {
 type Condition struct {
 	True func(*Frame) bool
 	Ops  []uint64 // bit i: Ops[i]
-	name string
+	// Lines has, per kind, the lines of their state; see [TypePlan].
+	Lines [moat.EntityKinds]uint64
+	name  string
+}
+
+// LineBytes is what the processor fetches from memory at once. A record is a whole number of lines.
+const LineBytes = 64
+
+// lines returns the lines that the state of op lies in.
+func (op *Op) lines() uint64 {
+	first, last := op.Offset/LineBytes, (op.Offset+op.Size-1)/LineBytes
+	return 1<<(last+1) - 1<<first
 }
 
 // Op updates or reads one feature of one entity of the event.
@@ -404,7 +417,9 @@ func (b *builder) layout() {
 	p.Slots, p.Features, p.Memos = len(b.bySlot), len(b.features), b.memos
 	// What is observed at the same events is kept together: fewer cache lines an event.
 	order := slices.Clone(b.features)
-	slices.SortStableFunc(order, func(a, c *shared) int { return slices.Compare(a.on, c.on) })
+	slices.SortStableFunc(order, func(a, c *shared) int {
+		return cmp.Or(slices.Compare(a.on, c.on), cmp.Compare(a.op.where, c.op.where))
+	})
 	for _, s := range order {
 		if p.Records[s.op.Of] == 0 {
 			p.Records[s.op.Of] = HeaderBytes
@@ -414,6 +429,7 @@ func (b *builder) layout() {
 		p.Records[s.op.Of] += s.size
 	}
 	for k, size := range p.Records {
+		p.Records[k] = (size + LineBytes - 1) / LineBytes * LineBytes
 		if limit := MaxRecordBytes[k]; size > limit {
 			b.problems = append(b.problems, &Problem{Code: "cost", What: fmt.Sprintf("the features of all detectors need %d bytes for each %s, more than %d", size, moat.EntityKind(k), limit), Hint: "share features between detectors: equal ones are kept once"})
 		}
@@ -478,16 +494,22 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 			tp.Early = append(tp.Early, i)
 		}
 		switch {
-		case !op.Observe:
+		case !op.Observe || op.Size == 0 && !op.Kind.Pairs: // without state there is nothing to take in
 		case op.Where == nil || !op.Ahead:
 			tp.Takes[i>>6] |= 1 << (i & 63)
+			if op.Size > 0 {
+				tp.Lines[op.Of] |= op.lines()
+			}
 		default:
 			at := slices.IndexFunc(tp.Conditions, func(c Condition) bool { return c.name == op.where })
 			if at < 0 {
 				at = len(tp.Conditions)
 				tp.Conditions = append(tp.Conditions, Condition{True: op.Where, Ops: make([]uint64, words), name: op.where})
 			}
-			tp.Conditions[at].Ops[i>>6] |= 1 << (i & 63)
+			c := &tp.Conditions[at]
+			if c.Ops[i>>6] |= 1 << (i & 63); op.Size > 0 {
+				c.Lines[op.Of] |= op.lines()
+			}
 		}
 	}
 }

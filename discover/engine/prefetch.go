@@ -1,0 +1,12 @@
+//go:build amd64 || arm64
+
+package engine
+
+import "unsafe"
+
+// prefetch starts to bring the cache line of p into the cache and does not wait for it. A load would
+// do the same, but the processor can run ahead of only a dozen or so that are under way; of
+// these it keeps as many as memory can answer.
+//
+//go:noescape
+func prefetch(p unsafe.Pointer)
