@@ -368,6 +368,7 @@ func TestSizes(t *testing.T) {
 	f("run", nil, 32)
 	f("rhythm", nil, 24)
 	f("burst", nil, 0)
+	f("entropy", nil, 80)
 	f("sequence", nil, 16)
 	f("sequence", Params{"times": 5}, 32)
 }

@@ -20,4 +20,5 @@ var Kinds = []Kind{
 	runKind,
 	rhythmKind,
 	burstKind,
+	entropyKind,
 }

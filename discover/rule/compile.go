@@ -239,15 +239,21 @@ func (c *compiler) has(e ast.Expr) boolFn {
 }
 
 func (c *compiler) match(name string, target, arg ast.Expr) boolFn {
+	if name == "matches" {
+		return c.matches(target, arg)
+	}
 	s, a := c.str(target), c.str(arg)
 	switch name {
 	case "contains":
 		return func(f *Frame) bool { return strings.Contains(s(f), a(f)) }
 	case "startsWith":
 		return func(f *Frame) bool { return strings.HasPrefix(s(f), a(f)) }
-	case "endsWith":
-		return func(f *Frame) bool { return strings.HasSuffix(s(f), a(f)) }
 	}
+	return func(f *Frame) bool { return strings.HasSuffix(s(f), a(f)) }
+}
+
+// matches compiles a pattern on a text, or on any of a list.
+func (c *compiler) matches(target, arg ast.Expr) boolFn {
 	no := func(*Frame) bool { return false }
 	src, ok := literal(arg)
 	if !ok {
@@ -265,6 +271,18 @@ func (c *compiler) match(name string, target, arg ast.Expr) boolFn {
 	}
 	memo, seed := c.b.memos, c.b.seed
 	c.b.memos++
+	if c.tree.GetType(target.ID()).IsExactType(cel.ListType(cel.StringType)) {
+		l := c.list(target)
+		return func(f *Frame) bool {
+			for _, s := range l(f) {
+				if f.Memos[memo].match(re, s, seed) {
+					return true
+				}
+			}
+			return false
+		}
+	}
+	s := c.str(target)
 	return func(f *Frame) bool { return f.Memos[memo].match(re, s(f), seed) }
 }
 
@@ -340,6 +358,14 @@ func arithmetic(name string, a []numFn) numFn {
 		return func(f *Frame) float64 { return min(max(a[0](f), a[1](f)), a[2](f)) }
 	case "abs":
 		return func(f *Frame) float64 { return math.Abs(a[0](f)) }
+	case "exp":
+		return func(f *Frame) float64 { return finite(math.Exp(a[0](f))) }
+	case "floor":
+		return func(f *Frame) float64 { return math.Floor(a[0](f)) }
+	case "tail":
+		return func(f *Frame) float64 { return upperTail(a[0](f)) }
+	case "stouffer":
+		return stouffer(a)
 	case "sqrt":
 		return func(f *Frame) float64 { return math.Sqrt(max(a[0](f), 0)) }
 	case "log":
@@ -376,6 +402,10 @@ func (c *compiler) str(e ast.Expr) strFn {
 		call := e.AsCall()
 		if call.FunctionName() == operators.Add {
 			c.fail(e, "cost", "texts are joined only in the value of a feature", "")
+			return none
+		}
+		if call.FunctionName() == "text" {
+			c.fail(e, "cost", "text() makes a key of a number, only in the value of a feature", "compare numbers with numbers")
 			return none
 		}
 		if call.FunctionName() == operators.Conditional {
@@ -416,6 +446,10 @@ func (c *compiler) key(e ast.Expr) keyFn {
 			}
 			return Mix(x, y)
 		}
+	}
+	if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == "text" {
+		n, seed := c.num(e.AsCall().Args()[0]), uint64(c.b.seed)
+		return func(f *Frame) uint64 { return Mix(math.Float64bits(n(f)+0), seed) | 1 }
 	}
 	if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == operators.Conditional {
 		args := e.AsCall().Args()

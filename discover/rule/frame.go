@@ -3,6 +3,7 @@ package rule
 import (
 	"net/netip"
 	"regexp"
+	"unsafe"
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/feature"
@@ -24,11 +25,18 @@ type Frame struct {
 	Fill  func(first int)
 	// Memos remember what patterns said of texts; see [Plan.NewFrame].
 	Memos []Memo
+
+	seed   HashSeed
+	agents []agentMemo
+	buffer [maxRoute]byte // of the text that was made last
 }
+
+// text returns the first n bytes of the buffer. It is good until the next text is made there.
+func (f *Frame) text(n int) string { return unsafe.String(&f.buffer[0], n) }
 
 // NewFrame returns a frame for the expressions of p.
 func (p *Plan) NewFrame() Frame {
-	return Frame{Slots: make([]float64, p.Slots), Stamp: make([]uint32, p.Slots), Memos: make([]Memo, p.Memos)}
+	return Frame{Slots: make([]float64, p.Slots), Stamp: make([]uint32, p.Slots), Memos: make([]Memo, p.Memos), seed: p.seed}
 }
 
 // at returns a slot of the feature whose first slot is given.
@@ -74,6 +82,8 @@ type Net struct {
 	Tor     bool
 	Listed  bool // on public blocklists
 	Private bool // not of the public Internet
+	Mobile  bool // of a mobile carrier
+	Self    bool // of the machine itself
 }
 
 // NetOf returns what the table knows of an address given as text.
@@ -87,6 +97,7 @@ func NetOf(t *indicator.Table, ip string) Net {
 	n.ASN = i.ASN
 	n.Hosting, n.VPN, n.Tor = i.Kinds&indicator.Hosting != 0, i.Kinds&indicator.VPN != 0, i.Kinds&indicator.Tor != 0
 	n.Listed, n.Private = i.Kinds&indicator.Listed != 0, i.Kinds&(indicator.Private|indicator.Loopback) != 0
+	n.Mobile, n.Self = i.Kinds.Has(indicator.Mobile), i.Kinds.Has(indicator.Loopback)
 	if len(i.Country) == 2 {
 		n.Spot = feature.Spot{Known: true, Country: uint16(i.Country[0])<<8 | uint16(i.Country[1]), Lat: i.Lat, Lon: i.Lon, RadiusKM: i.RadiusKM}
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // The language is CEL without loops: numbers are doubles (an integer literal is read as
-// one), texts, truth values and lists of texts. Variables are event.<field>, ip.<fact>,
+// one), texts, truth values and lists of texts. Variables are event.<field>, ip.<fact>, ua.<fact>,
 // <feature>, <feature>.<output> and params.<name>.
 
 // variable is a name of the language and how its value is had.
@@ -53,6 +53,8 @@ func buildVocabulary() map[string]*variable {
 		"ip.tor":     {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net.Tor }, doc: "the address is an exit of Tor"},
 		"ip.listed":  {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net.Listed }, doc: "the address is on public blocklists"},
 		"ip.private": {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net.Private }, doc: "the address is not of the public Internet"},
+		"ip.mobile":  {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net.Mobile }, doc: "the address belongs to a mobile carrier"},
+		"ip.self":    {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net.Self }, doc: "the address is that of the machine itself, 127.0.0.1 or ::1"},
 		"ip.place":   {typ: placeType, doc: "where the address is; only as the value of a travel feature"},
 
 		"event.touched":   {typ: cel.DoubleType, num: func(f *Frame) float64 { return float64(f.Event.Touched()) }, doc: "order records touched"},
@@ -80,6 +82,8 @@ func buildVocabulary() map[string]*variable {
 		}
 		v["event."+fd.Name] = x
 	}
+	maps.Copy(v, derived())
+	maps.Copy(v, agentVariables())
 	for _, x := range v {
 		x.slot = -1
 	}
@@ -129,14 +133,25 @@ func functions() []cel.EnvOption {
 		f(operators.In, truth, str, list),
 		f("given", truth, num), f("given", truth, str), f("given", truth, truth), f("given", truth, list),
 		f("min", num, num, num), f("max", num, num, num), f("log", num, num), f("sqrt", num, num), f("abs", num, num),
-		f("clamp", num, num, num, num),
-		m("contains", truth, str, str), m("startsWith", truth, str, str), m("endsWith", truth, str, str), m("matches", truth, str, str),
+		f("clamp", num, num, num, num), f("exp", num, num), f("floor", num, num), f("tail", num, num), f("text", str, num),
+		variadic("stouffer", num, num, 2, 8),
+		m("contains", truth, str, str), m("startsWith", truth, str, str), m("endsWith", truth, str, str),
+		cel.Function("matches", cel.MemberOverload("matches_member", []*cel.Type{str, str}, truth), cel.MemberOverload("matches_member_list", []*cel.Type{list, str}, truth)),
 		cel.Function("size", cel.MemberOverload("size_member_text", []*cel.Type{str}, num), cel.MemberOverload("size_member_list", []*cel.Type{list}, num)),
 	}
 }
 
+// variadic declares a function that takes least to most arguments of one type.
+func variadic(name string, result, arg *cel.Type, least, most int) cel.EnvOption {
+	var overloads []cel.FunctionOpt
+	for n := least; n <= most; n++ {
+		overloads = append(overloads, cel.Overload(fmt.Sprintf("%s_%d", name, n), slices.Repeat([]*cel.Type{arg}, n), result))
+	}
+	return cel.Function(name, overloads...)
+}
+
 // functionNames are the functions that a rule may name, for hints.
-var functionNames = []string{"given", "min", "max", "log", "sqrt", "abs", "clamp", "contains", "startsWith", "endsWith", "matches", "size"}
+var functionNames = []string{"given", "min", "max", "log", "sqrt", "abs", "exp", "floor", "clamp", "tail", "stouffer", "text", "contains", "startsWith", "endsWith", "matches", "size"}
 
 // environment checks the expressions of one detector.
 type environment struct {
@@ -343,7 +358,7 @@ func (x *environment) unknown(t Text, at int, name string) {
 		x.add(t, at, "unknown", fmt.Sprintf("the event has no field %q", clip(rest, 64)), strings.TrimSuffix("see the event contract; "+x.near(root, rest), "; "))
 	case rest != "" && v != nil && v.slot >= 0:
 		x.add(t, at, "unknown", fmt.Sprintf("feature %s has no output %q", root, clip(rest, 64)), x.near(root, rest))
-	case root == "ip" || root == "params":
+	case root == "ip" || root == "ua" || root == "params":
 		x.add(t, at, "unknown", quoted+" is not known here", x.near(root, rest))
 	default:
 		x.add(t, at, "unknown", quoted+" is not known here", didYouMean(name, x.names()))

@@ -408,8 +408,8 @@ func (p *parser) features(n *yaml.Node, d *Detector) {
 func (p *parser) feature(k, v *yaml.Node, d *Detector) {
 	f := Feature{Name: k.Value, Of: d.Subject, On: d.On, Params: feature.Params{}, Line: k.Line, Col: k.Column}
 	switch {
-	case !namePattern.MatchString(f.Name) || f.Name == "event" || f.Name == "ip" || f.Name == "params":
-		p.add(k, "value", fmt.Sprintf("%.32q is no name for a feature", f.Name), "lower-case letters, digits and _; event, ip and params are taken")
+	case !namePattern.MatchString(f.Name) || f.Name == "event" || f.Name == "ip" || f.Name == "ua" || f.Name == "params":
+		p.add(k, "value", fmt.Sprintf("%.32q is no name for a feature", f.Name), "lower-case letters, digits and _; event, ip, ua and params are taken")
 	case slices.ContainsFunc(d.Features, func(other Feature) bool { return other.Name == f.Name }):
 		p.add(k, "duplicate", fmt.Sprintf("there are two features %.32q", f.Name), "")
 	}

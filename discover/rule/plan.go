@@ -33,6 +33,8 @@ type Plan struct {
 	Slots    int
 	Memos    int // how many pattern memories a Frame needs
 	Features int // distinct ones, after sharing
+
+	seed HashSeed
 }
 
 // Place is where the state of one feature lies in a record.
@@ -174,7 +176,7 @@ func Compile(detectors []*Detector, o Options) (*Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot build the rule language: %w", err)
 	}
-	b := &builder{base: base, seed: o.Seed, byCanon: map[string]*shared{}, plan: &Plan{}}
+	b := &builder{base: base, seed: o.Seed, byCanon: map[string]*shared{}, plan: &Plan{seed: o.Seed}}
 	detectors = slices.Clone(detectors)
 	slices.SortFunc(detectors, func(a, b *Detector) int { return cmp.Compare(a.ID, b.ID) })
 	for id := range o.Overrides {

@@ -1,0 +1,160 @@
+package rule
+
+import (
+	_ "embed"
+	"math"
+	"strings"
+	"sync"
+
+	"cel.dev/cel-go/cel"
+
+	"github.com/moat-platform/moat"
+)
+
+// What follows from an event's fields alone, and would be clumsy or dear to write in every rule. None of it
+// allocates; texts are parts of fields, constants, or stand in the frame's buffer
+// until the next one is asked for.
+func derived() map[string]*variable {
+	num := func(doc string, f numFn) *variable { return &variable{typ: cel.DoubleType, num: f, doc: doc} }
+	str := func(doc string, f strFn) *variable { return &variable{typ: cel.StringType, str: f, doc: doc} }
+	return map[string]*variable{
+		"event.hour": num("hour of the day in UTC, 0..23", func(f *Frame) float64 {
+			return float64(modulo(f.Event.Time, moat.Day) / moat.Hour)
+		}),
+		"event.weekday": num("day of the week in UTC, 0 for Monday to 6", func(f *Frame) float64 {
+			return float64(modulo(f.Event.Time+3*moat.Day, 7*moat.Day) / moat.Day) // 1970 began on a Thursday
+		}),
+		"event.age_s": num("receipt less the event's own time in seconds, below 0 when it claims to be from the future; 0 for events from files", age),
+		"event.route": str("path of the request (path, else url) with ids replaced by *", func(f *Frame) string {
+			if f.Event.Path != "" {
+				return f.route(f.Event.Path)
+			}
+			return f.route(f.Event.URL)
+		}),
+		"event.destination_host": str("host name of the destination, or what stands behind its last @", func(f *Frame) string { return hostOf(f.Event.Destination) }),
+		"event.url_host":         str("host name in the url", func(f *Frame) string { return hostOf(f.Event.URL) }),
+		"event.peer_host":        str("the other end of a connection without its port", func(f *Frame) string { return hostOf(f.Event.Peer) }),
+		"event.timezone_country": str("country of the client's time zone, two letters, or empty", func(f *Frame) string { return zones()[f.Event.Timezone] }),
+		"event.language_country": str("country in the client's language (zh-CN), two letters, or empty", func(f *Frame) string { return region(f.Event.Language) }),
+	}
+}
+
+// modulo is t mod m, never below 0.
+func modulo(t, m moat.Time) moat.Time { return ((t % m) + m) % m }
+
+func age(f *Frame) float64 {
+	e := f.Event
+	if e.Received == 0 || e.Flags&moat.FlagHistory != 0 {
+		return 0
+	}
+	return float64(e.Received-e.Time) / float64(moat.Second)
+}
+
+// maxRoute bounds a route; what is longer is cut.
+const maxRoute = 256
+
+// route writes the path of a URL into the frame's buffer, with * for each segment that looks like an id: three
+// digits or more, nothing but digits, or more than 32 bytes.
+func (f *Frame) route(url string) string {
+	if i := strings.IndexAny(url, "?#"); i >= 0 {
+		url = url[:i]
+	}
+	if i := strings.Index(url, "://"); i >= 0 {
+		if url = url[i+3:]; strings.IndexByte(url, '/') < 0 {
+			return "/"
+		}
+		url = url[strings.IndexByte(url, '/'):]
+	}
+	n := 0
+	for i, more := 0, true; more && n < maxRoute; {
+		end := strings.IndexByte(url[i:], '/')
+		if more = end >= 0; !more {
+			end = len(url) - i
+		}
+		part := url[i : i+end]
+		if isID(part) {
+			part = "*"
+		}
+		n += copy(f.buffer[n:], part)
+		if more && n < maxRoute {
+			f.buffer[n] = '/'
+			n++
+		}
+		i += end + 1
+	}
+	return f.text(n)
+}
+
+func isID(s string) bool {
+	digits := 0
+	for i := range len(s) {
+		if s[i]-'0' < 10 {
+			digits++
+		}
+	}
+	return digits >= 3 || digits > 0 && digits == len(s) || len(s) > 32
+}
+
+// hostOf returns the host in a URL, an address with a port, or a mail address.
+func hostOf(s string) string {
+	if i := strings.Index(s, "://"); i >= 0 {
+		s = s[i+3:]
+	}
+	if i := strings.IndexAny(s, "/?#"); i >= 0 {
+		s = s[:i]
+	}
+	s = s[strings.LastIndexByte(s, '@')+1:]
+	if i := strings.IndexByte(s, ']'); i > 0 && s[0] == '[' {
+		return s[1:i]
+	}
+	if i := strings.LastIndexByte(s, ':'); i >= 0 && i == strings.IndexByte(s, ':') {
+		return s[:i]
+	}
+	return s
+}
+
+// region returns the country of a language tag: its last part of two letters behind the first part.
+func region(tag string) string {
+	for {
+		i := strings.LastIndexAny(tag, "-_")
+		if i < 0 {
+			return ""
+		}
+		if p := tag[i+1:]; len(p) == 2 && p[0]-'A' < 26 && p[1]-'A' < 26 {
+			return p
+		}
+		tag = tag[:i]
+	}
+}
+
+//go:embed zones.txt
+var zonesText string
+
+// zones is the country of each time zone.
+var zones = sync.OnceValue(func() map[string]string {
+	m := map[string]string{}
+	for line := range strings.Lines(zonesText) {
+		words := strings.Fields(line)
+		for _, w := range words[1:] {
+			if words[0] != "#" {
+				m[w] = words[0]
+			}
+		}
+	}
+	return m
+})
+
+// stouffer combines robust z scores of independent channels: Σz/√k (Stouffer 1949).
+func stouffer(a []numFn) numFn {
+	root := math.Sqrt(float64(len(a)))
+	return func(f *Frame) float64 {
+		sum := 0.0
+		for _, z := range a {
+			sum += z(f)
+		}
+		return finite(sum / root)
+	}
+}
+
+// upperTail is the chance that a standard normal number is above z.
+func upperTail(z float64) float64 { return math.Erfc(z/math.Sqrt2) / 2 }
