@@ -58,6 +58,7 @@ var rooms = []room{
 	{"serve", 5, nil},
 	{"console", 6, nil},
 	{"sim/bench", 6, nil},
+	{"sim/drill", 6, nil},
 	{"sim/retail/play", 6, nil},
 	{"cmd", 7, nil},
 }

@@ -113,7 +113,11 @@ func (c *entityCmd) findings(a *app, e moat.Entity, d *dossier) error {
 		return err
 	}
 	defer b.Close()
-	keeper, last := risk.NewKeeper(), map[string]moat.Time{}
+	odds, err := node.Calibration()
+	if err != nil {
+		return err
+	}
+	keeper, last := risk.NewKeeper(odds), map[string]moat.Time{}
 	var partners []string
 	for f, err := range b.AllFindings(a.ctx, moat.Everyone(), book.Query{Partner: c.Partner, Entity: e, Since: moat.Time(c.Since), Until: moat.Time(c.Until)}) {
 		if err != nil {

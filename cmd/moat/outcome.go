@@ -40,7 +40,11 @@ func (s *outcome) sum(ctx context.Context, n *node.Node) error {
 		partner string
 		entity  moat.Entity
 	}
-	all, keeper := map[key]*suspect{}, risk.NewKeeper()
+	odds, err := node.Calibration()
+	if err != nil {
+		return err
+	}
+	all, keeper := map[key]*suspect{}, risk.NewKeeper(odds)
 	for f, err := range n.Book.AllFindings(ctx, moat.Everyone(), q) {
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 
 // Keeper holds the risks of entities and the cases that are still open to more findings.
 type Keeper struct {
+	odds     Calibration
 	entities map[subject]*evidence
 	cases    map[string]*open
 	links    map[subject]string   // which case a subject belongs to
@@ -48,9 +49,10 @@ type Change struct {
 	Enforce bool
 }
 
-// NewKeeper returns a keeper that knows nothing.
-func NewKeeper() *Keeper {
-	return &Keeper{entities: map[subject]*evidence{}, cases: map[string]*open{}, links: map[subject]string{}, newest: map[string]moat.Time{}}
+// NewKeeper returns a keeper that knows nothing. It takes findings for what the calibration says; the
+// zero value believes what detectors state.
+func NewKeeper(odds Calibration) *Keeper {
+	return &Keeper{odds: odds, entities: map[subject]*evidence{}, cases: map[string]*open{}, links: map[subject]string{}, newest: map[string]moat.Time{}}
 }
 
 // Fold takes in one finding. One in shadow mode changes nothing and gives an empty Change.
@@ -66,7 +68,8 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 		ev = &evidence{}
 		k.entities[s] = ev
 	}
-	ev.add(f)
+	x := k.share(f)
+	ev.keep(x, f.Time)
 	c := Change{Risk: k.risk(s, *ev, f.Time), Subject: f.Entity}
 	o, merged := k.find(f)
 	if o == nil {
@@ -79,7 +82,7 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	for i := range merged {
 		o.absorb(merged[i], f.Time)
 	}
-	o.take(f)
+	o.take(f, x)
 	o.update(f, c.Risk.Score)
 	k.register(o, s)
 	for _, m := range merged {
@@ -119,7 +122,7 @@ func (k *Keeper) With(partner string, e moat.Entity, found []moat.Finding, now m
 	}
 	for i := range found {
 		if f := &found[i]; f.Entity == e && f.Mode != moat.Shadow {
-			ev.add(f)
+			ev.keep(k.share(f), f.Time)
 		}
 	}
 	return k.risk(s, ev, now)
@@ -188,9 +191,9 @@ func (k *Keeper) open(f *moat.Finding, ev evidence) *open {
 	return o
 }
 
-// take adds a finding to the case.
-func (o *open) take(f *moat.Finding) {
-	o.Evidence.add(f)
+// take adds a finding, and what it is worth, to the case.
+func (o *open) take(f *moat.Finding, x share) {
+	o.Evidence.keep(x, f.Time)
 	o.Weight, o.Egress = max(o.Weight, f.Weight), o.Egress || f.Egress
 	o.Stake, o.Enforce = max(o.Stake, f.Stake), o.Enforce || f.Mode == moat.Enforce
 	o.exposed(f.Entity.String(), f.Orders)

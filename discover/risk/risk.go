@@ -65,18 +65,19 @@ func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 // evidence is the shares of an entity or of a case, one a family, sorted by family.
 type evidence []share
 
-// add keeps the stronger of f and what the family had. No finding lowers a risk, and none is certain.
-func (ev *evidence) add(f *moat.Finding) {
-	p := Prior
+// share is what a finding is worth. No finding lowers a risk, and none is certain.
+func (k *Keeper) share(f *moat.Finding) share {
+	odds := logit(Prior)
 	if f.Score > Prior {
-		p = min(f.Score, 0.999)
+		odds = max(odds, k.odds.logOdds(f.Detector, f.Score))
 	}
-	ev.keep(share{
+	return share{
 		Family: f.Family, Detector: f.Detector, Finding: f.ID, Title: f.Title, Reason: f.Reason,
-		At: f.Time, LogOdds: logit(p) - logit(Prior), Enforce: f.Mode == moat.Enforce,
-	}, f.Time)
+		At: f.Time, LogOdds: odds - logit(Prior), Enforce: f.Mode == moat.Enforce,
+	}
 }
 
+// keep keeps the stronger of s and what the family had.
 func (ev *evidence) keep(s share, now moat.Time) {
 	i, ok := slices.BinarySearchFunc(*ev, s.Family, func(s share, f string) int { return cmp.Compare(s.Family, f) })
 	switch {

@@ -90,7 +90,7 @@ func TestScore(t *testing.T) {
 		{"not a number is nothing", []*moat.Finding{finding("1", "a", alice, 0, math.NaN())}, 0, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			k := risk.NewKeeper()
+			k := risk.NewKeeper(risk.Calibration{})
 			for _, f := range c.found {
 				k.Fold(f)
 			}
@@ -114,7 +114,7 @@ func TestScore(t *testing.T) {
 
 // TestWith checks that asking what would be changes nothing.
 func TestWith(t *testing.T) {
-	k := risk.NewKeeper()
+	k := risk.NewKeeper(risk.Calibration{})
 	k.Fold(finding("1", "a", alice, 0, 0.3))
 	more := []moat.Finding{*finding("2", "b", alice, 1, 0.2), *finding("3", "c", bob, 1, 0.9), *finding("4", "d", alice, 1, 0.9, mode(moat.Shadow))}
 	before := snapshot(t, k)
@@ -213,7 +213,7 @@ func TestCases(t *testing.T) {
 		{"found twice", []*moat.Finding{sure("1", alice, 0), sure("1", alice, 0)}, "1 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := story(risk.NewKeeper(), c.found...); got != c.want {
+			if got := story(risk.NewKeeper(risk.Calibration{}), c.found...); got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
@@ -222,7 +222,7 @@ func TestCases(t *testing.T) {
 
 // TestCaseContent checks what a case says after a story of two that became one.
 func TestCaseContent(t *testing.T) {
-	k := risk.NewKeeper()
+	k := risk.NewKeeper(risk.Calibration{})
 	set := func(orders, stake int64, weight float64, egress bool) func(*moat.Finding) {
 		return func(f *moat.Finding) { f.Orders, f.Stake, f.Weight, f.Egress = orders, stake, weight, egress }
 	}
@@ -262,7 +262,7 @@ func TestCaseContent(t *testing.T) {
 
 // TestStake checks that a case ranks by the people at risk before anything was taken.
 func TestStake(t *testing.T) {
-	c := risk.NewKeeper().Fold(finding("1", "a", alice, 0, 0.5, func(f *moat.Finding) { f.Orders, f.Stake, f.Egress = 0, 1000, true })).Cases[0]
+	c := risk.NewKeeper(risk.Calibration{}).Fold(finding("1", "a", alice, 0, 0.5, func(f *moat.Finding) { f.Orders, f.Stake, f.Egress = 0, 1000, true })).Cases[0]
 	if c.Rank != moat.P1 || c.Orders != 0 || !near(c.Damage, 500) {
 		t.Errorf("rank %v, orders %d, damage %v", c.Rank, c.Orders, c.Damage)
 	}
@@ -270,7 +270,7 @@ func TestStake(t *testing.T) {
 
 // TestRanksOnlyRise checks that time does not make a case look smaller than it was.
 func TestRanksOnlyRise(t *testing.T) {
-	k := risk.NewKeeper()
+	k := risk.NewKeeper(risk.Calibration{})
 	was := k.Fold(finding("1", "a", alice, 0, 0.95, func(f *moat.Finding) { f.Orders, f.Egress = 1000, true })).Cases[0]
 	is := k.Fold(finding("2", "b", alice, 70, 0.05, func(f *moat.Finding) { f.Orders = 1 })).Cases[0]
 	if is.Rank != was.Rank || is.Score < was.Score || is.Damage < was.Damage || is.Orders != was.Orders {
@@ -280,7 +280,7 @@ func TestRanksOnlyRise(t *testing.T) {
 
 // TestBounds feeds one case more than it may list.
 func TestBounds(t *testing.T) {
-	k := risk.NewKeeper()
+	k := risk.NewKeeper(risk.Calibration{})
 	var c moat.Case
 	for i := range 2 * risk.MaxFindings {
 		other := moat.Entity{Kind: moat.Device, ID: fmt.Sprint(i)}
@@ -327,7 +327,7 @@ func snapshot(t testing.TB, k *risk.Keeper) []byte {
 
 func restored(t testing.TB, k *risk.Keeper) *risk.Keeper {
 	t.Helper()
-	out := risk.NewKeeper()
+	out := risk.NewKeeper(risk.Calibration{})
 	if err := out.Restore(bytes.NewReader(snapshot(t, k))); err != nil {
 		t.Fatal(err)
 	}
@@ -339,7 +339,7 @@ func restored(t testing.TB, k *risk.Keeper) *risk.Keeper {
 func TestMetamorphic(t *testing.T) {
 	for seed := range uint64(2) {
 		found := stream(300, seed)
-		k := risk.NewKeeper()
+		k := risk.NewKeeper(risk.Calibration{})
 		var want []risk.Change
 		merged := 0
 		for _, f := range found {
@@ -351,7 +351,7 @@ func TestMetamorphic(t *testing.T) {
 			t.Fatal("no cases merged: the stream tests nothing")
 		}
 		for _, every := range []int{1, 7, 100} {
-			k2 := risk.NewKeeper()
+			k2 := risk.NewKeeper(risk.Calibration{})
 			for i, f := range found {
 				if i%every == 0 {
 					k2 = restored(t, k2)
@@ -364,7 +364,7 @@ func TestMetamorphic(t *testing.T) {
 				t.Errorf("seed %d, restart every %d: the states differ at the end", seed, every)
 			}
 		}
-		alone := [3]*risk.Keeper{risk.NewKeeper(), risk.NewKeeper(), risk.NewKeeper()}
+		alone := [3]*risk.Keeper{risk.NewKeeper(risk.Calibration{}), risk.NewKeeper(risk.Calibration{}), risk.NewKeeper(risk.Calibration{})}
 		for i, f := range found {
 			if got := alone[f.Partner[0]-'0'].Fold(f); !reflect.DeepEqual(got, want[i]) {
 				t.Fatalf("seed %d, finding %d: a partner alone gives\n got %+v\nwant %+v", seed, i, got, want[i])
@@ -375,17 +375,17 @@ func TestMetamorphic(t *testing.T) {
 
 // TestSnapshotDamaged checks that no damage is taken for a state.
 func TestSnapshotDamaged(t *testing.T) {
-	k := risk.NewKeeper()
+	k := risk.NewKeeper(risk.Calibration{})
 	for _, f := range stream(50, 1) {
 		k.Fold(f)
 	}
 	good := snapshot(t, k)
 	for _, bad := range [][]byte{nil, good[:len(good)/2], []byte(`{"Cases":[null]}`), []byte(`{"Cases":[{"Case":{"findings":["f"]}}]}`), []byte(`{"Entities":[{"Entity":{"kind":"cat"}}]}`)} {
-		if err := risk.NewKeeper().Restore(bytes.NewReader(bad)); err == nil || !strings.HasPrefix(err.Error(), "cannot read risks: ") {
+		if err := risk.NewKeeper(risk.Calibration{}).Restore(bytes.NewReader(bad)); err == nil || !strings.HasPrefix(err.Error(), "cannot read risks: ") {
 			t.Errorf("%.40q gives %v", bad, err)
 		}
 	}
-	bare := risk.NewKeeper()
+	bare := risk.NewKeeper(risk.Calibration{})
 	if err := bare.Restore(strings.NewReader(`{"Cases":[{"Case":{"id":"c","partner":"p"}}],"Links":[{"Partner":"p","Entity":{"kind":"account","id":"alice"},"Case":"c"}]}`)); err != nil {
 		t.Fatal(err)
 	}
@@ -396,7 +396,7 @@ func TestSnapshotDamaged(t *testing.T) {
 
 // TestSweep lets thousands of entities come and fade; what is forgotten must not be missed.
 func TestSweep(t *testing.T) {
-	k := risk.NewKeeper()
+	k := risk.NewKeeper(risk.Calibration{})
 	for i := range 20_000 {
 		k.Fold(finding(fmt.Sprint(i), "a", moat.Entity{Kind: moat.Account, ID: fmt.Sprint(i)}, float64(i)/4, 0.6))
 	}
@@ -429,7 +429,7 @@ func TestSweep(t *testing.T) {
 
 // TestClocks checks that one partner's history does not make another's present fade.
 func TestClocks(t *testing.T) {
-	k := risk.NewKeeper()
+	k := risk.NewKeeper(risk.Calibration{})
 	k.Fold(finding("1", "a", alice, -9000, 0.6))
 	for i := range 5000 {
 		k.Fold(finding(fmt.Sprint(i), "a", moat.Entity{Kind: moat.IP, ID: fmt.Sprint(i)}, 0, 0.6, func(f *moat.Finding) { f.Partner = "q" }))
@@ -442,7 +442,7 @@ func TestClocks(t *testing.T) {
 // TestFlood gives a keeper a million subjects of one partner, many worth a case: it stays within its
 // bounds, and a quiet partner loses nothing.
 func TestFlood(t *testing.T) {
-	k := risk.NewKeeper()
+	k := risk.NewKeeper(risk.Calibration{})
 	honest := func(f *moat.Finding) { f.Partner = "honest" }
 	first := k.Fold(finding("h1", "a", alice, 0, 0.6, honest)).Cases[0]
 	k.Fold(finding("t", "a", bob, 0, 0.99))
@@ -480,7 +480,7 @@ func BenchmarkFold(b *testing.B) {
 	for i, f := range found {
 		f.Entity.ID, f.Mode = fmt.Sprint(i), moat.Enforce
 	}
-	k := risk.NewKeeper()
+	k := risk.NewKeeper(risk.Calibration{})
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {

@@ -21,6 +21,7 @@ import (
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/engine"
 	"github.com/moat-platform/moat/discover/indicator"
+	"github.com/moat-platform/moat/discover/risk"
 	"github.com/moat-platform/moat/discover/rule"
 	"github.com/moat-platform/moat/dispose/decision"
 	"github.com/moat-platform/moat/dispose/playbook"
@@ -64,6 +65,7 @@ type Node struct {
 	cfg    Config
 	log    *slog.Logger
 	play   *playbook.Playbook
+	odds   risk.Calibration
 	titles map[string]string // of detectors, by id
 	parts  []*partition
 	stop   context.CancelFunc
@@ -128,6 +130,9 @@ func (n *Node) open(ctx context.Context) (err error) {
 		n.titles[d.ID] = d.Title
 	}
 	if n.play, err = loadPlaybook(filepath.Join(dir, "playbook.yaml")); err != nil {
+		return err
+	}
+	if n.odds, err = Calibration(); err != nil {
 		return err
 	}
 	if n.Book, err = book.Open(ctx, n.dsn(), n.log); err != nil {

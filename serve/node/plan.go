@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/moat-platform/moat/discover/detectors"
+	"github.com/moat-platform/moat/discover/risk"
 	"github.com/moat-platform/moat/discover/rule"
 	"github.com/moat-platform/moat/dispose/playbook"
 )
@@ -66,6 +67,15 @@ func (r *rules) compile(seed rule.HashSeed) (*rule.Plan, error) {
 		return nil, fmt.Errorf("cannot compile the detectors: %w", err)
 	}
 	return plan, nil
+}
+
+// Calibration is what findings are worth, as measured of the detectors that ship.
+func Calibration() (risk.Calibration, error) {
+	c, err := risk.ParseCalibration(detectors.CalibrationText())
+	if err != nil {
+		return c, fmt.Errorf("cannot read the calibration that ships: %w", err)
+	}
+	return c, nil
 }
 
 // loadPlaybook reads the playbook at path, or gives the one that ships if there is no such file.

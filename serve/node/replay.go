@@ -109,6 +109,7 @@ type replay struct {
 	tenant moat.Tenant
 	plan   *rule.Plan
 	seed   rule.HashSeed
+	odds   risk.Calibration
 	table  *indicator.Table
 	lake   string
 
@@ -162,6 +163,9 @@ func (r *replay) prepare() error {
 	}
 	for _, d := range r.plan.Detectors {
 		r.tallies[d.ID] = &Tally{Detector: d.ID}
+	}
+	if r.odds, err = Calibration(); err != nil {
+		return err
 	}
 	indicators, err := OpenIndicators(r.cfg.Dir, r.cfg.Logger)
 	if err != nil {
@@ -233,7 +237,7 @@ func (r *replay) partition(ctx context.Context, id int) error {
 	if err != nil {
 		return err
 	}
-	keeper, cases := risk.NewKeeper(), map[string]moat.Case{}
+	keeper, cases := risk.NewKeeper(r.odds), map[string]moat.Case{}
 	var w moat.BatchWriter
 	var events int64
 	var first, last moat.Time

@@ -41,7 +41,7 @@ func judge(t *testing.T, seed uint64, days int) (truth.Verdict, *retail.World) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keeper, cases := risk.NewKeeper(), map[string]moat.Case{}
+	keeper, cases := risk.NewKeeper(risk.Calibration{}), map[string]moat.Case{}
 	var events int
 	for {
 		day, ok := w.Next()
@@ -76,7 +76,7 @@ func judge(t *testing.T, seed uint64, days int) (truth.Verdict, *retail.World) {
 		all = append(all, c)
 	}
 	t.Logf("seed %d: %d events, %d staff-days", seed, events, w.Staff())
-	return truth.Judge(w.Thefts(), all), w
+	return truth.Judge(w.Thefts(), all, nil), w
 }
 
 // TestThievesAreFound is the promise of the product in small.

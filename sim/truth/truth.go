@@ -24,7 +24,10 @@ type Theft struct {
 	// Culprits are what the thief acted as and from: the account that was taken over or bribed, the
 	// device, the address, the server that was broken into, the app whose key was stolen.
 	Culprits []moat.Entity `json:"culprits"`
-	Acts     []Act         `json:"acts"`
+	// Shared are those of the culprits that honest people use, too: the address of an office, the
+	// computer of a packing table. An address that is shared names nobody; see [Judge].
+	Shared []moat.Entity `json:"shared,omitempty"`
+	Acts   []Act         `json:"acts"`
 }
 
 // Act is one event of a thief.

@@ -1,0 +1,119 @@
+package risk
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+)
+
+// mostSure is the highest probability that a finding can have: none is certain.
+const mostSure = 0.999
+
+// Limits of a [Calibration] and of what it may do.
+const (
+	MaxCalibration = 1 << 20 // bytes of JSON
+	// Thin is how many findings a measure needs to count as much as what the detector states.
+	Thin = 20
+	// MaxShift bounds how far log-odds move from what the detector states: odds change at most twelvefold.
+	MaxShift = 2.5
+)
+
+// CalibrationVersion is that of the form of a [Calibration].
+const CalibrationVersion = 1
+
+// Calibration says what findings are worth by what was measured: how often those of a detector were
+// about a theft. The zero value believes what detectors state. It must not change while it is used.
+type Calibration struct {
+	Version   int                `json:"version"`
+	Made      Made               `json:"made"`
+	Detectors map[string]Measure `json:"detectors"` // by id
+}
+
+// Made says what a calibration was measured on.
+type Made struct {
+	World    string   `json:"world"`              // which ecosystem, in words
+	Training []uint64 `json:"training,omitempty"` // seeds that the measures are fitted to
+	HeldOut  []uint64 `json:"held_out,omitempty"` // seeds that it was judged on, each by a fit to the others
+	Folds    int      `json:"folds,omitempty"`    // how many parts the seeds were cut into for that
+	Findings int      `json:"findings,omitempty"` // fitted to
+	Before   *Quality `json:"before,omitempty"`   // on held-out seeds, as detectors state it
+	After    *Quality `json:"after,omitempty"`    // on the same, calibrated
+}
+
+// Quality is how good detection was on held-out seeds.
+type Quality struct {
+	Recall     float64 `json:"recall"`
+	FalseCases float64 `json:"false_cases_per_1000_staff_days"`
+	ECE        float64 `json:"ece"`         // expected calibration error of the cases' scores, 0..1
+	FindingECE float64 `json:"finding_ece"` // the same of the findings' scores
+}
+
+// Measure is what was measured of one detector: of N findings True were about a theft. The log-odds
+// of a finding that states x are Slope·x + Shift (Platt 1999).
+type Measure struct {
+	N     int     `json:"n"`
+	True  int     `json:"true"`
+	Low   float64 `json:"precision_low"` // lower bound of the precision: Wilson, 95 %
+	Slope float64 `json:"slope"`
+	Shift float64 `json:"shift"`
+}
+
+// Odds returns the odds p/(1-p) that a finding of the detector with a score 0..1 is about a theft. Thin
+// data counts little: the measure weighs N/(N+[Thin]), the rest is what the detector states;
+// and log-odds move at most [MaxShift]. So a detector that was never right in a few
+// findings still counts.
+func (c Calibration) Odds(detector string, score float64) float64 {
+	return math.Exp(c.logOdds(detector, score))
+}
+
+func (c Calibration) logOdds(detector string, score float64) float64 {
+	stated := logit(min(max(score, 1-mostSure), mostSure))
+	m := c.Detectors[detector]
+	if m.N <= 0 {
+		return stated
+	}
+	weight := float64(m.N) / float64(m.N+Thin)
+	move := weight * (m.Slope*stated + m.Shift - stated)
+	return stated + min(max(move, -MaxShift), MaxShift)
+}
+
+// ParseCalibration reads a calibration from JSON. It refuses what is not of this version, too
+// large, or out of bounds.
+func ParseCalibration(text []byte) (Calibration, error) {
+	var c Calibration
+	if len(text) > MaxCalibration {
+		return c, fmt.Errorf("cannot read calibration: it has %d bytes, at most %d are read", len(text), MaxCalibration)
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		return Calibration{}, fmt.Errorf("cannot read calibration: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return Calibration{}, errors.New("cannot read calibration: there is more than one object")
+	}
+	if c.Version != CalibrationVersion {
+		return Calibration{}, fmt.Errorf("cannot read calibration: it is of version %d, not %d; make it again with moat drill calibrate", c.Version, CalibrationVersion)
+	}
+	for id, m := range c.Detectors {
+		if id == "" || len(id) > 200 || m.True < 0 || m.N < m.True || !(m.Low >= 0 && m.Low <= 1) || !(m.Slope >= 0 && m.Slope <= 10) || !(math.Abs(m.Shift) <= 20) {
+			return Calibration{}, fmt.Errorf("cannot read calibration: the measure of %.80q is out of bounds", id)
+		}
+	}
+	return c, nil
+}
+
+// Wilson returns the lower bound of a precision of which yes of n were seen, with 95 % confidence;
+// 0 if nothing was seen (Wilson 1927).
+func Wilson(yes, n int) float64 {
+	if n <= 0 {
+		return 0
+	}
+	const z = 1.96
+	p, m := float64(yes)/float64(n), float64(n)
+	low := (p + z*z/(2*m) - z*math.Sqrt(p*(1-p)/m+z*z/(4*m*m))) / (1 + z*z/m)
+	return max(low, 0)
+}
