@@ -19,10 +19,7 @@ func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 			e.records[k] = e.record(k, s.keys[k], s)
 		}
 	}
-	e.frame.Event, e.frame.Net = ev, rule.Net{}
-	if tp.Net && ev.IP != "" {
-		e.frame.Net = e.lookup(ev.IP)
-	}
+	e.frame.Begin(ev)
 	e.features(s, tp)
 	for _, c := range tp.Detectors {
 		if c.When(&e.frame) {
@@ -149,7 +146,7 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 			in.Pairs = e.ptrs
 		}
 	case feature.Place:
-		in.Place = e.frame.Net.Spot
+		in.Place = e.frame.Net().Spot
 		return in.Place.Known
 	case feature.Steps:
 		in.Steps = 0

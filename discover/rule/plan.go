@@ -49,7 +49,6 @@ type TypePlan struct {
 	Subjects  []moat.EntityKind // of Detectors
 	Ops       []Op              // in order: an op may read slots of earlier ones
 	Detectors []*Compiled
-	Net       bool // the address must be looked up
 	// Takes has bit i set when Ops[i] observes every event of the type, or when only its Where can tell, at
 	// its turn. Conditions add the ops of those whose Where follows from the event alone.
 	Takes      []uint64
@@ -57,8 +56,8 @@ type TypePlan struct {
 	// Lines has, per kind, bit i set when an op of Takes has state in the i-th line of a record.
 	Lines [moat.EntityKinds]uint64
 	// Early lists the ops that look up one pair whose key follows from the event alone, so that
-	// it can be fetched ahead.
-	Early []int
+	// it can be fetched ahead; EarlyLists those that look up one for each text of such a list.
+	Early, EarlyLists []int
 	// At gives the place in Ops of the feature with that first slot, or -1.
 	At []int16
 }
@@ -101,7 +100,7 @@ type Op struct {
 	Size    int    // of its state
 
 	where string // the words of Where, to tell equal ones
-	early bool   // it keeps a pair whose key needs nothing but the event
+	early bool   // it keeps pairs whose keys need nothing but the event
 }
 
 // Exposure reads how many orders an entity touched in the last 24 h.
@@ -117,7 +116,6 @@ type Compiled struct {
 	When       func(*Frame) bool
 	Confidence func(*Frame) float64
 	CostNS     float64 // estimate for one event
-	net        bool    // it looks at the address
 	reason     *reason
 	evidence   []evidence
 }
@@ -155,8 +153,6 @@ type shared struct {
 	uses  []int // slots of features that it reads
 	outs  int
 	size  int
-	// Its input, or only its condition, looks at the address.
-	inputNet, whereNet bool
 }
 
 type builder struct {
@@ -285,16 +281,14 @@ func (b *builder) detector(d *Detector, src []byte) error {
 	var uses []int
 	if tree := x.checked(d.When, cel.BoolType); tree != nil {
 		cc := &compiler{b: b, x: x, text: d.When, tree: tree}
-		c.When, uses, c.net = cc.bool(tree.Expr()), cc.uses, cc.net
+		c.When, uses = cc.bool(tree.Expr()), cc.uses
 	}
 	if tree := x.checked(d.Confidence, cel.DoubleType); tree != nil {
 		cc := &compiler{b: b, x: x, text: d.Confidence, tree: tree}
 		c.Confidence = cc.num(tree.Expr())
-		uses, c.net = append(uses, cc.uses...), c.net || cc.net
+		uses = append(uses, cc.uses...)
 	}
-	var net bool
-	c.reason, net = b.reason(x, d.Reason)
-	c.net = c.net || net
+	c.reason = b.reason(x, d.Reason)
 	c.evidence = x.evidence(uses)
 	if len(b.problems) > before {
 		return nil
@@ -340,21 +334,18 @@ func (b *builder) feature(x *environment, f *Feature) (*shared, error) {
 	}
 	if f.Where.S != "" {
 		c := expression("where", f.Where, func(c *compiler, e ast.Expr) { s.op.Where = c.bool(e) }, cel.BoolType)
-		s.whereNet, s.op.where = c.net, strings.Join(exprs, "")
-		s.op.Ahead = !c.net && len(c.uses) == 0
+		s.op.where, s.op.Ahead = strings.Join(exprs, ""), len(c.uses) == 0
 	} else {
 		s.op.Ahead = true
 	}
 	for _, step := range f.Steps {
 		s.op.Value = feature.Steps
-		c := expression("step", step, func(c *compiler, e ast.Expr) { s.op.Steps = append(s.op.Steps, c.bool(e)) }, cel.BoolType)
-		s.inputNet = s.inputNet || c.net
+		expression("step", step, func(c *compiler, e ast.Expr) { s.op.Steps = append(s.op.Steps, c.bool(e)) }, cel.BoolType)
 	}
 	if f.Value.S != "" {
 		c := expression("value", f.Value, func(c *compiler, e ast.Expr) { c.value(e, &s.op) })
-		s.inputNet = s.inputNet || c.net
-		// What the address is known for, and earlier features, come after keys are fetched ahead.
-		s.op.early = f.Kind.Pairs && s.op.Value == feature.Key && !c.net && len(c.uses) == 0
+		// Earlier features come after keys are fetched ahead.
+		s.op.early = f.Kind.Pairs && len(c.uses) == 0
 	}
 	if !f.Kind.Takes(s.op.Value) && len(b.problems) == before {
 		x.wrongValue(f, s.op.Value)
@@ -472,12 +463,10 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 		op.Observe, op.Size = observe, s.size
 		tp.Ops = append(tp.Ops, op)
 		add(&tp.Kinds, op.Of)
-		tp.Net = tp.Net || s.inputNet || observe && s.whereNet
 	}
 	for _, c := range b.plan.Detectors {
 		if slices.Contains(c.On, t) {
 			tp.Detectors = append(tp.Detectors, c)
-			tp.Net = tp.Net || c.net
 			add(&tp.Kinds, c.Subject)
 			add(&tp.Kinds, moat.Account) // whose orders a finding counts where its subject keeps no count
 			add(&tp.Subjects, c.Subject)
@@ -491,9 +480,12 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 		op := &tp.Ops[i]
 		tp.At[op.Out] = int16(i)
 		op.Early = -1
-		if op.early {
+		switch {
+		case op.early && op.Value == feature.Key:
 			op.Early = len(tp.Early)
 			tp.Early = append(tp.Early, i)
+		case op.early && op.Value == feature.Keys:
+			tp.EarlyLists = append(tp.EarlyLists, i)
 		}
 		switch {
 		case !op.Observe || op.Size == 0 && !op.Kind.Pairs: // without state there is nothing to take in
