@@ -87,6 +87,12 @@ func (e *Engine) run(op *rule.Op, s *slot, observe bool) {
 		h := (*entity)(rec)
 		in.Born, in.Seen = moat.Time(h.born)*moat.Second, moat.Time(h.seen)*moat.Second
 		state = unsafe.Add(rec, op.Offset)
+		if op.Common > 0 {
+			in.Common = nil
+			if partner := e.records[moat.Partner]; partner != nil {
+				in.Common = unsafe.Add(partner, op.Common)
+			}
+		}
 		if e.input(op, in, s, observe) {
 			in.Value = op.Value
 		} else {
@@ -148,6 +154,8 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 	case feature.Place:
 		in.Place = e.frame.Net().Spot
 		return in.Place.Known
+	case feature.Levels:
+		return e.levels(op, in, s, observe)
 	case feature.Steps:
 		in.Steps = 0
 		for i, step := range op.Steps {

@@ -93,6 +93,8 @@ type Op struct {
 	Key     func(*Frame) uint64
 	List    func(*Frame) []string
 	Steps   []func(*Frame) bool
+	Levels  []func(*Frame) uint64
+	Common  int    // offset of the state that is kept once for the partner in the partner's record; 0 = none
 	Salt    uint64 // tells the pairs of one feature from another's
 	Out     int    // first slot
 	Early   int    // place in TypePlan.Early, or -1
@@ -146,13 +148,14 @@ type Options struct {
 
 // shared is a feature after equal ones of several detectors were merged.
 type shared struct {
-	canon string
-	op    Op
-	on    []moat.EventType
-	need  [moat.EventTypes]bool
-	uses  []int // slots of features that it reads
-	outs  int
-	size  int
+	canon  string
+	op     Op
+	on     []moat.EventType
+	need   [moat.EventTypes]bool
+	uses   []int // slots of features that it reads
+	outs   int
+	size   int
+	common *shared // what is kept for the partner, if anything
 }
 
 type builder struct {
@@ -338,6 +341,10 @@ func (b *builder) feature(x *environment, f *Feature) (*shared, error) {
 	} else {
 		s.op.Ahead = true
 	}
+	for _, level := range f.Levels {
+		s.op.Value = feature.Levels
+		expression("level", level, func(c *compiler, e ast.Expr) { s.op.Levels = append(s.op.Levels, c.key(e)) }, cel.StringType)
+	}
 	for _, step := range f.Steps {
 		s.op.Value = feature.Steps
 		expression("step", step, func(c *compiler, e ast.Expr) { s.op.Steps = append(s.op.Steps, c.bool(e)) }, cel.BoolType)
@@ -361,11 +368,14 @@ func (b *builder) feature(x *environment, f *Feature) (*shared, error) {
 	s.op.Stat = f.Kind.New(f.Params)
 	s.op.Salt = b.seed.Text("pair " + s.canon)
 	b.add(s)
+	if f.Kind.Common != nil {
+		s.common = &shared{canon: "common of " + s.canon, on: s.on, op: Op{Of: moat.Partner}, size: (f.Kind.Common(f.Params) + 7) &^ 7}
+	}
 	return s, nil
 }
 
 // sorts are the sorts of value in words of the language.
-var sorts = [...]string{feature.NoValue: "nothing", feature.Number: "a number", feature.Key: "a text", feature.Keys: "a list of texts", feature.Place: "ip.place", feature.Steps: "steps"}
+var sorts = [...]string{feature.NoValue: "nothing", feature.Number: "a number", feature.Key: "a text", feature.Keys: "a list of texts", feature.Place: "ip.place", feature.Steps: "steps", feature.Levels: "levels"}
 
 // wrongValue reports that f's kind does not take values of the sort got.
 func (x *environment) wrongValue(f *Feature, got feature.Value) {
@@ -410,6 +420,11 @@ func (b *builder) layout() {
 	p.Slots, p.Features, p.Memos = len(b.bySlot), len(b.features), b.memos
 	// What is observed at the same events is kept together: fewer cache lines an event.
 	order := slices.Clone(b.features)
+	for _, s := range b.features {
+		if s.common != nil {
+			order = append(order, s.common)
+		}
+	}
 	slices.SortStableFunc(order, func(a, c *shared) int {
 		return cmp.Or(slices.Compare(a.on, c.on), cmp.Compare(a.op.where, c.op.where))
 	})
@@ -461,6 +476,10 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 		}
 		op := s.op
 		op.Observe, op.Size = observe, s.size
+		if s.common != nil {
+			op.Common = s.common.op.Offset
+			add(&tp.Kinds, moat.Partner)
+		}
 		tp.Ops = append(tp.Ops, op)
 		add(&tp.Kinds, op.Of)
 	}
