@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,6 +35,7 @@ type drillFlags struct {
 
 type drillRunCmd struct {
 	drillFlags
+	Report  string `placeholder:"FILE" type:"path" help:"Write the figures as a page that needs nothing else."`
 	Save    string `placeholder:"DIR" type:"path" help:"Write findings, cases and thefts there, as NDJSON."`
 	Explain string `placeholder:"WHAT" help:"Tell of a campaign what was missed, of a detector which false cases it took part in; or missed, or false, for all."`
 	Limit   int    `default:"10" placeholder:"N" help:"Explain at most N (${default})."`
@@ -43,7 +46,7 @@ func (drillRunCmd) Help() string {
 	return "Runs each seed's ecosystem through the real engine, risk keeper and playbook in this process, and compares the cases with what the thieves did. " +
 		"A theft is found by the first case that names who did it, between the first act and a day after the last; a case that finds no theft is false, from the first day on. " +
 		"What removing a detector would change is computed from the recorded findings, without another run.\n\n" +
-		examples("moat drill", "moat drill --seeds 1-2 --explain missed", "moat drill --rules my-detectors/ --json | jq .recall", "moat drill --save drill/")
+		examples("moat drill", "moat drill --seeds 1-2 --explain missed", "moat drill --rules my-detectors/ --json | jq .recall", "moat drill --report drill.html --save drill/")
 }
 
 // drillStart is midnight of the Monday on which ecosystems begin.
@@ -157,11 +160,28 @@ func (c *drillRunCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if c.Report != "" {
+		if err := writePage(c.Report, r); err != nil {
+			return err
+		}
+		a.err.line("The page is", c.Report)
+	}
 	if a.JSON {
 		return a.object(r)
 	}
 	a.drilled(r)
 	return nil
+}
+
+func writePage(path string, r *drill.Report) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("cannot write report: %w", err)
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("cannot write report: %w", err)
+	}
+	return errors.Join(drill.WritePage(f, r), f.Close())
 }
 
 // rate writes a share as a percentage.
@@ -180,7 +200,11 @@ func (a *app) drilled(r *drill.Report) {
 	o.line()
 	t := newTable(" rrrrrrrr", "campaign", "thefts", "recall", "found after", "90 %", "taken before", "share", "P1 P2 P3 P4")
 	row := func(name string, y *drill.Tally, s style) {
-		t.row(cell{name, s}, number(y.Thefts), recallCell(y.Recall), after(y.Median), after(y.P90), number(y.Lost), rate(y.LostPart),
+		median, p90 := "-", "-"
+		if y.Found > 0 {
+			median, p90 = after(y.Median), after(y.P90)
+		}
+		t.row(cell{name, s}, number(y.Thefts), recallCell(y.Recall), median, p90, number(y.Lost), rate(y.LostPart),
 			fmt.Sprintf("%2d %2d %2d %2d", y.Ranks[1], y.Ranks[2], y.Ranks[3], y.Ranks[4]))
 	}
 	for i := range r.Campaigns {
@@ -225,7 +249,7 @@ func (a *app) drilled(r *drill.Report) {
 	}
 	if len(r.Missed)+r.FalseCases > 0 {
 		o.line()
-		o.line(o.paint(dim, "next: moat drill --explain missed · moat drill --explain false · moat drill --explain CAMPAIGN|DETECTOR"))
+		o.line(o.paint(dim, "next: moat drill --explain missed · moat drill --explain false · moat drill --explain CAMPAIGN|DETECTOR · moat drill --report drill.html"))
 	}
 }
 

@@ -127,7 +127,7 @@ type FalseAlarm struct {
 	Case moat.Case `json:"case"`
 }
 
-// delay is how long one theft went undetected.
+// delay is how long one theft went undetected, for ever if it was missed.
 type delay struct {
 	seconds float64
 	slow    bool
@@ -198,6 +198,7 @@ func NewReport(ctx context.Context, s *Set, odds risk.Calibration) (*Report, err
 			entry(variants, [2]string{o.Theft.Name, o.Theft.Variant}, o).add(o)
 			if o.Case == nil {
 				r.Missed = append(r.Missed, j.miss(o))
+				r.delays = append(r.delays, delay{math.Inf(1), o.Theft.Slow})
 				continue
 			}
 			r.delays = append(r.delays, delay{float64(o.Delay()) / float64(moat.Second), o.Theft.Slow})
