@@ -176,6 +176,7 @@ type Event struct {
 	Version         string
 	Seq             int64
 	Sent            int64
+	Reporter        string
 }
 
 // Touched is the number of order records the event touched: the larger of
@@ -190,7 +191,7 @@ func (e *Event) Has(f FieldID) bool { return e.has[f>>6]&(1<<(f&63)) != 0 }
 func (e *Event) Mark(f FieldID) { e.has[f>>6] |= 1 << (f & 63) }
 
 // EntityID returns the id of e's entity of kind k, or "" if the event concerns
-// none of that kind. Orders and shops are many: for them it returns "".
+// none of that kind. Orders are many: for them it returns "". An event is a shop's if it names no other.
 // A job's actor ("system") is no account.
 func (e *Event) EntityID(k EntityKind) string {
 	switch k {
@@ -211,6 +212,11 @@ func (e *Event) EntityID(k EntityKind) string {
 		return e.Outlet
 	case Partner:
 		return e.Partner
+	case Shop:
+		if len(e.Shops) == 1 {
+			return e.Shops[0]
+		}
+		return ""
 	case Peers:
 		if e.ActorKind == ActorSystem {
 			return ""

@@ -120,6 +120,7 @@ const (
 	FieldSeq
 	FieldSent
 	FieldPartner
+	FieldReporter
 	FieldsEnd // how many there are, FieldNone included
 )
 
@@ -194,14 +195,15 @@ var Fields = [FieldsEnd]Field{
 	FieldScript:          {Name: "script", Kind: KindString, Max: 1024, offset: unsafe.Offsetof(zero.Script), Doc: "unknown script on the page"},
 	FieldTimezone:        {Name: "timezone", Kind: KindString, Max: 64, offset: unsafe.Offsetof(zero.Timezone), Doc: "the client's time zone"},
 	FieldLanguage:        {Name: "language", Kind: KindString, Max: 64, offset: unsafe.Offsetof(zero.Language), Doc: "the client's language"},
-	FieldComplaintKind:   {Name: "kind", Kind: KindString, Max: 32, offset: unsafe.Offsetof(zero.Kind), Doc: "scam_call, scam_sms, spam, fraud, other"},
+	FieldComplaintKind:   {Name: "kind", Kind: KindString, Max: 32, offset: unsafe.Offsetof(zero.Kind), Doc: "of a complaint: scam_call, scam_sms, spam, fraud, other, dump; of a canary: order, phone, address, credential"},
 	FieldContactedAt:     {Name: "contacted_at", Kind: KindTime, offset: unsafe.Offsetof(zero.ContactedAt), Doc: "when the customer was contacted"},
 	FieldToken:           {Name: "token", Kind: KindString, Max: 256, offset: unsafe.Offsetof(zero.Token), Doc: "token of a canary"},
-	FieldChannel:         {Name: "channel", Kind: KindString, Max: 128, offset: unsafe.Offsetof(zero.Channel), Doc: "channel that a canary was placed in"},
+	FieldChannel:         {Name: "channel", Kind: KindString, Max: 128, offset: unsafe.Offsetof(zero.Channel), Doc: "channel that a canary was placed in, or that a complaint came by"},
 	FieldVersion:         {Name: "version", Kind: KindString, Max: 64, offset: unsafe.Offsetof(zero.Version), Doc: "version of the agent or app"},
-	FieldSeq:             {Name: "seq", Kind: KindInt, offset: unsafe.Offsetof(zero.Seq), Doc: "running number of a heartbeat"},
+	FieldSeq:             {Name: "seq", Kind: KindInt, offset: unsafe.Offsetof(zero.Seq), Doc: "running number of a heartbeat; of a complaint, which of the ways that the order took it tells"},
 	FieldSent:            {Name: "sent", Kind: KindInt, offset: unsafe.Offsetof(zero.Sent), Doc: "events sent so far"},
 	FieldPartner:         {Name: "partner", Kind: KindString, Max: 128, offset: unsafe.Offsetof(zero.Partner), Doc: "tenant; only the operator may name it"},
+	FieldReporter:        {Name: "reporter", Kind: KindString, Max: 64, offset: unsafe.Offsetof(zero.Reporter), Doc: "who complains: a keyed hash, never a name or a number"},
 }
 
 var (

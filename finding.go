@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"encoding/binary"
 	"fmt"
+	"strconv"
 )
 
 // Mode says how far a detector is trusted.
@@ -69,6 +70,12 @@ type Finding struct {
 // when it was computed, so that computing it again changes nothing.
 func FindingID(partner, detector string, entity Entity, event string) string {
 	return stableID("f", partner, detector, entity.Kind.String(), entity.ID, event)
+}
+
+// ComplaintID returns the id of a complaint about an order at a partner, made from what it says: the same file read
+// again changes nothing.
+func ComplaintID(partner, order, kind string, contacted Time, reporter, channel string) string {
+	return stableID("k", partner, order, kind, strconv.FormatInt(int64(contacted), 10), reporter, channel)
 }
 
 // stableID hashes parts, each with its length, to 16 base32 characters after a prefix.

@@ -34,6 +34,8 @@ type Loader struct {
 	// Location is where the clock of a log without time zones stands. Default UTC.
 	Location *time.Location
 	Now      func() time.Time // default time.Now
+	// Watch sees every event; nil = nobody does.
+	Watch Watch
 	// Wait pauses between looks at a growing file, and before a full river is tried again. It
 	// returns ctx's error when ctx ends first. Default: a timer.
 	Wait func(ctx context.Context, d time.Duration) error
@@ -358,13 +360,22 @@ func (g *loading) emit(e *moat.Event) {
 	}
 }
 
-// put adds an event to the batches, and sends them when they are many.
+// put passes an event on to the batches, by way of the watch if there is one.
 func (g *loading) put(e *moat.Event) {
-	if g.failed != nil {
+	if e.Flags&moat.FlagClock != 0 && g.failed == nil {
+		g.report.Clock++
+	}
+	if g.Watch != nil {
+		g.Watch(e, g.add)
 		return
 	}
-	if e.Flags&moat.FlagClock != 0 {
-		g.report.Clock++
+	g.add(e)
+}
+
+// add adds an event to the batches, and sends them when they are many.
+func (g *loading) add(e *moat.Event) {
+	if g.failed != nil {
+		return
 	}
 	if g.out.add(e); g.out.n >= sendEvents {
 		g.failed = g.send(g.ctx)

@@ -54,7 +54,9 @@ type Config struct {
 	// Key makes the hashes of ids, phone numbers and e-mail addresses; see [NewNormaliser].
 	Key []byte
 	Now func() time.Time // default time.Now
-	Log *slog.Logger     // default: nothing is logged
+	// Watch sees every event; nil = nobody does.
+	Watch Watch
+	Log   *slog.Logger // default: nothing is logged
 	// Room bounds the bytes that all requests hold together; one partner's get half of it. Default 256 MiB, at least 64 MiB:
 	// one largest batch must fit into a partner's half.
 	Room int64
@@ -126,7 +128,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, err)
 		return
 	}
-	h.counts.accepted.Add(int64(k.out.n))
+	h.counts.accepted.Add(int64(k.events - k.rejected))
 	h.counts.rejected.Add(int64(k.rejected))
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusAccepted)
@@ -333,7 +335,9 @@ func (h *Handler) worker() *worker {
 	if err != nil {
 		panic("BUG: a key that was good is not: " + err.Error())
 	}
-	return &worker{normal: n, out: batches{river: h.cfg.River}}
+	k := &worker{normal: n, out: batches{river: h.cfg.River}, watch: h.cfg.Watch}
+	k.put = k.out.add
+	return k
 }
 
 func (h *Handler) release(k *worker) {

@@ -13,6 +13,8 @@ package ingest
 import (
 	"context"
 	"net/http"
+
+	"github.com/moat-platform/moat"
 )
 
 // River is the durable log that events are put into. It must be safe for concurrent use.
@@ -34,6 +36,11 @@ type Caller struct {
 	KeyID    string
 	Operator bool // may name a partner in an event, and send the operator's types
 }
+
+// Watch is given each event in its normal form on its way into a batch, and calls put with what is to be kept: the event
+// itself, or others in its place, or both. It may change the event, must not keep it, and must be
+// safe for concurrent use; put copies.
+type Watch func(e *moat.Event, put func(*moat.Event))
 
 // Authenticate says who sent r. It may read the body if it puts it back. Its
 // error should be a *[Refusal]; any other is answered with 401 and not

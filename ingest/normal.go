@@ -96,6 +96,9 @@ func (n *Normaliser) clean(e *moat.Event) error {
 	n.text(&e.After, moat.FieldAfter)
 	n.text(&e.Purpose, moat.FieldPurpose)
 	n.text(&e.Destination, moat.FieldDestination)
+	if e.Type == moat.Complaint {
+		n.text(&e.Channel, moat.FieldChannel)
+	}
 	if e.Extra != "" {
 		n.extra(e)
 	}

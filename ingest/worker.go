@@ -17,6 +17,8 @@ type worker struct {
 	event   moat.Event
 	in      records
 	out     batches
+	watch   Watch             // may be nil
+	put     func(*moat.Event) // out.add
 
 	events   int // seen
 	rejected int
@@ -89,7 +91,11 @@ func (k *worker) one(text []byte, from Caller, received moat.Time) error {
 	if err == nil {
 		err = k.normal.Normalise(&k.event, from, received)
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case k.watch != nil:
+		k.watch(&k.event, k.put)
+	default:
 		k.out.add(&k.event)
 	}
 	k.decoder.Release()
@@ -134,7 +140,7 @@ func (k *worker) reject(p *moat.Problem) {
 
 // answer is the body of a 202.
 func (k *worker) answer() []byte {
-	b := strconv.AppendInt(append(make([]byte, 0, 64+len(k.listed)), `{"accepted":`...), int64(k.out.n), 10)
+	b := strconv.AppendInt(append(make([]byte, 0, 64+len(k.listed)), `{"accepted":`...), int64(k.events-k.rejected), 10)
 	b = append(append(append(b, `,"rejected":[`...), k.listed...), ']')
 	if k.rejected > 0 {
 		b = strconv.AppendInt(append(b, `,"rejected_count":`...), int64(k.rejected), 10)

@@ -113,7 +113,7 @@ func duplicates(s node.Stats) (n uint64) {
 func (c *ingestCmd) load(a *app, n *node.Node) (ingest.Report, error) {
 	bar := a.progress("read", "bytes")
 	defer bar.end()
-	l := ingest.Loader{River: n.River, Key: n.IngestKey(), Partner: c.Partner, App: c.App, Host: c.Host, Location: c.Zone.Location,
+	l := ingest.Loader{River: n.River, Key: n.IngestKey(), Watch: n.Watch, Partner: c.Partner, App: c.App, Host: c.Host, Location: c.Zone.Location,
 		Progress: func(p ingest.Progress) {
 			bar.name("read " + p.File)
 			bar.at(p.Read, p.Total)

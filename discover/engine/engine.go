@@ -86,6 +86,8 @@ type Result struct {
 	// Skip has bit i set when the i-th event of the batch was a duplicate.
 	Skip     []uint64
 	Findings []moat.Finding
+	// Complaints are copies of the events of that type that were no duplicates.
+	Complaints []*moat.Event
 	// Newest is the newest Received of the batch.
 	Newest moat.Time
 }
@@ -154,7 +156,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	e.net = make([]netCache, netCacheSize)
 	e.frame = cfg.Plan.NewFrame()
-	e.out, e.frame.Fill, e.frame.Look = e.frame.Slots, e.fill, e.lookup
+	e.out, e.frame.Fill = e.frame.Slots, e.fill
 	return e, nil
 }
 

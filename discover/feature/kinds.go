@@ -21,5 +21,4 @@ var Kinds = []Kind{
 	rhythmKind,
 	burstKind,
 	entropyKind,
-	likelihoodKind,
 }

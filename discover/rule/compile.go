@@ -39,6 +39,7 @@ type compiler struct {
 	text Text
 	tree *ast.AST
 	uses []int // slots read
+	net  bool  // it looks at the address
 }
 
 func (c *compiler) fail(e ast.Expr, code, what, hint string) {
@@ -509,5 +510,6 @@ func (c *compiler) variable(e ast.Expr) *variable {
 	if v.slot >= 0 {
 		c.uses = append(c.uses, v.slot)
 	}
+	c.net = c.net || strings.HasPrefix(e.AsIdent(), "ip.")
 	return v
 }

@@ -30,7 +30,6 @@ const (
 	MaxFeatures        = 16 // of one detector
 	MaxParams          = 16
 	MaxTests           = 32
-	MaxSteps           = 8   // of a sequence
 	MaxPatternBytes    = 256 // of a regular expression
 	MaxStake           = 1_000_000_000
 	MaxProblems        = 100 // told of one file
@@ -41,7 +40,7 @@ const (
 // rest is for the operator's own.
 var MaxRecordBytes = [moat.EntityKinds]int{
 	moat.Account: 2048, moat.App: 4096, moat.Host: 2048, moat.Device: 384, moat.IP: 1792,
-	moat.Outlet: 2048, moat.Partner: 8192, moat.Peers: 8192,
+	moat.Shop: 1024, moat.Outlet: 2048, moat.Partner: 8192, moat.Peers: 8192,
 }
 
 // Detector is one rule that looks at events and features: the content of one file, or what one
@@ -103,7 +102,6 @@ type Feature struct {
 	Value  Text             // expression; empty when the kind takes none
 	Where  Text             // condition; empty = always
 	Steps  []Text
-	Levels []Text
 	Params feature.Params
 	Line   int
 	Col    int

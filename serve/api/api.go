@@ -103,7 +103,8 @@ func (a *API) build(c Config) (err error) {
 	if a.inner, err = auth.New(auth.Config{Keys: a.local, Now: a.now, Log: a.log}); err != nil {
 		return err
 	}
-	a.events, err = ingest.NewHandler(ingest.Config{River: a.node.River, Authenticate: a.sender, Key: a.node.IngestKey(), Now: a.now, Log: a.log, Refuse: a.refuseEvents})
+	a.events, err = ingest.NewHandler(ingest.Config{River: a.node.River, Authenticate: a.sender, Key: a.node.IngestKey(), Now: a.now, Log: a.log,
+		Refuse: a.refuseEvents, Watch: a.node.Watch})
 	if err != nil {
 		return err
 	}
@@ -149,9 +150,10 @@ type route struct {
 
 // Bounds of bodies.
 const (
-	smallBody    = 64 << 10
-	ordersBody   = 256 << 10
-	questionBody = 256 << 10 // an event with all fields full has less
+	smallBody      = 64 << 10
+	ordersBody     = 256 << 10
+	complaintsBody = 1 << 20
+	questionBody   = 256 << 10 // an event with all fields full has less
 )
 
 // routes lists what the API offers; the document lists the same.
@@ -182,6 +184,9 @@ func routes() []*route {
 		{method: "GET", path: "/v1/entities/{kind}/{id}", access: reader, heavy: true, serve: (*API).getEntity},
 		{method: "GET", path: "/v1/orders", access: reader, heavy: true, serve: (*API).getOrders},
 		{method: "POST", path: "/v1/orders", access: reader, body: ordersBody, heavy: true, serve: (*API).postOrders},
+
+		{method: "GET", path: "/v1/complaints", access: reader, serve: (*API).getComplaints},
+		{method: "POST", path: "/v1/complaints", access: reader, body: complaintsBody, heavy: true, serve: (*API).postComplaints},
 
 		{method: "GET", path: "/v1/audit", access: reader, serve: (*API).getAudit},
 		{method: "GET", path: "/v1/audit/verify", access: operator, heavy: true, limit: verifyFor, serve: (*API).getAuditVerify},

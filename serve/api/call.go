@@ -261,6 +261,14 @@ func (c *call) query(more ...string) (book.Query, error) {
 			q.Waiting = f.bool(name)
 		case "object":
 			q.Object = f.text(name)
+		case "order":
+			q.Order = f.text(name)
+		case "kind":
+			q.Kind = f.text(name)
+		case "reporter":
+			q.Reporter = f.text(name)
+		case "channel":
+			q.Channel = f.text(name)
 		case "active":
 			switch s := f.text(name); s {
 			case "", "false":

@@ -138,6 +138,10 @@ func valuesOf(q book.Query) url.Values {
 		set("waiting", "true")
 	}
 	set("object", q.Object)
+	set("order", q.Order)
+	set("kind", q.Kind)
+	set("reporter", q.Reporter)
+	set("channel", q.Channel)
 	set("since", q.Since.String())
 	set("until", q.Until.String())
 	if q.Limit != 0 {
@@ -236,6 +240,16 @@ func (c *Client) Approve(ctx context.Context, id string) (moat.Decision, error) 
 // Orders returns who touched orders.
 func (c *Client) Orders(ctx context.Context, q OrdersQuestion) (Orders, error) {
 	return get[Orders](ctx, c, http.MethodPost, "/v1/orders", nil, q)
+}
+
+// Complaints returns one page of complaints, the latest first, and the cursor of the next page.
+func (c *Client) Complaints(ctx context.Context, q book.Query) (Complaints, error) {
+	return get[Complaints](ctx, c, http.MethodGet, "/v1/complaints", valuesOf(q), nil)
+}
+
+// File files complaints.
+func (c *Client) File(ctx context.Context, in NewComplaints) (node.Filed, error) {
+	return get[node.Filed](ctx, c, http.MethodPost, "/v1/complaints", nil, in)
 }
 
 // EntityQuestion asks what is known of an entity. Kind and ID are required.

@@ -19,6 +19,7 @@ import (
 	"github.com/moat-platform/moat/ingest"
 	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/locate/ledger"
+	"github.com/moat-platform/moat/river"
 	"github.com/moat-platform/moat/serve/auth"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/book"
@@ -82,6 +83,7 @@ func toError(err error) *Error {
 		refused *ingest.Refusal
 		problem *moat.Problem
 		large   *http.MaxBytesError
+		full    *river.FullError
 	)
 	switch {
 	case errors.As(err, &known):
@@ -113,6 +115,8 @@ func toError(err error) *Error {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return &Error{Status: http.StatusServiceUnavailable, Code: "timeout", Message: "the answer took too long",
 			Hint: "ask for less at once, or again later", RetryAfter: time.Second, cause: err}
+	case errors.As(err, &full):
+		return &Error{Status: http.StatusTooManyRequests, Code: "busy", Message: "the log is full", Hint: "send the request again after Retry-After", RetryAfter: full.RetryAfter, cause: err}
 	case errors.Is(err, node.ErrClosed):
 		return &Error{Status: http.StatusServiceUnavailable, Code: "unavailable", Message: "this server is going down", RetryAfter: 5 * time.Second, cause: err}
 	}

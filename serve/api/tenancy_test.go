@@ -29,6 +29,8 @@ func bodyFor(r api.Route, partner, caseID string) string {
 		return fmt.Sprintf(`{"partner":%q,"scope":"account","value":"alice","action":"ban","until":%q,"reason":"r","case":%q}`, partner, until, caseID)
 	case "POST /v1/orders":
 		return `{"ids":["acme-order-1"]}`
+	case "POST /v1/complaints":
+		return fmt.Sprintf(`{"partner":%q,"complaints":[{"order":"acme-order-1","kind":"spam","reporter":"r"}]}`, partner)
 	case "POST /v1/partners":
 		return `{"id":"fourth","name":"Fourth"}`
 	case "POST /v1/keys":
@@ -93,7 +95,7 @@ func TestTenancy(t *testing.T) {
 		t.Errorf("another partner changed what is acme's:\n%s\nwas\n%s", after, before)
 	}
 	for path, want := range map[string]int{
-		"/v1/findings?partner=acme": 403, "/v1/cases?partner=acme": 403, "/v1/entities/account/alice?partner=acme": 403, "/v1/audit?partner=acme": 403,
+		"/v1/findings?partner=acme": 403, "/v1/cases?partner=acme": 403, "/v1/complaints?partner=acme": 403, "/v1/entities/account/alice?partner=acme": 403, "/v1/audit?partner=acme": 403,
 		"/v1/cases/" + caseID: 404, "/v1/decisions/" + decision: 404,
 	} {
 		if a := w.call("other", "GET", path, ""); a.Code != want {

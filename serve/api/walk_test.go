@@ -66,6 +66,13 @@ func TestWalk(t *testing.T) {
 	step("boss", "GET", "/v1/entities/ip/203.0.113.9?limit=1", "")
 	step("acme", "GET", "/v1/orders?id=acme-order-1&id=never-seen&from=<today>", "")
 	step("boss", "POST", "/v1/orders", `{"ids":["acme-order-1"],"to":"<tomorrow>"}`)
+	step("acme", "POST", "/v1/complaints", `{"complaints":[{"order":"acme-order-1","kind":"scam_call","contacted_at":"<at>","reporter":"+8613800138000","channel":"hotline"},{"order":"acme-order-1","kind":"scam_call","contacted_at":"<at>","reporter":"+8613800138000","channel":"hotline"},{"order":"never-seen"},{"order":"acme-order-1","kind":"dump"}]}`)
+	step("other", "POST", "/v1/complaints", `{"complaints":[{"order":"acme-order-1","kind":"spam"}]}`)
+	step("boss", "POST", "/v1/complaints", `{"complaints":[{"order":"acme-order-1","kind":"dump","contacted_at":"<today>"}]}`)
+	step("acme", "GET", "/v1/complaints?order=acme-order-1&kind=scam_call", "")
+	step("boss", "GET", "/v1/complaints?partner=acme&limit=1", "", "leak", "next")
+	step("boss", "GET", "/v1/complaints?partner=acme&limit=1&cursor=<leak>", "")
+	step("other", "GET", "/v1/complaints", "")
 	step("acme", "GET", "/v1/audit?limit=3", "")
 	step("boss", "GET", "/v1/audit?object=<wide>", "")
 	step("boss", "GET", "/v1/audit/verify", "")
@@ -135,7 +142,8 @@ var (
 	hashes  = regexp.MustCompile(`[0-9a-f]{64}`)
 	cursors = regexp.MustCompile(`"next": "[^"]*"`)
 	secrets = regexp.MustCompile(`mk_[a-z2-7]{16}_[a-z2-7]{52}`)
-	manual  = regexp.MustCompile(`d_[a-z2-7]{16}`) // those that people made hang on the time
+	keyed   = regexp.MustCompile(`"[kr]_[a-z2-7]{16}"`) // ids that hang on the master key
+	manual  = regexp.MustCompile(`d_[a-z2-7]{16}`)      // those that people made hang on the time
 	keyIDs  = regexp.MustCompile(`"[a-z2-7]{16}"`)
 )
 
@@ -152,7 +160,7 @@ func (w *world) scrub(a answer) string {
 	for _, r := range []struct {
 		what *regexp.Regexp
 		with string
-	}{{times, "<time>"}, {hashes, "<hash>"}, {cursors, `"next": "<cursor>"`}, {secrets, "<secret>"}, {manual, "<decision>"}, {keyIDs, `"<key>"`}} {
+	}{{times, "<time>"}, {hashes, "<hash>"}, {cursors, `"next": "<cursor>"`}, {secrets, "<secret>"}, {manual, "<decision>"}, {keyed, `"<hash>"`}, {keyIDs, `"<key>"`}} {
 		s = r.what.ReplaceAllString(s, r.with)
 	}
 	return s

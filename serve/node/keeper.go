@@ -93,7 +93,8 @@ func (k *keeper) store(w work) {
 	k.changes.Findings = append(k.changes.Findings, w.changes.Findings...)
 	k.changes.Cases = append(k.changes.Cases, w.changes.Cases...)
 	k.changes.Decisions = append(k.changes.Decisions, w.changes.Decisions...)
-	if len(k.changes.Findings) >= maxJoined {
+	k.changes.Complaints = append(k.changes.Complaints, w.changes.Complaints...)
+	if len(k.changes.Findings)+len(k.changes.Complaints) >= maxJoined {
 		k.commit()
 	}
 }
@@ -110,7 +111,7 @@ func (k *keeper) again() bool {
 
 // commit writes what waits to the book, and tries until the book takes it.
 func (k *keeper) commit() {
-	if len(k.changes.Findings)+len(k.changes.Cases)+len(k.changes.Decisions) == 0 {
+	if len(k.changes.Findings)+len(k.changes.Cases)+len(k.changes.Decisions)+len(k.changes.Complaints) == 0 {
 		return
 	}
 	for k.write() != nil && k.again() {

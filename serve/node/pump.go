@@ -120,7 +120,9 @@ func (p *partition) take(m river.Message) {
 		p.n.log.Error("a batch cannot be read to its end", "partition", p.id, "seq", m.Seq, "error", err)
 	}
 	p.seq = m.Seq
-	p.hand(work{seq: m.Seq, batch: m.Data, skip: r.Skip, changes: p.fold(r.Findings)})
+	changes := p.fold(r.Findings)
+	changes.Complaints = complaintsOf(r.Complaints)
+	p.hand(work{seq: m.Seq, batch: m.Data, skip: r.Skip, changes: changes})
 }
 
 // hand gives work to the keeper, and answers questions while the keeper has its hands full.

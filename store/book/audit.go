@@ -86,7 +86,7 @@ func (t *tx) writeTrail() error {
 		hash = r.Hash
 		args = append(args, int64(r.Seq), int64(r.Time), r.Partner, r.By, r.Act, r.Object, string(r.Detail), r.Hash)
 	}
-	if err := t.insert("audit (seq, time, partner, person, act, object, detail, hash)", "", 8, args); err != nil {
+	if _, err := t.insert("audit (seq, time, partner, person, act, object, detail, hash)", "", 8, args); err != nil {
 		return fmt.Errorf("audit trail: %w", err)
 	}
 	if _, err := t.exec("UPDATE audit_head SET hash = ? WHERE id = 1", hash); err != nil {

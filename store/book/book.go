@@ -1,6 +1,6 @@
 // Package book keeps what people and the engine write down and must find
 // again: partners, API keys, findings, cases, decisions, positions in the
-// river and the audit trail, in one SQLite file or in PostgreSQL.
+// river, complaints and the audit trail, in one SQLite file or in PostgreSQL.
 //
 // Use it wherever Moat must remember something beyond a restart that is
 // small enough to be asked for by name; [Book.Commit] is for the engine, the

@@ -16,6 +16,8 @@ type Changes struct {
 	Findings  []moat.Finding
 	Cases     []moat.Case
 	Decisions []moat.Decision
+	// Complaints are those that came as events.
+	Complaints []Complaint
 }
 
 // engine is who the audit trail names for what the fold wrote.
@@ -39,7 +41,7 @@ func (b *Book) Commit(ctx context.Context, partition int, seq uint64, c Changes)
 		return fmt.Errorf("cannot commit to book: %w", err)
 	}
 	err = b.change(ctx, func(t *tx) error {
-		if err := t.insert("findings (id, partner, time, detector, kind, entity, body)", "ON CONFLICT (id) DO NOTHING", 7, rows); err != nil {
+		if _, err := t.insert("findings (id, partner, time, detector, kind, entity, body)", "ON CONFLICT (id) DO NOTHING", 7, rows); err != nil {
 			return fmt.Errorf("findings: %w", err)
 		}
 		for i := range c.Cases {
@@ -51,6 +53,9 @@ func (b *Book) Commit(ctx context.Context, partition int, seq uint64, c Changes)
 			if err := t.putDecision(&c.Decisions[i], engine); err != nil && !errors.Is(err, ErrExists) {
 				return fmt.Errorf("decision %s: %w", c.Decisions[i].ID, err)
 			}
+		}
+		if _, err := t.putComplaints(c.Complaints); err != nil {
+			return err
 		}
 		_, err := t.exec("INSERT INTO positions (part, seq) VALUES (?, ?) ON CONFLICT (part) DO UPDATE SET seq = excluded.seq",
 			partition, int64(seq))
@@ -149,7 +154,7 @@ func (t *tx) linkCase(old, c *moat.Case) error {
 			marks = append(marks, text(c.ID), "detector", text(d))
 		}
 	}
-	if err := t.insert("case_marks (case_id, kind, value)", "ON CONFLICT DO NOTHING", 3, marks); err != nil {
+	if _, err := t.insert("case_marks (case_id, kind, value)", "ON CONFLICT DO NOTHING", 3, marks); err != nil {
 		return err
 	}
 	clear(had)
@@ -163,7 +168,8 @@ func (t *tx) linkCase(old, c *moat.Case) error {
 			links = append(links, text(c.ID), text(f))
 		}
 	}
-	return t.insert("case_findings (case_id, finding)", "ON CONFLICT DO NOTHING", 2, links)
+	_, err := t.insert("case_findings (case_id, finding)", "ON CONFLICT DO NOTHING", 2, links)
+	return err
 }
 
 // putDecision inserts d, or gives ErrExists and changes nothing.

@@ -313,6 +313,9 @@ func TestTenants(t *testing.T) {
 		_, _, err = b.CreateKey(ctx, everyone, m, Key{Operator: true, Name: "op"}, "root")
 		ok(t, err)
 		c, d := fill(t, b, "a", 1)
+		told := complaint("a", "r", 1)
+		_, err = b.AddComplaints(ctx, []Complaint{told})
+		ok(t, err)
 		manual := moat.Decision{Partner: "a", Scope: "account", Value: "x", Action: moat.Deny, Until: b.now() + moat.Hour, Reason: "r"}
 		ofMine := manual
 		ofMine.Partner, ofMine.Case = "b", c.ID // my decision, hung on another's case
@@ -336,6 +339,27 @@ func TestTenants(t *testing.T) {
 			"AllFindings": func(ctx context.Context, x moat.Tenant) error {
 				for v := range b.AllFindings(ctx, x, Query{}) {
 					return fmt.Errorf("saw %v", v)
+				}
+				return nil
+			},
+			"Complaints": func(ctx context.Context, x moat.Tenant) error { return empty(b.Complaints(ctx, x, Query{Order: "o1"})) },
+			"AllComplaints": func(ctx context.Context, x moat.Tenant) error {
+				for v := range b.AllComplaints(ctx, x, Query{}) {
+					return fmt.Errorf("saw %v", v)
+				}
+				return nil
+			},
+			"Complained": func(ctx context.Context, x moat.Tenant) error {
+				list, err := b.Complained(ctx, x, []string{"o1"})
+				return empty(list, "", err)
+			},
+			"KnownComplaints": func(ctx context.Context, x moat.Tenant) error {
+				list, err := b.KnownComplaints(ctx, x, []string{told.ID})
+				return empty(list, "", err)
+			},
+			"Reporters": func(ctx context.Context, x moat.Tenant) error {
+				if r, err := b.Reporters(ctx, x, Query{}); err != nil || r != (Reporters{}) {
+					return fmt.Errorf("saw %v, %v", r, err)
 				}
 				return nil
 			},
@@ -396,7 +420,7 @@ func TestTenants(t *testing.T) {
 			},
 		}
 		// These take no tenant: they are the engine's, tell the tenant, or show nobody's data.
-		for _, name := range []string{"Commit", "Position", "Authenticate", "LookUpKey", "AuditHead", "VerifyAudit", "Check", "Backup", "Close", "Prune"} {
+		for _, name := range []string{"Commit", "Position", "Authenticate", "LookUpKey", "AuditHead", "VerifyAudit", "Check", "Backup", "Close", "Prune", "AddComplaints"} {
 			walk[name] = func(context.Context, moat.Tenant) error { return nil }
 		}
 		methods := reflect.TypeFor[*Book]()

@@ -28,6 +28,9 @@ func TestPlans(t *testing.T) {
 	check(t, b, decisionsTable(), moat.Only("a"), Query{Case: "c"}, "decisions_case")
 	check(t, b, decisionsTable(), moat.Only("a"), Query{Entity: clerk}, "decisions_value")
 	check(t, b, decisionsTable(), moat.Only("a"), Query{}, "decisions_partner")
+	check(t, b, complaintsTable(), everyone, Query{}, "complaints_time")
+	check(t, b, complaintsTable(), moat.Only("a"), Query{Since: start}, "complaints_partner")
+	check(t, b, complaintsTable(), moat.Only("a"), Query{Order: "o"}, "complaints_order")
 	check(t, b, auditTable(), moat.Only("a"), Query{}, "audit_partner")
 	check(t, b, auditTable(), everyone, Query{Object: "c"}, "audit_object")
 }

@@ -26,6 +26,10 @@ type Query struct {
 	Active   moat.Time      // decisions in force at this time
 	Waiting  bool           // decisions that a person must approve first
 	Object   string         // audit: id of a case, decision, key or partner
+	Order    string         // complaints
+	Kind     string         // complaints, canaries
+	Reporter string         // complaints: its keyed hash
+	Channel  string         // canaries
 	Since    moat.Time      // any: at or after; a finding's time, a case's Opened, a decision's From, else when it was written
 	Until    moat.Time      // any: before
 	Limit    int            // 1..1000; 0 means 100
@@ -137,7 +141,7 @@ func (q *Query) given() string {
 	}{
 		{"entity", q.Entity != moat.Entity{}}, {"detector", q.Detector != ""}, {"case", q.Case != ""}, {"rank", q.Rank != moat.NoRank},
 		{"state", q.State != ""}, {"scope", q.Scope != ""}, {"value", q.Value != ""}, {"active", q.Active != 0}, {"waiting", q.Waiting},
-		{"object", q.Object != ""},
+		{"object", q.Object != ""}, {"order", q.Order != ""}, {"kind", q.Kind != ""}, {"reporter", q.Reporter != ""}, {"channel", q.Channel != ""},
 	} {
 		if f.set {
 			names = append(names, f.name)

@@ -97,8 +97,8 @@ func (t *tx) stmt(q string) (*sql.Stmt, error) {
 const insertRows = 50
 
 // insert adds the rows in args, width values each: "INSERT INTO <into> VALUES
-// (…), … <tail>".
-func (t *tx) insert(into, tail string, width int, args []any) error {
+// (…), … <tail>". It returns how many the database took.
+func (t *tx) insert(into, tail string, width int, args []any) (inserted int64, err error) {
 	row := "(" + strings.Repeat(", ?", width)[2:] + ")"
 	for len(args) > 0 {
 		n := 1
@@ -106,10 +106,12 @@ func (t *tx) insert(into, tail string, width int, args []any) error {
 			n = insertRows
 		}
 		q := "INSERT INTO " + into + " VALUES " + strings.Repeat(", "+row, n)[2:] + " " + tail
-		if _, err := t.execResult(q, args[:n*width]); err != nil {
-			return err
+		took, err := t.exec(q, args[:n*width]...)
+		if err != nil {
+			return inserted, err
 		}
+		inserted += took
 		args = args[n*width:]
 	}
-	return nil
+	return inserted, nil
 }

@@ -332,6 +332,8 @@ func pointerTo(e *moat.Event, f moat.FieldID) any {
 		return &e.Sent
 	case moat.FieldExtra:
 		return &e.Extra
+	case moat.FieldReporter:
+		return &e.Reporter
 	case moat.FieldComplaintKind:
 		return &e.Kind
 	}

@@ -1,0 +1,407 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/ingest"
+	"github.com/moat-platform/moat/locate/ledger"
+	"github.com/moat-platform/moat/store/book"
+	"github.com/moat-platform/moat/store/run"
+)
+
+// NewComplaint says that somebody misused the data of an order.
+type NewComplaint struct {
+	Order       string    `json:"order"`
+	Kind        string    `json:"kind,omitempty"`        // scam_call, scam_sms, spam, fraud, other; of the operator dump; "" = other
+	ContactedAt moat.Time `json:"contacted_at,omitzero"` // when the customer was contacted; 0 = unknown
+	Reporter    string    `json:"reporter,omitempty"`    // who complains; only a keyed hash of it is kept
+	Channel     string    `json:"channel,omitempty"`     // by which way the complaint came: hotline, app, shop, …
+}
+
+// MaxComplaints bounds one [Node.File].
+const MaxComplaints = 1000
+
+// Filed is what became of complaints.
+type Filed struct {
+	New       int        `json:"new"`
+	Duplicate int        `json:"duplicate"` // known before
+	Unknown   int        `json:"unknown"`   // of orders that no event named, as far as the tenant sees
+	Refused   int        `json:"refused"`
+	Problems  []FiledBad `json:"problems"` // of the refused and the unknown, in the order of the list
+}
+
+// FiledBad says why one complaint was not taken.
+type FiledBad struct {
+	Index   int    `json:"index"`
+	Code    string `json:"code"` // unknown, or of a [moat.Problem]
+	Message string `json:"message"`
+}
+
+var complaintKinds = []string{"scam_call", "scam_sms", "spam", "fraud", "other"}
+
+// Bounds of what a complaint says.
+const (
+	maxOrderID  = 128
+	maxReporter = 256
+	maxChannel  = 128
+)
+
+// check returns why the complaint is refused, or nil.
+func (c *NewComplaint) check(operator bool, now moat.Time) *moat.Problem {
+	bad := func(field, message string) *moat.Problem {
+		return &moat.Problem{Code: moat.CodeValue, Field: field, Message: message}
+	}
+	switch {
+	case c.Order == "":
+		return &moat.Problem{Code: moat.CodeMissing, Field: "order", Message: "a complaint names its order"}
+	case len(c.Order) > maxOrderID || strings.ContainsRune(c.Order, 0):
+		return bad("order", fmt.Sprintf("an order id has at most %d bytes", maxOrderID))
+	case !utf8.ValidString(c.Order + c.Reporter + c.Channel):
+		return bad("order", "the text is not UTF-8")
+	case c.Kind == book.DumpKind && !operator:
+		return &moat.Problem{Code: moat.CodeForbidden, Field: "kind", Message: "only the operator files what was found in a dump"}
+	case c.Kind != "" && c.Kind != book.DumpKind && !slices.Contains(complaintKinds, c.Kind):
+		return bad("kind", fmt.Sprintf("%.40q is none of %s", c.Kind, strings.Join(complaintKinds, ", ")))
+	case len(c.Reporter) > maxReporter:
+		return bad("reporter", fmt.Sprintf("a reporter has at most %d bytes", maxReporter))
+	case len(c.Channel) > maxChannel:
+		return bad("channel", fmt.Sprintf("a channel has at most %d bytes", maxChannel))
+	case c.ContactedAt > now+5*moat.Minute:
+		return bad("contacted_at", "the contact is in the future")
+	}
+	return nil
+}
+
+// File takes complaints in: it looks up through whose hands each order went, writes an event for each of these partners to
+// the log, and returns when they are durable and in the book. A partner's complaints count for itself alone, and only about
+// orders that its own events named; others are unknown to it. With partner the operator files for that one only. Filing the
+// same again changes nothing.
+func (n *Node) File(ctx context.Context, t moat.Tenant, partner string, list []NewComplaint, now moat.Time) (Filed, error) {
+	f := Filed{Problems: []FiledBad{}}
+	own, one := t.Partner()
+	if len(list) > MaxComplaints {
+		return f, fmt.Errorf("cannot file complaints: %w: %d at once, at most %d", book.ErrInvalid, len(list), MaxComplaints)
+	}
+	if one && partner != "" && partner != own {
+		return f, fmt.Errorf("cannot file complaints: %w", book.ErrNotFound)
+	}
+	if partner != "" {
+		t = moat.Only(partner)
+	}
+	p, err := n.newClerk(now)
+	if err != nil {
+		return f, err
+	}
+	p.filedBy = own
+	var good []int
+	var orders []string
+	for i := range list {
+		if bad := list[i].check(!one, now); bad != nil {
+			f.Refused++
+			f.Problems = append(f.Problems, FiledBad{i, bad.Code, bad.Error()})
+			continue
+		}
+		good, orders = append(good, i), append(orders, list[i].Order)
+	}
+	ways, err := n.ways(ctx, t, orders)
+	if err != nil {
+		return f, err
+	}
+	var rows [][]book.Complaint
+	for _, i := range good {
+		of := ways[list[i].Order]
+		if len(of) == 0 {
+			f.Unknown++
+			f.Problems = append(f.Problems, FiledBad{i, "unknown", "no event named this order"})
+			continue
+		}
+		rows = append(rows, p.write(&list[i], of))
+	}
+	slices.SortFunc(f.Problems, func(a, b FiledBad) int { return a.Index - b.Index })
+	if err := n.send(ctx, t, p, rows, &f); err != nil {
+		return f, fmt.Errorf("cannot file complaints: %w", err)
+	}
+	return f, nil
+}
+
+// send puts what is not known yet into the river and the book, in that order: what only the book had would never be
+// judged, while what only the river has comes into the book with the fold.
+func (n *Node) send(ctx context.Context, t moat.Tenant, p *clerk, rows [][]book.Complaint, f *Filed) error {
+	var ids []string
+	for _, of := range rows {
+		for i := range of {
+			ids = append(ids, of[i].ID)
+		}
+	}
+	known, err := n.Book.KnownComplaints(ctx, t, ids)
+	if err != nil {
+		return err
+	}
+	var fresh []book.Complaint
+	batches := make([]moat.BatchWriter, n.River.Partitions())
+	for _, of := range rows {
+		isNew := false
+		for i := range of {
+			if known[of[i].ID] {
+				continue
+			}
+			known[of[i].ID], isNew = true, true
+			fresh = append(fresh, of[i])
+			for _, ev := range p.events[of[i].ID] {
+				batches[n.River.PartitionOf(ev.Partner)].Append(ev)
+			}
+		}
+		if isNew {
+			f.New++
+		} else {
+			f.Duplicate++
+		}
+	}
+	for i := range batches {
+		if batches[i].Len() == 0 {
+			continue
+		}
+		if _, err := n.River.Append(ctx, i, batches[i].Bytes()); err != nil {
+			return err
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	_, err = n.Book.AddComplaints(ctx, fresh)
+	return err
+}
+
+// way is through whose hands an order went at one partner, the first first.
+type way struct {
+	partner                            string
+	shops, apps, outlets, destinations []stop
+}
+
+type stop struct {
+	id string
+	at moat.Time // first
+}
+
+// maxStops bounds the stops of one sort on one way, and the events of one complaint.
+const maxStops = 8
+
+// ways returns the ways of orders, sorted by partner. What is said about an order afterwards is no hand that it went through.
+func (n *Node) ways(ctx context.Context, t moat.Tenant, orders []string) (map[string][]*way, error) {
+	found := map[string][]*way{}
+	if len(orders) == 0 {
+		return found, nil
+	}
+	_, err := n.Ledger.Each(ctx, t, orders, 0, 0, func(i int, r *run.Row) error {
+		touch, err := r.Touch()
+		if err != nil {
+			return err
+		}
+		switch touch.Type {
+		case moat.Complaint, moat.CanaryTouch, moat.DataDelete:
+			return nil
+		}
+		var w *way
+		for _, x := range found[orders[i]] {
+			if x.partner == touch.Partner {
+				w = x
+			}
+		}
+		if w == nil {
+			w = &way{partner: touch.Partner}
+			found[orders[i]] = append(found[orders[i]], w)
+		}
+		w.take(&touch)
+		return nil
+	})
+	for _, list := range found {
+		slices.SortFunc(list, func(a, b *way) int { return strings.Compare(a.partner, b.partner) })
+	}
+	return found, err
+}
+
+func (w *way) take(t *ledger.Touch) {
+	add := func(list *[]stop, id string) {
+		if id == "" {
+			return
+		}
+		if i := slices.IndexFunc(*list, func(s stop) bool { return s.id == id }); i >= 0 {
+			(*list)[i].at = min((*list)[i].at, t.Time)
+			return
+		}
+		*list = append(*list, stop{id, t.Time})
+		slices.SortFunc(*list, func(a, b stop) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.id, b.id)) })
+		*list = (*list)[:min(len(*list), maxStops)]
+	}
+	if len(t.Shops) == 1 { // of several shops nobody knows which the order is of
+		add(&w.shops, t.Shops[0])
+	}
+	add(&w.apps, t.App)
+	add(&w.outlets, t.Outlet)
+	add(&w.destinations, t.Destination)
+}
+
+// clerk turns complaints into events.
+type clerk struct {
+	key     []byte
+	normal  *ingest.Normaliser
+	now     moat.Time
+	filedBy string
+	events  map[string][]*moat.Event // by the id of the complaint
+}
+
+func (n *Node) newClerk(now moat.Time) (*clerk, error) {
+	normal, err := ingest.NewNormaliser(n.IngestKey())
+	if err != nil {
+		return nil, err
+	}
+	return &clerk{key: []byte(book.Secret(n.Master, "reporter")), normal: normal, now: now, events: map[string][]*moat.Event{}}, nil
+}
+
+var reporterText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// reporter hides who complains. A complaint of nobody in particular is its filer's if that is a partner; the
+// operator vouches that each comes from the buyer of its order.
+func (p *clerk) reporter(c *NewComplaint) string {
+	who := "reporter\x00" + strings.ToLower(strings.TrimSpace(c.Reporter))
+	switch {
+	case strings.TrimSpace(c.Reporter) != "":
+	case p.filedBy != "":
+		who = "partner\x00" + p.filedBy
+	default:
+		who = "buyer\x00" + c.Order
+	}
+	mac := hmac.New(sha256.New, p.key)
+	mac.Write([]byte(who))
+	return "r_" + reporterText.EncodeToString(mac.Sum(nil)[:10])
+}
+
+// write makes the events of a complaint, and returns what the book keeps of it, for each way of its order.
+func (p *clerk) write(c *NewComplaint, ways []*way) []book.Complaint {
+	var rows []book.Complaint
+	for _, w := range ways {
+		first := p.event(c, w.partner)
+		p.events[first.ID] = p.spread(first, w)
+		rows = append(rows, complaintOf(first))
+	}
+	return rows
+}
+
+// event is the complaint as an event of a partner, before it is known which way its order took.
+func (p *clerk) event(c *NewComplaint, partner string) *moat.Event {
+	e := &moat.Event{ID: "k", Type: moat.Complaint, Partner: partner, Time: cmp.Or(c.ContactedAt, p.now), Orders: []string{c.Order},
+		Kind: cmp.Or(c.Kind, "other"), ContactedAt: c.ContactedAt, Reporter: p.reporter(c), Channel: c.Channel}
+	if p.filedBy != "" {
+		b, err := json.Marshal(map[string]string{filedByName: p.filedBy})
+		if err != nil {
+			panic("BUG: text cannot be written: " + err.Error())
+		}
+		e.Extra = string(b)
+	}
+	e.MarkAll()
+	// It takes personal data out of the channel; the event is within the contract.
+	if err := p.normal.Normalise(e, ingest.Caller{Partner: partner, Operator: true}, p.now); err != nil {
+		panic("BUG: a complaint is not within the contract: " + err.Error())
+	}
+	e = e.Clone()
+	e.ID = moat.ComplaintID(partner, c.Order, e.Kind, c.ContactedAt, e.Reporter, e.Channel)
+	return e
+}
+
+const filedByName = "filed_by"
+
+// spread makes of a complaint the events that the statistics need: one entity of each sort is in an event, and an order may
+// have passed through several. The first event is the complaint; the others, told by seq, only name further
+// stops, each once. Stops after the contact had no part in it.
+func (p *clerk) spread(first *moat.Event, w *way) []*moat.Event {
+	before := func(list []stop) []string {
+		var ids []string
+		for _, s := range list {
+			if first.ContactedAt == 0 || s.at <= first.ContactedAt {
+				ids = append(ids, s.id)
+			}
+		}
+		return ids
+	}
+	shops, apps, outlets, destinations := before(w.shops), before(w.apps), before(w.outlets), before(w.destinations)
+	at := func(list []string, i int) string {
+		if i < len(list) {
+			return list[i]
+		}
+		return ""
+	}
+	var events []*moat.Event
+	for i := range max(1, len(shops), len(apps), len(outlets), len(destinations)) {
+		e := first.Clone()
+		if e.App, e.Outlet, e.Destination = at(apps, i), at(outlets, i), at(destinations, i); i < len(shops) {
+			e.Shops = []string{shops[i]}
+		}
+		if i > 0 {
+			e.Seq, e.ID = int64(i), fmt.Sprintf("%s.%d", first.ID, i)
+		}
+		e.MarkAll()
+		events = append(events, e)
+	}
+	return events
+}
+
+// complaintOf is what the book keeps of an event.
+func complaintOf(e *moat.Event) book.Complaint {
+	c := book.Complaint{ID: e.ID, Partner: e.Partner, Order: e.Orders[0], Kind: e.Kind, Time: e.Time, Filed: e.Received, Reporter: e.Reporter, Channel: e.Channel}
+	var more map[string]any
+	if e.Extra != "" && json.Unmarshal([]byte(e.Extra), &more) == nil {
+		c.FiledBy, _ = more[filedByName].(string)
+	}
+	return c
+}
+
+// complaintsOf is what the book keeps of the complaints in a batch.
+func complaintsOf(events []*moat.Event) (list []book.Complaint) {
+	for _, e := range events {
+		if e.Seq == 0 && len(e.Orders) > 0 {
+			list = append(list, complaintOf(e))
+		}
+	}
+	return list
+}
+
+// complain puts a complaint that came as an event into the form of those that were filed: an event for each order and each
+// stop of its way at the partner that the event names. Orders that no event named stay without a way.
+func (n *Node) complain(e *moat.Event, put func(*moat.Event)) {
+	p, err := n.newClerk(e.Received)
+	var ways map[string][]*way
+	if err == nil {
+		ways, err = n.ways(context.Background(), moat.Only(e.Partner), e.Orders)
+	}
+	if err != nil {
+		n.log.Warn("a complaint was taken without the way of its orders", "error", err)
+	}
+	if p == nil {
+		put(e)
+		return
+	}
+	for _, order := range e.Orders {
+		c := NewComplaint{Order: order, Kind: e.Kind, ContactedAt: e.ContactedAt, Reporter: cmp.Or(e.Reporter, e.Actor), Channel: e.Channel}
+		first := p.event(&c, e.Partner)
+		if c.ContactedAt == 0 {
+			first.Time = e.Time
+		}
+		w := &way{}
+		if of := ways[order]; len(of) > 0 {
+			w = of[0]
+		}
+		for _, x := range p.spread(first, w) {
+			put(x)
+		}
+	}
+}
