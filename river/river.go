@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -30,10 +31,9 @@ import (
 const MaxBatch = 12 << 20
 
 const (
-	defaultPartitions = 4
-	maxPartitions     = 1024
-	defaultMaxBytes   = 8 << 30
-	countKey          = "moat.partitions" // the metadata of a stream that says how many there are
+	maxPartitions   = 1024
+	defaultMaxBytes = 8 << 30
+	countKey        = "moat.partitions" // the metadata of a stream that says how many there are
 )
 
 // SyncMode says when an append is on the disk. With an external server the
@@ -63,7 +63,7 @@ type Config struct {
 	URL           string
 	Credentials   string
 	CA, Cert, Key string
-	Partitions    int   // 0: what exists, else 4; it cannot be changed later
+	Partitions    int   // 0: what exists, else one for each core, 2 to 16; it cannot be changed later
 	MaxBytes      int64 // of one partition; 0: 8 GiB. Embedded: at most an even share of half the free disk
 	Replicas      int   // copies of each partition in a cluster; 0: 1
 	Sync          SyncMode
@@ -222,7 +222,7 @@ func (r *River) openPartitions(ctx context.Context) error {
 	switch {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		if n == 0 {
-			n = defaultPartitions
+			n = min(max(runtime.NumCPU(), 2), 16)
 		}
 	case err != nil:
 		return fmt.Errorf("cannot look up partition 0: %w", err)

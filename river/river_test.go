@@ -154,8 +154,8 @@ func TestAppendAndRead(t *testing.T) {
 func testAppendAndRead(t *testing.T, cfg Config) {
 	r := openRiver(t, cfg)
 	defer closeRiver(t, r)
-	if r.Partitions() != 4 {
-		t.Fatalf("%d partitions, want 4", r.Partitions())
+	if want := min(max(runtime.NumCPU(), 2), 16); r.Partitions() != want {
+		t.Fatalf("%d partitions, want %d", r.Partitions(), want)
 	}
 	const writers, each = 8, 20
 	for p := range 2 {
