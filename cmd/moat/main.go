@@ -15,6 +15,7 @@ type commands struct {
 
 	Demo        demoCmd        `cmd:"" group:"Try" help:"Show Moat at work on a small ecosystem with thieves in it."`
 	Drill       drillCmd       `cmd:"" group:"Try" help:"Measure what is found of thefts in a simulated ecosystem."`
+	Sim         simCmd         `cmd:"" group:"Try" help:"Write the events of a simulated ecosystem, with the truth about its thieves."`
 	Bench       benchCmd       `cmd:"" group:"Try" help:"Measure how fast Moat is on this machine."`
 	BenchClient benchClientCmd `cmd:"" group:"Try" hidden:""`
 

@@ -156,7 +156,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	e.net = make([]netCache, netCacheSize)
 	e.frame = cfg.Plan.NewFrame()
-	e.out, e.frame.Fill = e.frame.Slots, e.fill
+	e.out, e.frame.Fill, e.frame.Look = e.frame.Slots, e.fill, e.lookup
 	return e, nil
 }
 

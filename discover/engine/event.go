@@ -19,10 +19,7 @@ func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 			e.records[k] = e.record(k, s.keys[k], s)
 		}
 	}
-	e.frame.Event, e.frame.Net = ev, rule.Net{}
-	if tp.Net && ev.IP != "" {
-		e.frame.Net = e.lookup(ev.IP)
-	}
+	e.frame.Begin(ev)
 	e.features(s, tp)
 	for _, c := range tp.Detectors {
 		if c.When(&e.frame) {
@@ -90,6 +87,12 @@ func (e *Engine) run(op *rule.Op, s *slot, observe bool) {
 		h := (*entity)(rec)
 		in.Born, in.Seen = moat.Time(h.born)*moat.Second, moat.Time(h.seen)*moat.Second
 		state = unsafe.Add(rec, op.Offset)
+		if op.Common > 0 {
+			in.Common = nil
+			if partner := e.records[moat.Partner]; partner != nil {
+				in.Common = unsafe.Add(partner, op.Common)
+			}
+		}
 		if e.input(op, in, s, observe) {
 			in.Value = op.Value
 		} else {
@@ -149,8 +152,10 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 			in.Pairs = e.ptrs
 		}
 	case feature.Place:
-		in.Place = e.frame.Net.Spot
+		in.Place = e.frame.Net().Spot
 		return in.Place.Known
+	case feature.Levels:
+		return e.levels(op, in, s, observe)
 	case feature.Steps:
 		in.Steps = 0
 		for i, step := range op.Steps {

@@ -215,17 +215,17 @@ func (c *condition) ResolveName(name string) (any, bool) {
 	case "event.leaves":
 		return rule.Leaves(f.Event), true
 	case "ip.tor":
-		return f.Net.Tor, true
+		return f.Net().Tor, true
 	case "ip.vpn":
-		return f.Net.VPN, true
+		return f.Net().VPN, true
 	case "ip.hosting":
-		return f.Net.Hosting, true
+		return f.Net().Hosting, true
 	case "ip.listed":
-		return f.Net.Listed, true
+		return f.Net().Listed, true
 	case "ip.private":
-		return f.Net.Private, true
+		return f.Net().Private, true
 	case "ip.country":
-		return f.Net.Country(), true
+		return f.Net().Country(), true
 	}
 	fd := moat.FieldByName(strings.TrimPrefix(name, "event."))
 	if fd == nil {
@@ -346,10 +346,8 @@ func (g *generic) take(t testing.TB, line []byte) {
 	}
 	ev := p.event()
 	tp := &g.plan.Types[ev.Type]
-	g.frame.Event, g.frame.Net = &ev, rule.Net{}
-	if tp.Net {
-		g.frame.Net = net(ev.IP)
-	}
+	g.frame.Look = net
+	g.frame.Begin(&ev)
 	for i := range tp.Ops {
 		g.feature(&tp.Ops[i], &ev)
 	}

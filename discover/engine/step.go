@@ -22,6 +22,7 @@ type slot struct {
 	early   []uint64                 // keys of the pairs of TypePlan.Early; later if nothing is observed
 	takes   []uint64                 // bit i: Ops[i] observes this event, as far as the event alone tells
 	lines   [moat.EntityKinds]uint64 // bit i: the i-th line of the record has state of takes
+	ahead   []uint64                 // keys of pairs to fetch, the early ones among them
 	id      uint64                   // hash of the event's id; 0 = none
 }
 
@@ -112,10 +113,8 @@ func (e *Engine) prepare(s *slot) {
 			t.touchIndex(s.keys[k])
 		}
 	}
-	for _, key := range s.early {
-		if key > later {
-			e.pairs.touchIndex(key)
-		}
+	for _, key := range s.ahead {
+		e.pairs.touchIndex(key)
 	}
 }
 
@@ -131,11 +130,9 @@ func (e *Engine) touch(s *slot) {
 			}
 		}
 	}
-	for _, key := range s.early {
-		if key > later {
-			if rec := e.pairs.guess(key); rec != nil {
-				prefetch(rec)
-			}
+	for _, key := range s.ahead {
+		if rec := e.pairs.guess(key); rec != nil {
+			prefetch(rec)
 		}
 	}
 }
@@ -148,8 +145,8 @@ func (e *Engine) identify(s *slot, tp *rule.TypePlan) {
 	for _, k := range tp.Kinds {
 		s.keys[k] = e.entityKey(s.partner, k, s.ev.EntityID(k))
 	}
-	s.early, s.takes, s.lines = s.early[:0], append(s.takes[:0], tp.Takes...), tp.Lines
-	e.frame.Event = &s.ev
+	s.early, s.ahead, s.takes, s.lines = s.early[:0], s.ahead[:0], append(s.takes[:0], tp.Takes...), tp.Lines
+	e.frame.Begin(&s.ev)
 	for i := range tp.Conditions {
 		if c := &tp.Conditions[i]; c.True(&e.frame) {
 			for w, ops := range c.Ops {
@@ -163,11 +160,26 @@ func (e *Engine) identify(s *slot, tp *rule.TypePlan) {
 	for _, i := range tp.Early {
 		key := uint64(later)
 		if s.takes[i>>6]>>(i&63)&1 != 0 {
-			key = e.earlyKey(&tp.Ops[i], s)
+			if key = e.earlyKey(&tp.Ops[i], s); key != 0 {
+				s.ahead = append(s.ahead, key)
+			}
 		}
 		s.early = append(s.early, key)
 	}
+	for _, i := range tp.EarlyLists {
+		op := &tp.Ops[i]
+		if s.takes[i>>6]>>(i&63)&1 == 0 || s.keys[op.Of] == 0 {
+			continue
+		}
+		texts := op.List(&e.frame)
+		for _, t := range texts[:min(len(texts), maxAhead)] {
+			s.ahead = append(s.ahead, pairKey(op, e.cfg.Seed.Text(t), s.keys[op.Of]))
+		}
+	}
 }
+
+// maxAhead is how many pairs of a list are fetched ahead.
+const maxAhead = 4
 
 // later stands for the key of a pair that nothing observes at this event: it is computed when it is
 // read. Keys are odd.

@@ -34,9 +34,10 @@ const (
 	Keys                 // a list of texts, such as the orders of an event
 	Place                // where an address is
 	Steps                // which steps of a sequence the event matches
+	Levels               // one text in up to four levels, from fine to coarse
 )
 
-var valueNames = [...]string{"none", "number", "key", "keys", "place", "steps"}
+var valueNames = [...]string{"none", "number", "key", "keys", "place", "steps", "levels"}
 
 // String returns the word for the manual.
 func (v Value) String() string { return valueNames[v] }
@@ -55,6 +56,9 @@ type Input struct {
 	Steps uint32           // bit i: the event matches step i
 	Pair  unsafe.Pointer   // to the Pair of this entity and Key, which Observe updates; nil for one never seen and not kept
 	Pairs []unsafe.Pointer // one a key, for Keys
+	Level [MaxLevels]Level // for Levels, finest first
+	// Common is the state that the kind keeps once for the partner; nil when the partner has no record.
+	Common unsafe.Pointer
 }
 
 // none tells whether a Read has no value to speak of: an event without the field.
@@ -116,6 +120,7 @@ type Kind struct {
 	Outputs []Output // the first is the default
 	CostNS  float64  // of Observe on a state in cache, measured
 	Size    func(Params) int
+	Common  func(Params) int // size of the state that is kept once for all entities of a partner; nil for none
 	New     func(Params) Stat
 }
 

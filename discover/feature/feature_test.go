@@ -32,8 +32,15 @@ type subject struct {
 	words []uint64 // canary, state, canary
 	out   []float64
 	pairs map[uint64]*Pair
-	born  moat.Time
-	seen  moat.Time
+	*partner
+	born moat.Time
+	seen moat.Time
+}
+
+// partner is what all subjects of one partner share.
+type partner struct {
+	common      []uint64
+	commonPairs map[uint64]*Pair
 }
 
 func newSubject(t testing.TB, name string, given Params) *subject {
@@ -48,6 +55,10 @@ func newSubject(t testing.TB, name string, given Params) *subject {
 	}
 	s := &subject{t: t, kind: k, stat: k.New(p), words: make([]uint64, k.Size(p)/8+2), out: make([]float64, len(k.Outputs)+1), pairs: map[uint64]*Pair{}}
 	s.words[0], s.words[len(s.words)-1] = canary, canary
+	s.partner = &partner{commonPairs: map[uint64]*Pair{}}
+	if k.Common != nil {
+		s.common = make([]uint64, k.Common(p)/8)
+	}
 	return s
 }
 
@@ -62,18 +73,45 @@ func (s *subject) fill(in *Input) {
 	if !s.kind.Pairs {
 		return
 	}
-	pair := func(key uint64) unsafe.Pointer {
-		p, ok := s.pairs[key]
-		if !ok {
-			p = new(Pair)
-			s.pairs[key] = p
+	pair := func(key uint64) unsafe.Pointer { return s.pairOf(s.pairs, key) }
+	if s.common != nil {
+		in.Common = unsafe.Pointer(&s.common[0])
+		for i, key := range levelsOf(in) {
+			in.Level[i] = Level{}
+			if key != 0 {
+				in.Level[i] = Level{key, pair(key), s.pairOf(s.commonPairs, key)}
+			}
 		}
-		return unsafe.Pointer(p)
+		return
 	}
 	in.Pair, in.Pairs = pair(in.Key), nil
 	for _, k := range in.Keys {
 		in.Pairs = append(in.Pairs, pair(k))
 	}
+}
+
+// pairOf returns a pair of m, which it makes when there is none.
+func (*subject) pairOf(m map[uint64]*Pair, key uint64) unsafe.Pointer {
+	p, ok := m[key]
+	if !ok {
+		p = new(Pair)
+		m[key] = p
+	}
+	return unsafe.Pointer(p)
+}
+
+// levelsOf makes three levels of the key of in, of which any may be unknown.
+func levelsOf(in *Input) (keys [MaxLevels]uint64) {
+	if in.Key%13 != 0 {
+		keys[0] = in.Key | 1<<40
+	}
+	if in.Key%11 != 0 {
+		keys[1] = in.Key%7 + 10
+	}
+	if in.Key%5 != 0 {
+		keys[2] = in.Key%3 + 20
+	}
+	return keys
 }
 
 func (s *subject) check() []float64 {
@@ -274,6 +312,10 @@ func measure(b *testing.B, name string, given Params, value Value, next func(i i
 	in := Input{Now: start, Value: value, Born: start - moat.Day, Seen: start}
 	var pair Pair
 	in.Pair = unsafe.Pointer(&pair)
+	if s.common != nil {
+		in.Key = 1
+		s.fill(&in)
+	}
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := range b.N {
@@ -297,7 +339,7 @@ func eachKind(t *testing.T, f func(t *testing.T, k *Kind, v Value)) {
 	n := 0
 	for i := range Kinds {
 		k := &Kinds[i]
-		for v := NoValue; v <= Steps; v++ {
+		for v := NoValue; v <= Levels; v++ {
 			if k.Takes(v) {
 				n++
 				t.Run(k.Name+"/"+v.String(), func(t *testing.T) { f(t, k, v) })
@@ -369,6 +411,7 @@ func TestSizes(t *testing.T) {
 	f("rhythm", nil, 24)
 	f("burst", nil, 0)
 	f("entropy", nil, 80)
+	f("likelihood", nil, 8)
 	f("sequence", nil, 16)
 	f("sequence", Params{"times": 5}, 32)
 }
@@ -381,6 +424,11 @@ func TestCopyGoesOnAlike(t *testing.T) {
 			in.Value = v
 			if i == 200 {
 				copy(b.words, a.words)
+				copy(b.common, a.common)
+				for key, p := range a.commonPairs {
+					c := *p
+					b.commonPairs[key] = &c
+				}
 				for key, p := range a.pairs {
 					c := *p
 					b.pairs[key] = &c

@@ -21,4 +21,5 @@ var Kinds = []Kind{
 	rhythmKind,
 	burstKind,
 	entropyKind,
+	likelihoodKind,
 }

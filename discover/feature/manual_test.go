@@ -85,5 +85,8 @@ func stateOf(k *Kind) string {
 	if k.Pairs {
 		s += " and pairs"
 	}
+	if k.Common != nil {
+		s += fmt.Sprintf(", %d B for the partner", k.Common(p))
+	}
 	return s
 }

@@ -39,7 +39,6 @@ type compiler struct {
 	text Text
 	tree *ast.AST
 	uses []int // slots read
-	net  bool  // it looks at the address
 }
 
 func (c *compiler) fail(e ast.Expr, code, what, hint string) {
@@ -510,6 +509,5 @@ func (c *compiler) variable(e ast.Expr) *variable {
 	if v.slot >= 0 {
 		c.uses = append(c.uses, v.slot)
 	}
-	c.net = c.net || strings.HasPrefix(e.AsIdent(), "ip.")
 	return v
 }

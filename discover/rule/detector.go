@@ -30,6 +30,7 @@ const (
 	MaxFeatures        = 16 // of one detector
 	MaxParams          = 16
 	MaxTests           = 32
+	MaxSteps           = 8   // of a sequence
 	MaxPatternBytes    = 256 // of a regular expression
 	MaxStake           = 1_000_000_000
 	MaxProblems        = 100 // told of one file
@@ -102,6 +103,7 @@ type Feature struct {
 	Value  Text             // expression; empty when the kind takes none
 	Where  Text             // condition; empty = always
 	Steps  []Text
+	Levels []Text
 	Params feature.Params
 	Line   int
 	Col    int

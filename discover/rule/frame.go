@@ -15,7 +15,8 @@ import (
 // to event and must not be kept.
 type Frame struct {
 	Event *moat.Event
-	Net   Net
+	// Look tells what is known of an address; nil = nothing.
+	Look  func(ip string) Net
 	Slots []float64
 	// Stamp says, for the first slot of each feature, at which Epoch its outputs were computed. One that
 	// is read and was not observed at this event is computed when an expression asks for it,
@@ -29,6 +30,23 @@ type Frame struct {
 	seed   HashSeed
 	agents []agentMemo
 	buffer [maxRoute]byte // of the text that was made last
+	net    Net
+	looked bool // net is of Event
+}
+
+// Begin makes ev the event of the frame.
+func (f *Frame) Begin(ev *moat.Event) { f.Event, f.looked = ev, false }
+
+// Net returns what is known of the event's address. It is looked up when it is first asked for: most
+// conditions are decided before.
+func (f *Frame) Net() *Net {
+	if !f.looked {
+		f.net, f.looked = Net{}, true
+		if f.Event.IP != "" && f.Look != nil {
+			f.net = f.Look(f.Event.IP)
+		}
+	}
+	return &f.net
 }
 
 // text returns the first n bytes of the buffer. It is good until the next text is made there.

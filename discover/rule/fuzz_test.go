@@ -343,7 +343,10 @@ func (w writer) values() (values, *moat.Event, rule.Net) {
 	for range w.r.IntN(4) {
 		e.Orders, e.Fields = append(e.Orders, word()), append(e.Fields, word())
 	}
-	net := rule.Net{ASN: uint32(w.r.IntN(5)), Tor: w.r.IntN(2) == 0}
+	var net rule.Net
+	if e.IP != "" {
+		net = rule.Net{ASN: uint32(w.r.IntN(5)), Tor: w.r.IntN(2) == 0}
+	}
 	return values{"event.actor": e.Actor, "event.ip": e.IP, "event.reason": e.Reason, "event.operation": e.Operation, "event.rows": float64(e.Rows),
 		"event.count": float64(e.Count), "event.mfa": e.MFA, "event.encrypted": e.Encrypted, "event.orders": e.Orders, "event.fields": e.Fields,
 		"ip.asn": float64(net.ASN), "ip.tor": net.Tor}, e, net
@@ -421,7 +424,8 @@ func FuzzAgainstInterpreter(f *testing.F) {
 			for i := range frame.Slots {
 				frame.Slots[i] = float64(w.r.IntN(20) - 5)
 			}
-			frame.Event, frame.Net = ev, net
+			frame.Look = func(string) rule.Net { return net }
+			frame.Begin(ev)
 			for _, e := range last.Evidence(&frame) { // tells which slot is which
 				name, _, _ := strings.Cut(e.Name, ".")
 				v[name], v[name+".n"] = e.Value, e.Value

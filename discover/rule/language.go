@@ -46,15 +46,15 @@ var vocabulary = buildVocabulary()
 
 func buildVocabulary() map[string]*variable {
 	v := map[string]*variable{
-		"ip.country": {typ: cel.StringType, str: func(f *Frame) string { return f.Net.Country() }, doc: "country of the address, two letters, or empty"},
-		"ip.asn":     {typ: cel.DoubleType, num: func(f *Frame) float64 { return float64(f.Net.ASN) }, doc: "autonomous system of the address, or 0"},
-		"ip.hosting": {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net.Hosting }, doc: "the address belongs to a data centre"},
-		"ip.vpn":     {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net.VPN }, doc: "the address belongs to a VPN"},
-		"ip.tor":     {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net.Tor }, doc: "the address is an exit of Tor"},
-		"ip.listed":  {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net.Listed }, doc: "the address is on public blocklists"},
-		"ip.private": {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net.Private }, doc: "the address is not of the public Internet"},
-		"ip.mobile":  {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net.Mobile }, doc: "the address belongs to a mobile carrier"},
-		"ip.self":    {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net.Self }, doc: "the address is that of the machine itself, 127.0.0.1 or ::1"},
+		"ip.country": {typ: cel.StringType, str: func(f *Frame) string { return f.Net().Country() }, doc: "country of the address, two letters, or empty"},
+		"ip.asn":     {typ: cel.DoubleType, num: func(f *Frame) float64 { return float64(f.Net().ASN) }, doc: "autonomous system of the address, or 0"},
+		"ip.hosting": {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net().Hosting }, doc: "the address belongs to a data centre"},
+		"ip.vpn":     {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net().VPN }, doc: "the address belongs to a VPN"},
+		"ip.tor":     {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net().Tor }, doc: "the address is an exit of Tor"},
+		"ip.listed":  {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net().Listed }, doc: "the address is on public blocklists"},
+		"ip.private": {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net().Private }, doc: "the address is not of the public Internet"},
+		"ip.mobile":  {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net().Mobile }, doc: "the address belongs to a mobile carrier"},
+		"ip.self":    {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net().Self }, doc: "the address is that of the machine itself, 127.0.0.1 or ::1"},
 		"ip.place":   {typ: placeType, doc: "where the address is; only as the value of a travel feature"},
 
 		"event.touched":   {typ: cel.DoubleType, num: func(f *Frame) float64 { return float64(f.Event.Touched()) }, doc: "order records touched"},

@@ -419,14 +419,9 @@ func (p *parser) feature(k, v *yaml.Node, d *Detector) {
 		"on":    func(_, v *yaml.Node) { f.On = p.types(v) },
 		"value": func(_, v *yaml.Node) { f.Value = p.expression(v) },
 		"where": func(_, v *yaml.Node) { f.Where = p.expression(v) },
-		"steps": func(_, v *yaml.Node) {
-			if v.Kind != yaml.SequenceNode {
-				p.add(v, "value", "steps must be a list of conditions", "")
-				return
-			}
-			for _, c := range v.Content {
-				f.Steps = append(f.Steps, p.expression(c))
-			}
+		"steps": func(_, v *yaml.Node) { f.Steps = p.expressions(v, "steps must be a list of conditions", MaxSteps) },
+		"levels": func(_, v *yaml.Node) {
+			f.Levels = p.expressions(v, fmt.Sprintf("levels must be a list of 1 to %d texts, the finest first", feature.MaxLevels), feature.MaxLevels)
 		},
 	}
 	// Every other key is a parameter of the kind, looked at once the kind is known.
@@ -459,6 +454,18 @@ func (p *parser) feature(k, v *yaml.Node, d *Detector) {
 	}
 	f.Params = all
 	d.Features = append(d.Features, f)
+}
+
+// expressions reads a list of 1 to most expressions.
+func (p *parser) expressions(v *yaml.Node, what string, most int) (list []Text) {
+	if v.Kind != yaml.SequenceNode || len(v.Content) == 0 || len(v.Content) > most {
+		p.add(v, "value", what, "")
+		return nil
+	}
+	for _, c := range v.Content {
+		list = append(list, p.expression(c))
+	}
+	return list
 }
 
 func (p *parser) kind(v *yaml.Node) *feature.Kind {

@@ -49,7 +49,6 @@ type TypePlan struct {
 	Subjects  []moat.EntityKind // of Detectors
 	Ops       []Op              // in order: an op may read slots of earlier ones
 	Detectors []*Compiled
-	Net       bool // the address must be looked up
 	// Takes has bit i set when Ops[i] observes every event of the type, or when only its Where can tell, at
 	// its turn. Conditions add the ops of those whose Where follows from the event alone.
 	Takes      []uint64
@@ -57,8 +56,8 @@ type TypePlan struct {
 	// Lines has, per kind, bit i set when an op of Takes has state in the i-th line of a record.
 	Lines [moat.EntityKinds]uint64
 	// Early lists the ops that look up one pair whose key follows from the event alone, so that
-	// it can be fetched ahead.
-	Early []int
+	// it can be fetched ahead; EarlyLists those that look up one for each text of such a list.
+	Early, EarlyLists []int
 	// At gives the place in Ops of the feature with that first slot, or -1.
 	At []int16
 }
@@ -94,6 +93,8 @@ type Op struct {
 	Key     func(*Frame) uint64
 	List    func(*Frame) []string
 	Steps   []func(*Frame) bool
+	Levels  []func(*Frame) uint64
+	Common  int    // offset of the state that is kept once for the partner in the partner's record; 0 = none
 	Salt    uint64 // tells the pairs of one feature from another's
 	Out     int    // first slot
 	Early   int    // place in TypePlan.Early, or -1
@@ -101,7 +102,7 @@ type Op struct {
 	Size    int    // of its state
 
 	where string // the words of Where, to tell equal ones
-	early bool   // it keeps a pair whose key needs nothing but the event
+	early bool   // it keeps pairs whose keys need nothing but the event
 }
 
 // Exposure reads how many orders an entity touched in the last 24 h.
@@ -117,7 +118,6 @@ type Compiled struct {
 	When       func(*Frame) bool
 	Confidence func(*Frame) float64
 	CostNS     float64 // estimate for one event
-	net        bool    // it looks at the address
 	reason     *reason
 	evidence   []evidence
 }
@@ -148,15 +148,14 @@ type Options struct {
 
 // shared is a feature after equal ones of several detectors were merged.
 type shared struct {
-	canon string
-	op    Op
-	on    []moat.EventType
-	need  [moat.EventTypes]bool
-	uses  []int // slots of features that it reads
-	outs  int
-	size  int
-	// Its input, or only its condition, looks at the address.
-	inputNet, whereNet bool
+	canon  string
+	op     Op
+	on     []moat.EventType
+	need   [moat.EventTypes]bool
+	uses   []int // slots of features that it reads
+	outs   int
+	size   int
+	common *shared // what is kept for the partner, if anything
 }
 
 type builder struct {
@@ -285,16 +284,14 @@ func (b *builder) detector(d *Detector, src []byte) error {
 	var uses []int
 	if tree := x.checked(d.When, cel.BoolType); tree != nil {
 		cc := &compiler{b: b, x: x, text: d.When, tree: tree}
-		c.When, uses, c.net = cc.bool(tree.Expr()), cc.uses, cc.net
+		c.When, uses = cc.bool(tree.Expr()), cc.uses
 	}
 	if tree := x.checked(d.Confidence, cel.DoubleType); tree != nil {
 		cc := &compiler{b: b, x: x, text: d.Confidence, tree: tree}
 		c.Confidence = cc.num(tree.Expr())
-		uses, c.net = append(uses, cc.uses...), c.net || cc.net
+		uses = append(uses, cc.uses...)
 	}
-	var net bool
-	c.reason, net = b.reason(x, d.Reason)
-	c.net = c.net || net
+	c.reason = b.reason(x, d.Reason)
 	c.evidence = x.evidence(uses)
 	if len(b.problems) > before {
 		return nil
@@ -340,21 +337,22 @@ func (b *builder) feature(x *environment, f *Feature) (*shared, error) {
 	}
 	if f.Where.S != "" {
 		c := expression("where", f.Where, func(c *compiler, e ast.Expr) { s.op.Where = c.bool(e) }, cel.BoolType)
-		s.whereNet, s.op.where = c.net, strings.Join(exprs, "")
-		s.op.Ahead = !c.net && len(c.uses) == 0
+		s.op.where, s.op.Ahead = strings.Join(exprs, ""), len(c.uses) == 0
 	} else {
 		s.op.Ahead = true
 	}
+	for _, level := range f.Levels {
+		s.op.Value = feature.Levels
+		expression("level", level, func(c *compiler, e ast.Expr) { s.op.Levels = append(s.op.Levels, c.key(e)) }, cel.StringType)
+	}
 	for _, step := range f.Steps {
 		s.op.Value = feature.Steps
-		c := expression("step", step, func(c *compiler, e ast.Expr) { s.op.Steps = append(s.op.Steps, c.bool(e)) }, cel.BoolType)
-		s.inputNet = s.inputNet || c.net
+		expression("step", step, func(c *compiler, e ast.Expr) { s.op.Steps = append(s.op.Steps, c.bool(e)) }, cel.BoolType)
 	}
 	if f.Value.S != "" {
 		c := expression("value", f.Value, func(c *compiler, e ast.Expr) { c.value(e, &s.op) })
-		s.inputNet = s.inputNet || c.net
-		// What the address is known for, and earlier features, come after keys are fetched ahead.
-		s.op.early = f.Kind.Pairs && s.op.Value == feature.Key && !c.net && len(c.uses) == 0
+		// Earlier features come after keys are fetched ahead.
+		s.op.early = f.Kind.Pairs && len(c.uses) == 0
 	}
 	if !f.Kind.Takes(s.op.Value) && len(b.problems) == before {
 		x.wrongValue(f, s.op.Value)
@@ -370,11 +368,14 @@ func (b *builder) feature(x *environment, f *Feature) (*shared, error) {
 	s.op.Stat = f.Kind.New(f.Params)
 	s.op.Salt = b.seed.Text("pair " + s.canon)
 	b.add(s)
+	if f.Kind.Common != nil {
+		s.common = &shared{canon: "common of " + s.canon, on: s.on, op: Op{Of: moat.Partner}, size: (f.Kind.Common(f.Params) + 7) &^ 7}
+	}
 	return s, nil
 }
 
 // sorts are the sorts of value in words of the language.
-var sorts = [...]string{feature.NoValue: "nothing", feature.Number: "a number", feature.Key: "a text", feature.Keys: "a list of texts", feature.Place: "ip.place", feature.Steps: "steps"}
+var sorts = [...]string{feature.NoValue: "nothing", feature.Number: "a number", feature.Key: "a text", feature.Keys: "a list of texts", feature.Place: "ip.place", feature.Steps: "steps", feature.Levels: "levels"}
 
 // wrongValue reports that f's kind does not take values of the sort got.
 func (x *environment) wrongValue(f *Feature, got feature.Value) {
@@ -419,6 +420,11 @@ func (b *builder) layout() {
 	p.Slots, p.Features, p.Memos = len(b.bySlot), len(b.features), b.memos
 	// What is observed at the same events is kept together: fewer cache lines an event.
 	order := slices.Clone(b.features)
+	for _, s := range b.features {
+		if s.common != nil {
+			order = append(order, s.common)
+		}
+	}
 	slices.SortStableFunc(order, func(a, c *shared) int {
 		return cmp.Or(slices.Compare(a.on, c.on), cmp.Compare(a.op.where, c.op.where))
 	})
@@ -470,14 +476,16 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 		}
 		op := s.op
 		op.Observe, op.Size = observe, s.size
+		if s.common != nil {
+			op.Common = s.common.op.Offset
+			add(&tp.Kinds, moat.Partner)
+		}
 		tp.Ops = append(tp.Ops, op)
 		add(&tp.Kinds, op.Of)
-		tp.Net = tp.Net || s.inputNet || observe && s.whereNet
 	}
 	for _, c := range b.plan.Detectors {
 		if slices.Contains(c.On, t) {
 			tp.Detectors = append(tp.Detectors, c)
-			tp.Net = tp.Net || c.net
 			add(&tp.Kinds, c.Subject)
 			add(&tp.Kinds, moat.Account) // whose orders a finding counts where its subject keeps no count
 			add(&tp.Subjects, c.Subject)
@@ -491,9 +499,12 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 		op := &tp.Ops[i]
 		tp.At[op.Out] = int16(i)
 		op.Early = -1
-		if op.early {
+		switch {
+		case op.early && op.Value == feature.Key:
 			op.Early = len(tp.Early)
 			tp.Early = append(tp.Early, i)
+		case op.early && op.Value == feature.Keys:
+			tp.EarlyLists = append(tp.EarlyLists, i)
 		}
 		switch {
 		case !op.Observe || op.Size == 0 && !op.Kind.Pairs: // without state there is nothing to take in

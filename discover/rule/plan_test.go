@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/moat-platform/moat"
-	"github.com/moat-platform/moat/discover/feature"
 	"github.com/moat-platform/moat/discover/rule"
 )
 
@@ -176,40 +175,6 @@ reason: r
 			t.Errorf("%s writes slot %d after slot %d", op.Kind.Name, op.Out, seen)
 		}
 		seen = op.Out
-	}
-}
-
-// TestAddress checks at which events the address is looked up: wherever something depends on it,
-// whatever the other detectors are.
-func TestAddress(t *testing.T) {
-	for _, c := range []struct {
-		name, patch         string
-		login, access, fast bool
-	}{
-		{"no", features("kind: seen, value: event.ip", "kind: age", "5"), false, false, true},
-		{"a word that looks like it", features("kind: seen, value: event.ip, where: event.reason == 'ip.tor'", "kind: age", "5"), false, false, true},
-		{"value", features("kind: seen, value: ip.country, on: [auth.login]", "kind: age", "5"), true, true, false},
-		{"place", features("kind: travel, value: ip.place, on: [auth.login]", "kind: age", "5"), true, true, false},
-		{"where", features("kind: seen, value: event.ip, on: [auth.login], where: ip.tor", "kind: age", "5"), true, false, true},
-		{"steps", features("kind: sequence, within: 1h, steps: [ip.tor, ip.vpn]", "kind: age", "5"), true, true, false},
-		{"when", "when: touched > 1 && ips > 1 && ip\n  .tor\n", true, true, true},
-		{"confidence", "confidence: 'ip . tor ? 0.5 : 0.3'\n", true, true, true},
-		{"reason", "reason: 'from { ip .country}'\n", true, true, true},
-		{"key by a feature", features("kind: age", "kind: seen, value: 'a > 5 ? event.ip : event.device'", "5"), false, false, false},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			p := compile(t, rule.Options{}, detector(t, "one", c.patch))
-			if got := p.Types[moat.AuthLogin].Net; got != c.login {
-				t.Errorf("looked up at logins: %v", got)
-			}
-			if got := p.Types[moat.OrderAccess].Net; got != c.access {
-				t.Errorf("looked up at accesses: %v", got)
-			}
-			pairs := slices.ContainsFunc(p.Types[moat.AuthLogin].Ops, func(op rule.Op) bool { return op.Kind.Pairs && op.Value == feature.Key })
-			if got := len(p.Types[moat.AuthLogin].Early) > 0; got != (c.fast && pairs) {
-				t.Errorf("its key is taken ahead: %v", got)
-			}
-		})
 	}
 }
 

@@ -25,8 +25,8 @@ func (r *reason) text(f *Frame) string {
 	return b.String()
 }
 
-func (b *builder) reason(x *environment, t Text) (r *reason, net bool) {
-	r = &reason{}
+func (b *builder) reason(x *environment, t Text) *reason {
+	r := &reason{}
 	for at := 0; at < len(t.S); {
 		i := strings.IndexByte(t.S[at:], '{')
 		if i < 0 {
@@ -46,20 +46,18 @@ func (b *builder) reason(x *environment, t Text) (r *reason, net bool) {
 		if bar := strings.LastIndexByte(t.S[at:end], '|'); bar > 0 && t.S[at+bar-1] != '|' {
 			format = at + bar
 		}
-		p, looksUp := b.placeholder(x, t.part(at+1, format), t.part(min(format+1, end), end))
-		if p != nil {
+		if p := b.placeholder(x, t.part(at+1, format), t.part(min(format+1, end), end)); p != nil {
 			r.parts = append(r.parts, p)
 		}
-		net = net || looksUp
 		at = end + 1
 	}
-	return r, net
+	return r
 }
 
-func (b *builder) placeholder(x *environment, t, format Text) (p func(*Frame, *strings.Builder), net bool) {
+func (b *builder) placeholder(x *environment, t, format Text) func(*Frame, *strings.Builder) {
 	tree := x.checked(t, cel.DoubleType, cel.StringType)
 	if tree == nil {
-		return nil, false
+		return nil
 	}
 	c := &compiler{b: b, x: x, text: t, tree: tree}
 	write := number
@@ -77,10 +75,10 @@ func (b *builder) placeholder(x *environment, t, format Text) (p func(*Frame, *s
 			x.add(format, 0, "type", "a text has no format", "")
 		}
 		s := c.str(tree.Expr())
-		return func(f *Frame, b *strings.Builder) { b.WriteString(shown(s(f))) }, c.net
+		return func(f *Frame, b *strings.Builder) { b.WriteString(shown(s(f))) }
 	}
 	n := c.num(tree.Expr())
-	return func(f *Frame, b *strings.Builder) { b.WriteString(write(n(f))) }, c.net
+	return func(f *Frame, b *strings.Builder) { b.WriteString(write(n(f))) }
 }
 
 // shown makes a text of a stranger fit for a sentence.

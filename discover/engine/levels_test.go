@@ -1,0 +1,60 @@
+package engine_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/moat-platform/moat/discover/engine"
+	"github.com/moat-platform/moat/discover/rule"
+)
+
+// scripted runs a detector given as a patch of a small file, with its tests.
+func scripted(t *testing.T, body, fires, rests string) {
+	t.Helper()
+	indent := func(s string) string {
+		return "      " + strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n      ")
+	}
+	src := "id: test.one\ndimension: A5\ntitle: t\ndoc: d\nconfidence: 0.5\nfalse_positives: [f]\nevasions: [e]\n" + strings.TrimSpace(body) +
+		"\ntests:\n  - name: fires\n    script: |\n" + indent(fires) + "\n  - name: rests\n    script: |\n" + indent(rests) + "\n"
+	list, err := rule.Parse("one.yaml", []byte(src))
+	if err != nil {
+		t.Fatal(err, "\n", src)
+	}
+	for _, p := range engine.RunTests(list[0], engine.Config{Seed: seed, Net: net}) {
+		t.Error(p.Display())
+	}
+}
+
+// TestLevels: the risk of a login from address, network, country and from browser, system, device class, as a detector
+// adds it up.
+func TestLevels(t *testing.T) {
+	scripted(t, `
+on: [auth.login]
+subject: account
+features:
+  net: {kind: likelihood, levels: [event.ip, "ip.asn > 0 ? text(ip.asn) : event.network", ip.country], where: event.outcome == "success"}
+  agent: {kind: likelihood, w1: 0.54, w2: 0.27, w3: 0.19, w4: 0.005, levels: [event.user_agent, ua.browser, ua.os, ua.device], where: event.outcome == "success"}
+when: net.n >= 5 && net.score + agent.score + net.user > 1
+reason: "{event.actor} {net.score} {agent.score} {net.user}"
+`, `
+event auth.login actor=u{i} ip=1.2.3.{i} user_agent="Mozilla/5.0 (Windows NT 10.0) Chrome/120.0" times=20 every=1m
+repeat 6 every 1d
+  event auth.login actor=alice ip=1.2.3.4 user_agent="Mozilla/5.0 (Windows NT 10.0) Chrome/120.0"
+  event auth.login actor=bob ip=9.2.3.5 user_agent=curl/8
+end
+expect none
+event auth.login actor=alice ip=9.2.3.6 user_agent=curl/9 outcome=failure
+expect finding account alice
+`, `
+event auth.login actor=u{i} ip=1.2.3.{i} user_agent="Mozilla/5.0 (Windows NT 10.0) Chrome/120.0" times=20 every=1m
+repeat 6 every 1d
+  event auth.login actor=alice ip=1.2.3.4 user_agent="Mozilla/5.0 (Windows NT 10.0) Chrome/120.0"
+end
+event auth.login actor=alice ip=1.2.3.9 user_agent="Mozilla/5.0 (Windows NT 10.0) Chrome/121.0"
+event auth.login actor=alice ip=1.2.3.9
+event auth.login actor=alice user_agent=curl/8
+event auth.login actor=alice
+event auth.login actor=carol ip=9.2.3.6 user_agent=curl/9
+expect none
+`)
+}
