@@ -70,7 +70,11 @@ func section(b *strings.Builder, d *rule.Compiled) {
 	fmt.Fprintf(b, "Watches %s; raises the risk of the %s; mode `%s`. Says the same of one %s again after %s", codes(types(d)), d.Subject, d.Mode, d.Subject, span(d.Every))
 	fmt.Fprintf(b, ", or sooner when it is surer. People at risk when it is right: at least %s. File: [%s](../../discover/detectors/%s).\n\n",
 		number(d.Stake), d.File, d.File)
-	fmt.Fprintf(b, "```\nwhen        %s\nconfidence  %s\nreason      %s\n```\n", fold(d.Detector.When.S), fold(d.Detector.Confidence.S), fold(d.Detector.Reason.S))
+	b.WriteString("```\n")
+	if d.Detector.After.S != "" {
+		fmt.Fprintf(b, "after       %s of silence\n", fold(d.Detector.After.S))
+	}
+	fmt.Fprintf(b, "when        %s\nconfidence  %s\nreason      %s\n```\n", fold(d.Detector.When.S), fold(d.Detector.Confidence.S), fold(d.Detector.Reason.S))
 	if len(d.Params) > 0 {
 		b.WriteString("\n| parameter | unit | default | least | most | meaning |\n| --- | --- | --- | --- | --- | --- |\n")
 		for _, p := range d.Params {

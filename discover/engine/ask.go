@@ -32,7 +32,7 @@ func (sc *scratch) copyOf(t *table, rec int) unsafe.Pointer {
 }
 
 // Ask answers what [Engine.Step] would find if ev happened now, and changes nothing: the
-// event itself goes into the log and comes back through Step. The findings alias nothing.
+// event itself goes into the log and comes back through Step. That others are silent is not asked. The findings alias nothing.
 func (e *Engine) Ask(ev *moat.Event) []moat.Finding {
 	e.ask = &e.scratch
 	e.ask.used = 0

@@ -34,11 +34,13 @@ type Limits struct {
 	PairQuota      int // of one partner
 	IDs            int // event ids remembered
 	Partners       int
+	// Watches are entities that a detector waits for to be silent, in all; WatchQuota those of one partner.
+	Watches, WatchQuota int
 }
 
 // DefaultLimits are made for a server of 24 GiB with two partitions.
 func DefaultLimits() Limits {
-	l := Limits{Pairs: 32 << 20, PairQuota: 4 << 20, IDs: 16 << 20, Partners: 1 << 20}
+	l := Limits{Pairs: 32 << 20, PairQuota: 4 << 20, IDs: 16 << 20, Partners: 1 << 20, Watches: 1 << 20, WatchQuota: 1 << 14}
 	for k := range l.Records {
 		l.Records[k], l.Quota[k] = 1<<20, 1<<16
 	}
@@ -59,7 +61,7 @@ func (l Limits) orDefault() Limits {
 			l.Quota[k] = min(d.Quota[k], l.Records[k])
 		}
 	}
-	for _, p := range []struct{ v, d *int }{{&l.Pairs, &d.Pairs}, {&l.PairQuota, &d.PairQuota}, {&l.IDs, &d.IDs}, {&l.Partners, &d.Partners}} {
+	for _, p := range []struct{ v, d *int }{{&l.Pairs, &d.Pairs}, {&l.PairQuota, &d.PairQuota}, {&l.IDs, &d.IDs}, {&l.Partners, &d.Partners}, {&l.Watches, &d.Watches}, {&l.WatchQuota, &d.WatchQuota}} {
 		if *p.v == 0 {
 			*p.v = *p.d
 		}
@@ -102,8 +104,11 @@ type Engine struct {
 	ids    *ids
 
 	partners map[string]uint32
-	names    []string // of partners, by number
-	newest   []uint32 // seconds, by partner: newest event
+	names    []string   // of partners, by number
+	newest   []uint32   // seconds, by partner: newest event
+	watches  []*watches // by partner; nil while none of its entities is waited for
+	watched  int        // of all partners
+	silent   slot       // stands for the event that did not come
 
 	reader moat.BatchReader
 	slots  [group]slot

@@ -154,6 +154,9 @@ func TestMetamorphic(t *testing.T) {
 		fired[f.Detector] = true
 	}
 	t.Logf("%d findings of %d detectors", len(want), len(fired))
+	if !fired["host.silent"] {
+		t.Error("nobody fell silent: the stream tests nothing of it")
+	}
 	check := func(name string, got []moat.Finding, ordered bool) {
 		t.Helper()
 		w := want
@@ -224,6 +227,11 @@ func TestAskIsStep(t *testing.T) {
 		seen[ev.ID] = true
 		got := e.Ask(ev)
 		want := run(t, e, batches([]*moat.Event{ev}, 1))
+		// That somebody else is silent is found when time goes on, which it does not by asking.
+		want = slices.DeleteFunc(want, func(f moat.Finding) bool { return f.Events[0] != ev.ID })
+		if len(want) == 0 {
+			want = nil
+		}
 		if len(got)+len(want) > 0 && !reflect.DeepEqual(got, want) {
 			t.Fatalf("asked %+v\nfound %+v", got, want)
 		}

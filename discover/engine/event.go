@@ -11,7 +11,12 @@ import (
 // event runs one event through the features and detectors of its type.
 func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 	ev, tp := &s.ev, &e.plan.Types[s.ev.Type]
-	e.count(s)
+	if e.ask == nil {
+		if l := e.watches[s.owner]; l != nil {
+			e.overdue(s, l, findings)
+		}
+		e.count(s)
+	}
 	e.slot, e.tp = s, tp
 	clear(e.records[:])
 	for _, k := range tp.Kinds {
@@ -26,6 +31,11 @@ func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 			e.fire(s, c, findings)
 		}
 	}
+	if e.ask == nil {
+		for _, c := range tp.Waits {
+			e.hear(s, c)
+		}
+	}
 	sec := seconds(s.now)
 	for _, k := range tp.Kinds {
 		if h := (*entity)(e.records[k]); h != nil {
@@ -35,9 +45,6 @@ func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 }
 
 func (e *Engine) count(s *slot) {
-	if e.ask != nil {
-		return
-	}
 	e.stats.Events++
 	if s.ev.Flags&moat.FlagClock != 0 {
 		e.stats.Clock++
@@ -55,11 +62,7 @@ func seconds(t moat.Time) uint32 { return uint32(t / moat.Second) }
 // features has the features that observe this event take it in, in order. The others are read when
 // an expression asks for them.
 func (e *Engine) features(s *slot, tp *rule.TypePlan) {
-	e.frame.Epoch++
-	if e.frame.Epoch == 0 { // after four billion events the stamps begin anew
-		clear(e.frame.Stamp)
-		e.frame.Epoch = 1
-	}
+	e.epoch()
 	for w, bits := range s.takes {
 		for ; bits != 0; bits &= bits - 1 {
 			op := &tp.Ops[w<<6+trailing(bits)]
@@ -67,6 +70,15 @@ func (e *Engine) features(s *slot, tp *rule.TypePlan) {
 				e.run(op, s, true)
 			}
 		}
+	}
+}
+
+// epoch makes the frame forget what features said of the event before.
+func (e *Engine) epoch() {
+	e.frame.Epoch++
+	if e.frame.Epoch == 0 { // after four billion events the stamps begin anew
+		clear(e.frame.Stamp)
+		e.frame.Epoch = 1
 	}
 }
 

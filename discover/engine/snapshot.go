@@ -16,7 +16,7 @@ import (
 // ErrSnapshot means that a snapshot is damaged or not one of this version.
 var ErrSnapshot = errors.New("not a readable snapshot")
 
-const snapshotMagic = "MOATENG1"
+const snapshotMagic = "MOATENG2"
 
 // Snapshot writes the whole state. Restored into an engine with the same plan, the same
 // events lead to the same findings; with another plan, features that both plans have keep
@@ -39,6 +39,7 @@ func (e *Engine) Snapshot(w io.Writer) error {
 	s.table(e.fired)
 	s.ids(e.ids)
 	s.bytes(unsafe.Slice((*byte)(unsafe.Pointer(&e.stats)), unsafe.Sizeof(e.stats)))
+	s.watches(e.watches)
 	s.w = w
 	s.num(h.Sum64())
 	if s.err != nil {
@@ -73,6 +74,7 @@ func (e *Engine) Restore(r io.Reader) error {
 	l.table(e.fired, nil, nil)
 	l.ids(e.ids)
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(&e.stats)), unsafe.Sizeof(e.stats)), l.bytes(int(unsafe.Sizeof(e.stats))))
+	l.watches(e)
 	want := l.h.Sum64()
 	if got := l.num(); l.err == nil && got != want {
 		l.fail("its checksum does not match")

@@ -232,6 +232,7 @@ func (e *Engine) partner(name string) uint32 {
 	e.partners[name] = n
 	e.names = append(e.names, name)
 	e.newest = append(e.newest, 0)
+	e.watches = append(e.watches, nil)
 	return n
 }
 

@@ -58,6 +58,7 @@ type Detector struct {
 	Params         []Param
 	Features       []Feature
 	When           Text
+	After          Text // how long the subject must be silent; empty = When is asked at every event
 	Confidence     Text
 	Reason         Text
 	Every          time.Duration // at most one finding per entity in so long, unless the score rises

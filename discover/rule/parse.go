@@ -28,7 +28,7 @@ var (
 
 // detectorFields are the fields of a detector, in the order in which they are usually written.
 var detectorFields = []string{"id", "dimension", "title", "doc", "mode", "on", "subject", "every", "stake", "egress", "params", "features",
-	"when", "confidence", "reason", "attack", "false_positives", "evasions", "tests"}
+	"after", "when", "confidence", "reason", "attack", "false_positives", "evasions", "tests"}
 
 // Parse reads one detector file, which holds one detector, or a family of them: one for every row of
 // its list `each`. What is wrong comes as [Problems]; as many as can be found at once, in the order of
@@ -185,6 +185,7 @@ func (p *parser) detector(n *yaml.Node) *Detector {
 		"mode":    set("mode", func(v *yaml.Node) { p.check(v, d.Mode.UnmarshalText([]byte(p.text(v, 16)))) }),
 		"on":      set("on", func(v *yaml.Node) { d.On = p.types(v) }),
 		"subject": set("subject", func(v *yaml.Node) { d.Subject = p.entity(v) }),
+		"after":   set("after", func(v *yaml.Node) { d.After = p.expression(v) }),
 		"when":    set("when", func(v *yaml.Node) { d.When = p.expression(v) }),
 		"confidence": set("confidence", func(v *yaml.Node) {
 			d.Confidence = p.expression(v)

@@ -48,7 +48,8 @@ type TypePlan struct {
 	Kinds     []moat.EntityKind // whose records are touched
 	Subjects  []moat.EntityKind // of Detectors
 	Ops       []Op              // in order: an op may read slots of earlier ones
-	Detectors []*Compiled
+	Detectors []*Compiled       // that are asked at the event
+	Waits     []*Compiled       // that are asked when no such event of their subject has come for a time
 	// Takes has bit i set when Ops[i] observes every event of the type, or when only its Where can tell, at
 	// its turn. Conditions add the ops of those whose Where follows from the event alone.
 	Takes      []uint64
@@ -117,7 +118,8 @@ type Compiled struct {
 	Index      int
 	When       func(*Frame) bool
 	Confidence func(*Frame) float64
-	CostNS     float64 // estimate for one event
+	After      func(*Frame) float64 // s; nil = When is asked at every event
+	CostNS     float64              // estimate for one event
 	reason     *reason
 	evidence   []evidence
 }
@@ -286,6 +288,11 @@ func (b *builder) detector(d *Detector, src []byte) error {
 		cc := &compiler{b: b, x: x, text: d.When, tree: tree}
 		c.When, uses = cc.bool(tree.Expr()), cc.uses
 	}
+	if d.After.S != "" {
+		var more []int
+		c.After, more = b.after(x, d.After)
+		uses = append(uses, more...)
+	}
 	if tree := x.checked(d.Confidence, cel.DoubleType); tree != nil {
 		cc := &compiler{b: b, x: x, text: d.Confidence, tree: tree}
 		c.Confidence = cc.num(tree.Expr())
@@ -299,6 +306,19 @@ func (b *builder) detector(d *Detector, src []byte) error {
 	c.Index = len(b.plan.Detectors)
 	b.plan.Detectors = append(b.plan.Detectors, c)
 	return nil
+}
+
+// after compiles how long a subject must be silent: a duration or a number of seconds.
+func (b *builder) after(x *environment, t Text) (fn func(*Frame) float64, uses []int) {
+	if s, err := seconds(t.S); err == nil {
+		return func(*Frame) float64 { return s }, nil
+	}
+	tree := x.checked(t, cel.DoubleType)
+	if tree == nil {
+		return nil, nil
+	}
+	c := &compiler{b: b, x: x, text: t, tree: tree}
+	return c.num(tree.Expr()), c.uses
 }
 
 // evidence names the slots that were read, each once, in the order of their slots.
@@ -485,7 +505,11 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 	}
 	for _, c := range b.plan.Detectors {
 		if slices.Contains(c.On, t) {
-			tp.Detectors = append(tp.Detectors, c)
+			if c.After != nil {
+				tp.Waits = append(tp.Waits, c)
+			} else {
+				tp.Detectors = append(tp.Detectors, c)
+			}
 			add(&tp.Kinds, c.Subject)
 			add(&tp.Kinds, moat.Account) // whose orders a finding counts where its subject keeps no count
 			add(&tp.Subjects, c.Subject)
