@@ -267,6 +267,14 @@ func (r *River) openPartition(ctx context.Context, p, n int, limit int64) error 
 		Duplicates: 100 * time.Millisecond,
 	}
 	s, err := r.js.CreateOrUpdateStream(ctx, cfg)
+	for noPeers(err) { // a cluster that has just started does not know all its members yet
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+			s, err = r.js.CreateOrUpdateStream(ctx, cfg)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -274,6 +282,13 @@ func (r *River) openPartition(ctx context.Context, p, n int, limit int64) error 
 	part.wake.L = &part.mu
 	r.parts = append(r.parts, part)
 	return nil
+}
+
+// noPeers tells whether a cluster found too few members for the copies of a stream.
+func noPeers(err error) bool {
+	const code = 10005 // JSClusterNoPeersErrF of the server
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == code
 }
 
 func streamName(p int) string { return "MOAT_EVENTS_" + strconv.Itoa(p) }
