@@ -82,8 +82,8 @@ const (
 	unknownTries = 5 // for an append whose result is unknown
 )
 
-// Load puts the events of files into the river, one file after another; "-" is
-// standard input. Files may be compressed with gzip or zstd. It returns when
+// Load puts the events of files into the river, one file after another, by the times that they begin
+// with; "-" is standard input. Files may be compressed with gzip or zstd. It returns when
 // everything is durable. On an error the report says what is done so far; doing it again
 // does no harm within seven days, as events keep their ids.
 func (l *Loader) Load(ctx context.Context, paths ...string) (Report, error) {
@@ -91,7 +91,7 @@ func (l *Loader) Load(ctx context.Context, paths ...string) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	for _, path := range paths {
+	for _, path := range l.inOrder(ctx, paths) {
 		if err := g.path(path); err != nil {
 			return g.end(fmt.Errorf("cannot load %s: %w", path, err))
 		}

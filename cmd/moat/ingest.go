@@ -83,7 +83,11 @@ func (c *ingestCmd) Run(a *app) (err error) {
 	if err != nil {
 		return errors.Join(failed, err)
 	}
-	s := outcome{Report: report, Duplicates: duplicates(after) - duplicates(before), looked: after.Detectors}
+	s := outcome{Report: report, looked: after.Detectors}
+	for i := range after.Partitions {
+		was, is := before.Partitions[i].Engine, after.Partitions[i].Engine
+		s.Duplicates, s.Late = s.Duplicates+is.Duplicates-was.Duplicates, s.Late+is.Late-was.Late
+	}
 	s.Duration = time.Since(began)
 	if err := s.sum(ctx, n); err != nil {
 		return errors.Join(failed, err)
@@ -100,13 +104,6 @@ func (c *ingestCmd) Run(a *app) (err error) {
 		return errProblems
 	}
 	return err
-}
-
-func duplicates(s node.Stats) (n uint64) {
-	for _, p := range s.Partitions {
-		n += p.Engine.Duplicates
-	}
-	return n
 }
 
 // load puts the events of the files into the river.
@@ -159,6 +156,7 @@ func (c *ingestCmd) drain(ctx context.Context, a *app, n *node.Node) error {
 type outcome struct {
 	ingest.Report
 	Duplicates uint64         `json:"duplicates"`
+	Late       uint64         `json:"late"`     // over an hour behind what their partner sent before
 	Findings   map[string]int `json:"findings"` // by detector
 	Cases      map[string]int `json:"cases"`    // by rank
 	Decisions  int            `json:"decisions"`
@@ -191,6 +189,9 @@ func (a *app) outcome(s *outcome) {
 	}
 	if s.Clock > 0 {
 		odd = append(odd, many(s.Clock, "event")+" with a wrong clock")
+	}
+	if s.Late > 0 {
+		odd = append(odd, many(s.Late, "event")+" came over an hour after newer ones of their partner, where short windows no longer count them; load history before what is newer")
 	}
 	if len(odd) > 0 {
 		o.wrap("  ", strings.Join(odd, ", "))
