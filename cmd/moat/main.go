@@ -26,6 +26,7 @@ type commands struct {
 	Cases     casesCmd     `cmd:"" group:"Look" help:"Show cases, their stories, and work on them."`
 	Decisions decisionsCmd `cmd:"" group:"Look" help:"Show what is done to whom, and undo it."`
 	Orders    ordersCmd    `cmd:"" group:"Look" help:"Tell who touched orders."`
+	Trace     traceCmd     `cmd:"" group:"Look" help:"Tell from leaked orders where they leaked."`
 	Entity    entityCmd    `cmd:"" group:"Look" help:"Tell what an account, address, device … did."`
 	Query     queryCmd     `cmd:"" group:"Look" help:"Ask SQL of the events."`
 

@@ -222,6 +222,52 @@ func TestAgainstOracle(t *testing.T) {
 	}
 }
 
+// TestManyAtOnce compares the questions about many entities with those about one.
+func TestManyAtOnce(t *testing.T) {
+	d := open(t, t.TempDir())
+	defer d.Close()
+	load := runtest.New(3, 200, 1)
+	var list []Owned
+	for seq := range uint64(20) {
+		var batch []*moat.Event
+		for range 200 {
+			var e moat.Event
+			load.Event(&e)
+			batch = append(batch, e.Clone())
+		}
+		appendBatch(t, d, 0, seq+1, batch...)
+		e := batch[0]
+		list = append(list, Owned{e.Partner, moat.Entity{Kind: moat.Account, ID: e.Actor}}, Owned{"", moat.Entity{Kind: moat.App, ID: e.App}},
+			Owned{e.Partner, moat.Entity{Kind: moat.Account, ID: e.Actor}}, Owned{e.Partner, moat.Entity{Kind: moat.IP, ID: "none"}})
+	}
+	counts, err := d.Counts(t.Context(), moat.Everyone(), list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]int64, len(list))
+	if _, err := d.EachOf(t.Context(), moat.Everyone(), list, 0, 0, func(i int, _ *run.Row) error { got[i]++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for i, o := range list {
+		want := int64(0)
+		if _, err := d.Each(t.Context(), moat.Everyone(), Query{Partner: o.Partner, Entity: o.Entity}, func(*run.Row) error { want++; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if counts[i] != want || got[i] != want {
+			t.Fatalf("%v: counted %d, read %d, want %d", o, counts[i], got[i], want)
+		}
+	}
+	if _, err := d.Counts(t.Context(), moat.Only("another"), list); !errors.Is(err, ErrTenant) {
+		t.Errorf("another partner may count: %v", err)
+	}
+	for _, tenant := range []moat.Tenant{moat.Only("another"), {}} {
+		counts, err := d.Counts(t.Context(), tenant, []Owned{{"", list[0].Entity}})
+		if err != nil || counts[0] != 0 {
+			t.Errorf("%v counts %v, %v", tenant, counts, err)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	d := open(t, t.TempDir())
 	defer d.Close()

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"time"
 
@@ -205,6 +206,57 @@ func (l *Ledger) Each(ctx context.Context, tenant moat.Tenant, ids []string, fro
 	}
 	return v.Damaged(), nil
 }
+
+// Sample calls fn for each touch that tenant sees, at from or later and before
+// to, of orders chosen by chance: all orders whose keys lie in a part of the
+// space of keys, which grows until n of them have a touch in the window. order tells
+// orders apart; touches come in no order. It returns how much of the space
+// that was, from 0 to 1, so that orders/share estimates how many there are. The
+// same ledger gives the same sample; without the secret nobody knows which orders are in it.
+func (l *Ledger) Sample(ctx context.Context, tenant moat.Tenant, n int, from, to moat.Time,
+	fn func(order uint64, r *run.Row) error) (share float64, damaged int, err error) {
+	v, err := l.set.View(ctx)
+	if err != nil {
+		return 0, 0, fmt.Errorf("cannot sample ledger: %w", err)
+	}
+	defer v.Close()
+	st := l.set.Stats()
+	// Of a key's width between neighbours; the same key in several runs makes it look smaller.
+	gap := max(1, math.MaxUint64/uint64(max(1, st.Total().Keys)))
+	seen := map[uint64]bool{}
+	lo := uint64(0)
+	for width, read := uint64(firstSlice), uint64(0); ; width *= 2 {
+		hi := uint64(math.MaxUint64)
+		if rest := (hi - lo) / gap; rest > width {
+			hi = lo + width*gap - 1
+		}
+		err = v.Scan(ctx, tenant, lo, hi, from, to, func(key uint64, r *run.Row) error {
+			seen[key] = true
+			return fn(key, r)
+		})
+		if err != nil {
+			return 0, 0, fmt.Errorf("cannot sample ledger: %w", err)
+		}
+		if hi == math.MaxUint64 {
+			return 1, v.Damaged(), nil
+		}
+		// The next slice is as wide as it needs to be, if the window is as full there.
+		lo = hi + 1
+		read += width
+		if len(seen) >= n || read >= maxSampled {
+			return float64(lo) / math.MaxUint64, v.Damaged(), nil
+		}
+		if need := read * uint64(n-len(seen)) / uint64(max(1, len(seen))); need < width {
+			width = max(need/2+1, firstSlice/2)
+		}
+	}
+}
+
+// A sample begins with as many keys as firstSlice, and has at most about maxSampled.
+const (
+	firstSlice = 1 << 11
+	maxSampled = 1 << 19
+)
 
 // distinct returns the ids without repetitions, in their order.
 func distinct(ids []string) []string {

@@ -154,6 +154,7 @@ const (
 	ordersBody     = 256 << 10
 	complaintsBody = 1 << 20
 	questionBody   = 256 << 10 // an event with all fields full has less
+	tracesBody     = 4 << 20
 )
 
 // routes lists what the API offers; the document lists the same.
@@ -187,6 +188,7 @@ func routes() []*route {
 
 		{method: "GET", path: "/v1/complaints", access: reader, serve: (*API).getComplaints},
 		{method: "POST", path: "/v1/complaints", access: reader, body: complaintsBody, heavy: true, serve: (*API).postComplaints},
+		{method: "POST", path: "/v1/traces", access: reader, body: tracesBody, heavy: true, serve: (*API).postTrace},
 
 		{method: "GET", path: "/v1/audit", access: reader, serve: (*API).getAudit},
 		{method: "GET", path: "/v1/audit/verify", access: operator, heavy: true, limit: verifyFor, serve: (*API).getAuditVerify},

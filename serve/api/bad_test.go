@@ -134,7 +134,9 @@ func badParameters(t *testing.T, w *world) {
 	for path, bodies := range map[string][]string{
 		"/v1/partners": {`{"name":"x"}`, `{"id":"a b","name":"x"}`, `{"id":"x","name":""}`, `{"id":"` + strings.Repeat("x", 65) + `","name":"x"}`},
 		"/v1/keys":     {`{}`, `{"name":"x","operator":true,"partner":"acme"}`, `{"name":"\n","partner":"acme"}`},
-		"/v1/orders":   {`{}`, `{"ids":[]}`, `{"ids":[""]}`, `{"ids":["a"],"from":"x"}`, `{"ids":[1]}`, `{"ids":"a"}`, `{"ids":["a\u0000"]}`},
+		"/v1/traces": {`{}`, `{"ids":[]}`, `{"ids":[""]}`, `{"orders":[{"id":""}]}`, `{"ids":["a"],"skew":-1}`, `{"ids":["a"],"since":"2026-03-02T00:00:00Z","until":"2026-03-01T00:00:00Z"}`,
+			`{"orders":[{"id":"a","weight":2}]}`, `{"orders":[{"id":"a","kind":"x"}]}`, `{"ids":["` + strings.Repeat("x", 129) + `"]}`, `{"ids":["a\u0000"]}`},
+		"/v1/orders": {`{}`, `{"ids":[]}`, `{"ids":[""]}`, `{"ids":["a"],"from":"x"}`, `{"ids":[1]}`, `{"ids":"a"}`, `{"ids":["a\u0000"]}`},
 		"/v1/risk": {`{}`, `{"type":"auth.login","time":1}`, `{"partner":"acme","type":"dragon","time":1763700000}`, `{"partner":"a b","type":"auth.logout","time":1763700000,"actor":"x"}`,
 			`{"type":"auth.logout","time":1763700000,"actor":"x"}`, `{"partner":"acme","type":"auth.logout","time":1763700000,"actor":"x","ip":"1.2.3"}`},
 	} {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/locate/trace"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/book"
 )
@@ -250,6 +251,11 @@ func (c *Client) Complaints(ctx context.Context, q book.Query) (Complaints, erro
 // File files complaints.
 func (c *Client) File(ctx context.Context, in NewComplaints) (node.Filed, error) {
 	return get[node.Filed](ctx, c, http.MethodPost, "/v1/complaints", nil, in)
+}
+
+// Trace looks for the sources of a leak.
+func (c *Client) Trace(ctx context.Context, q TraceQuestion) (trace.Answer, error) {
+	return get[trace.Answer](ctx, c, http.MethodPost, "/v1/traces", nil, q)
 }
 
 // EntityQuestion asks what is known of an entity. Kind and ID are required.

@@ -31,6 +31,8 @@ func bodyFor(r api.Route, partner, caseID string) string {
 		return `{"ids":["acme-order-1"]}`
 	case "POST /v1/complaints":
 		return fmt.Sprintf(`{"partner":%q,"complaints":[{"order":"acme-order-1","kind":"spam","reporter":"r"}]}`, partner)
+	case "POST /v1/traces":
+		return `{"ids":["acme-order-1"]}`
 	case "POST /v1/partners":
 		return `{"id":"fourth","name":"Fourth"}`
 	case "POST /v1/keys":

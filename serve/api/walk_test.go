@@ -73,6 +73,7 @@ func TestWalk(t *testing.T) {
 	step("boss", "GET", "/v1/complaints?partner=acme&limit=1", "", "leak", "next")
 	step("boss", "GET", "/v1/complaints?partner=acme&limit=1&cursor=<leak>", "")
 	step("other", "GET", "/v1/complaints", "")
+	step("boss", "POST", "/v1/traces", `{"ids":["acme-order-1","acme-order-1"],"orders":[{"id":"never-seen","at":"<tomorrow>","by":"hotline","weight":0.5}]}`)
 	step("acme", "GET", "/v1/audit?limit=3", "")
 	step("boss", "GET", "/v1/audit?object=<wide>", "")
 	step("boss", "GET", "/v1/audit/verify", "")

@@ -398,6 +398,57 @@ func (r *file) find(keys []uint64, fn func(i int, ords []uint32) error) error {
 	return nil
 }
 
+// count adds to n[i] how many events keys[i] has, from the buckets alone.
+func (r *file) count(keys []uint64, n []int64) error {
+	for i, k := range keys {
+		at := bucketOf(k, r.foot.Buckets)
+		dir, err := r.dirEntry(at)
+		if err != nil {
+			return err
+		}
+		if !filterHas(dir, k) {
+			continue
+		}
+		b, err := r.bucketAt(at, dir)
+		if err != nil {
+			return err
+		}
+		for j := sort.Search(b.n, func(j int) bool { return b.key(j) >= k }); j < b.n && b.key(j) == k; j++ {
+			n[i] += int64(b.count(j))
+		}
+	}
+	return nil
+}
+
+// scan calls fn with the events of each key from lo to hi; a key with many events comes in pieces.
+func (r *file) scan(lo, hi uint64, fn func(key uint64, ords []uint32) error) error {
+	var buf []uint32
+	for at := bucketOf(lo, r.foot.Buckets); at <= bucketOf(hi, r.foot.Buckets); at++ {
+		dir, err := r.dirEntry(at)
+		if err != nil {
+			return err
+		}
+		b, err := r.bucketAt(at, dir)
+		if err != nil {
+			return err
+		}
+		slot := 0
+		for j := range b.n {
+			n, key := b.count(j), b.key(j)
+			if key >= lo && key <= hi {
+				if buf, err = r.numbers(buf[:0], &b, slot, n); err != nil {
+					return err
+				}
+				if err = fn(key, buf); err != nil {
+					return err
+				}
+			}
+			slot += slots(n)
+		}
+	}
+	return nil
+}
+
 // numbers appends the events of the entry of n events whose numbers start at slot.
 func (r *file) numbers(dst []uint32, b *bucket, slot, n int) ([]uint32, error) {
 	if n > inlineMax {

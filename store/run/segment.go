@@ -232,6 +232,32 @@ func (v *segmentView) find(keys []uint64, fn func(i int, ords []uint32) error) e
 	return nil
 }
 
+func (v *segmentView) count(keys []uint64, n []int64) error {
+	return v.find(keys, func(i int, ords []uint32) error {
+		n[i] += int64(len(ords))
+		return nil
+	})
+}
+
+// scan looks at the keys that events gave themselves and at those of all parts.
+func (v *segmentView) scan(lo, hi uint64, fn func(key uint64, ords []uint32) error) error {
+	var keys []uint64
+	add := func(list []uint64) {
+		for _, k := range list {
+			if k >= lo && k <= hi {
+				keys = append(keys, k)
+			}
+		}
+	}
+	add(v.keys)
+	for p := range parts {
+		add(v.words.keys[p].keys)
+	}
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	return v.find(keys, func(i int, ords []uint32) error { return fn(keys[i], ords) })
+}
+
 // findPart finds the entries of part p from which a wanted key follows, and then the events with them.
 func (v *segmentView) findPart(p Part, w *wanted, found [][]uint32) {
 	entries := map[uint64][]int{} // the places of their keys

@@ -18,6 +18,10 @@ type table interface {
 	span() (lo, hi moat.Time)
 	partners() []string
 	find(keys []uint64, fn func(i int, ords []uint32) error) error
+	// count adds to n[i] how many events keys[i] has.
+	count(keys []uint64, n []int64) error
+	// scan calls fn with the events of each key from lo to hi, both included; a key may come in pieces.
+	scan(lo, hi uint64, fn func(key uint64, ords []uint32) error) error
 	// upTo returns a time that no event up to that number is after.
 	upTo(ord uint32) moat.Time
 	// maybe tells whether the event may be at from or later and before to, without reading it.
@@ -127,6 +131,47 @@ func (v *View) Each(ctx context.Context, tenant moat.Tenant, keys []uint64, from
 				}
 				if ok {
 					if err := fn(order[i], &row); err != nil {
+						return stopped(err)
+					}
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// Counts returns how many events each of the keys has, of all time and of all
+// partners, without reading them: it is cheap for a key with millions. Keys must be sorted.
+func (v *View) Counts(ctx context.Context, keys []uint64) ([]int64, error) {
+	n := make([]int64, len(keys))
+	err := v.eachTable(ctx, func(t *reader) error { return t.count(keys, n) })
+	return n, err
+}
+
+// Scan calls fn for each event of each key from lo to hi, both included, that
+// tenant sees and that happened at from or later and before to; a to of 0
+// means no end. Keys are hashes, so a range of them is a random sample of what they
+// stand for, the same one in every run. Events come in no order. It stops with
+// the error that fn returns, and with that of ctx, as [View.Each] does.
+func (v *View) Scan(ctx context.Context, tenant moat.Tenant, lo, hi uint64, from, to moat.Time, fn func(key uint64, r *Row) error) error {
+	from, to = v.window(from, to)
+	return v.eachTable(ctx, func(t *reader) error {
+		first, last := t.span()
+		if first >= to || last < from {
+			return nil
+		}
+		row := Row{in: t}
+		return t.scan(lo, hi, func(key uint64, ords []uint32) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			for _, ord := range ords {
+				ok, err := t.load(&row, ord, tenant, from, to)
+				if err != nil {
+					return err
+				}
+				if ok {
+					if err := fn(key, &row); err != nil {
 						return stopped(err)
 					}
 				}

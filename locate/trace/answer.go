@@ -1,0 +1,296 @@
+package trace
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/locate/diary"
+)
+
+// Verdict is what the evidence carries.
+type Verdict string
+
+// The verdicts.
+const (
+	Found     Verdict = "found"               // the sources that are Named leaked
+	NotEnough Verdict = "not_enough_evidence" // no source can be named; Sources are where to look further
+)
+
+// Answer is what is known of a leak.
+type Answer struct {
+	Verdict Verdict `json:"verdict"`
+	Orders  Counts  `json:"orders"`
+	// None is the probability that no source was among those that were seen: the orders leaked elsewhere,
+	// or do not belong together.
+	None     float64   `json:"none"`
+	Sources  []Source  `json:"sources"`  // the likeliest first
+	Partners []Partner `json:"partners"` // the likeliest first
+	// Unexplained are orders that none of the sources that are named explains, at most 100 of them.
+	Unexplained []string   `json:"unexplained"`
+	Population  Population `json:"population"`
+	Warnings    []Warning  `json:"warnings"`
+	Damaged     int        `json:"damaged,omitempty"` // files that could not be read: touches may be missing
+}
+
+// Counts is how many orders there were of each sort.
+type Counts struct {
+	Asked       int      `json:"asked"`
+	Distinct    int      `json:"distinct"`
+	Looked      int      `json:"looked"` // that were looked up; fewer than Distinct if there were too many
+	Known       int      `json:"known"`  // of them: touched by somebody before
+	Unknown     int      `json:"unknown"`
+	UnknownIDs  []string `json:"unknown_ids"` // at most 100
+	Explained   int      `json:"explained"`
+	Unexplained int      `json:"unexplained"`
+}
+
+// Population is what the leaked orders were compared with.
+type Population struct {
+	Orders   float64   `json:"orders"` // estimate of all that were first seen when the leaked ones were
+	From     moat.Time `json:"from"`
+	To       moat.Time `json:"to"`
+	Controls int       `json:"controls"` // of them that were looked at
+}
+
+// Source is where orders may have leaked: one entity, or several that cannot be told apart.
+type Source struct {
+	Rank    int      `json:"rank"`
+	Named   bool     `json:"named"` // the evidence carries the name
+	Name    string   `json:"name"`  // "alice, at device d-17"
+	Kind    string   `json:"kind"`  // of the member that is named first
+	ID      string   `json:"id"`
+	Partner string   `json:"partner,omitempty"` // "" if it is at several
+	Members []Member `json:"members"`
+	// Posterior is the probability that it is one of the sources.
+	Posterior float64   `json:"posterior"`
+	Leaked    int       `json:"leaked"`  // leaked orders that it touched before they leaked
+	Touched   float64   `json:"touched"` // all orders that it touched; an estimate unless Exact
+	Exact     bool      `json:"exact"`
+	Lift      float64   `json:"lift"`  // how many times more leaked ones it touched than chance would have it
+	P         float64   `json:"p"`     // that chance would have as many, corrected for all candidates
+	Share     float64   `json:"share"` // of the leak that it explains
+	Rate      float64   `json:"rate"`  // of the orders that it had in hand, the share that came to light
+	Guilt     float64   `json:"guilt"` // by the guilt model, which looks at leaked orders only
+	Since     moat.Time `json:"since"` // the shortest span in which it touched 95 % of those that it explains
+	Until     moat.Time `json:"until"`
+	Shown     float64   `json:"shown"` // what it saw of them on average, 0 to 1
+	Path      []Step    `json:"path"`
+	Reason    string    `json:"reason"`
+	Findings  []Finding `json:"findings"`
+
+	lead *candidate
+}
+
+// Member is one of the entities that a source is.
+type Member struct {
+	Kind      string  `json:"kind"`
+	ID        string  `json:"id"`
+	Partner   string  `json:"partner,omitempty"`
+	Posterior float64 `json:"posterior"`
+}
+
+// Step is what a source's touches went through most.
+type Step struct {
+	Kind   string `json:"kind"`
+	ID     string `json:"id"`
+	Orders int    `json:"orders"` // leaked ones
+}
+
+// Partner is how likely a source is inside of a partner.
+type Partner struct {
+	Partner   string  `json:"partner"`
+	Posterior float64 `json:"posterior"`
+}
+
+// Finding is what a detector saw of a source around the time.
+type Finding struct {
+	ID       string    `json:"id"`
+	Time     moat.Time `json:"time"`
+	Detector string    `json:"detector"`
+	Score    float64   `json:"score"`
+	Reason   string    `json:"reason"`
+	Entity   string    `json:"entity"`
+}
+
+// Bounds of an answer.
+const (
+	maxRanked = 10
+	namedFrom = 0.5  // posterior of a source that is named
+	namedP    = 0.05 // and the most that its corrected p may be
+	namedHits = 3    // and how many leaked orders it touched at least
+	listFrom  = 0.005
+	minRanked = 3
+)
+
+// KindName writes a kind as the answer does.
+func KindName(k moat.EntityKind) string {
+	if k == diary.Destination {
+		return "destination"
+	}
+	return k.String()
+}
+
+// answer puts everything together.
+func (c *trial) answer() *Answer {
+	a := &Answer{Verdict: NotEnough, None: c.none, Sources: []Source{}, Partners: []Partner{}, Unexplained: []string{}, Warnings: []Warning{}, Damaged: c.damaged}
+	a.Orders = Counts{Asked: c.asked, Distinct: c.unique, Looked: len(c.orders) + len(c.unknown), Known: len(c.orders), Unknown: len(c.unknown),
+		UnknownIDs: append([]string{}, c.unknown[:min(len(c.unknown), maxShown)]...)}
+	a.Population = Population{Orders: math.Round(c.population.orders), From: c.from, To: c.to, Controls: c.population.found}
+	ranked := make([]int, len(c.units))
+	for i := range ranked {
+		ranked[i] = i
+	}
+	slices.SortStableFunc(ranked, func(x, y int) int { return cmp.Compare(c.units[y].posterior, c.units[x].posterior) })
+	var named []int
+	for n, i := range ranked {
+		if n >= maxRanked || n >= minRanked && c.units[i].posterior < listFrom {
+			break
+		}
+		s := c.source(i, n+1)
+		if s.Named {
+			named = append(named, i)
+		}
+		a.Sources = append(a.Sources, s)
+	}
+	owner := c.owed(c.bestOf(named))
+	for i, u := range owner {
+		if u >= 0 && slices.Contains(named, u) {
+			a.Orders.Explained++
+		} else if a.Orders.Unexplained++; len(a.Unexplained) < maxShown {
+			a.Unexplained = append(a.Unexplained, c.orders[i].ID)
+		}
+	}
+	if len(named) > 0 {
+		a.Verdict = Found
+	}
+	for name, p := range c.inside() {
+		if p >= listFrom {
+			a.Partners = append(a.Partners, Partner{name, p})
+		}
+	}
+	slices.SortFunc(a.Partners, func(x, y Partner) int {
+		return cmp.Or(cmp.Compare(y.Posterior, x.Posterior), cmp.Compare(x.Partner, y.Partner))
+	})
+	c.warn(a)
+	return a
+}
+
+// bestOf returns the likeliest set of exactly these units, or of more.
+func (c *trial) bestOf(units []int) *set {
+	for i := range c.sets {
+		s := &c.sets[i]
+		if !slices.ContainsFunc(units, func(u int) bool { return !slices.Contains(s.units, u) }) && len(s.units) == len(units) {
+			return s
+		}
+	}
+	return &set{}
+}
+
+// source describes a unit.
+func (c *trial) source(i, rank int) Source {
+	u := c.units[i]
+	x, first := u.lead, u.members[0]
+	s := Source{Rank: rank, Name: u.name(), Kind: KindName(first.Kind), ID: first.ID, Posterior: u.posterior, Leaked: len(x.hits),
+		Touched: math.Round(x.touched), Exact: x.exact, P: x.adjusted, Share: c.share(i), Findings: []Finding{}, lead: x}
+	if of := x.owners(); len(of) == 1 {
+		s.Partner = of[0]
+	}
+	all := u.prior + x.alone
+	for _, m := range u.members {
+		mem := Member{Kind: KindName(m.Kind), ID: m.ID, Posterior: u.posterior * math.Exp(m.prior+m.alone-all)}
+		if of := m.owners(); len(of) == 1 {
+			mem.Partner = of[0]
+		}
+		s.Members = append(s.Members, mem)
+	}
+	s.Named = s.Posterior >= namedFrom && s.P <= namedP && s.Leaked >= namedHits
+	s.Lift = float64(len(x.hits)) / max(1e-9, float64(len(c.orders))*x.touched/max(1, c.population.orders))
+	s.Rate = min(1, s.Share*float64(len(c.orders))/max(1, x.touched))
+	noise := c.sets[u.best].fit.share[0]
+	s.Guilt = c.guilt(x, noise)
+	var mine []hit
+	owner := c.owed(&c.sets[u.best])
+	for _, h := range x.hits {
+		s.Shown += h.shown / float64(len(x.hits))
+		if owner[h.order] == i {
+			mine = append(mine, h)
+		}
+	}
+	if len(mine) == 0 {
+		mine = x.hits
+	}
+	s.Since, s.Until = window(mine)
+	s.Path = c.path(x, mine)
+	s.Reason = c.reason(u, &s, mine)
+	return s
+}
+
+// window is the shortest span in which 95 % of the orders were touched.
+func window(hits []hit) (since, until moat.Time) {
+	type at struct {
+		time  moat.Time
+		order int
+	}
+	var list []at
+	for i, h := range hits {
+		for _, t := range h.times {
+			list = append(list, at{t, i})
+		}
+	}
+	slices.SortFunc(list, func(a, b at) int { return cmp.Compare(a.time, b.time) })
+	need := len(hits) - len(hits)/20
+	inside := make([]int, len(hits))
+	met, lo := 0, 0
+	for hi := range list {
+		if inside[list[hi].order]++; inside[list[hi].order] == 1 {
+			met++
+		}
+		for met >= need {
+			if since == 0 || list[hi].time-list[lo].time < until-since {
+				since, until = list[lo].time, list[hi].time
+			}
+			if inside[list[lo].order]--; inside[list[lo].order] == 0 {
+				met--
+			}
+			lo++
+		}
+	}
+	return since, until
+}
+
+// explain adds what detectors saw of the sources around their windows.
+func (c *trial) explain(ctx context.Context, tenant moat.Tenant, find func(context.Context, moat.Tenant, Owner, moat.Time, moat.Time) ([]moat.Finding, error), a *Answer) error {
+	for i := range a.Sources {
+		s := &a.Sources[i]
+		if s.Posterior < 0.05 && i > 0 {
+			break
+		}
+		var all []moat.Finding
+		for _, m := range s.Members {
+			o := Owner{ID: m.ID, Partner: m.Partner, Kind: kindOf(m.Kind)}
+			list, err := find(ctx, tenant, o, max(0, s.Since-7*moat.Day), s.Until+2*moat.Day)
+			if err != nil {
+				return err
+			}
+			all = append(all, list...)
+		}
+		for _, f := range strongest(all, 5) {
+			s.Findings = append(s.Findings, Finding{f.ID, f.Time, f.Detector, f.Score, f.Reason, f.Entity.String()})
+		}
+	}
+	return nil
+}
+
+func kindOf(name string) moat.EntityKind {
+	if name == "destination" {
+		return diary.Destination
+	}
+	k, err := moat.ParseEntityKind(name)
+	if err != nil {
+		panic("BUG: " + err.Error()) // it was written by KindName
+	}
+	return k
+}

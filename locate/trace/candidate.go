@@ -1,0 +1,504 @@
+package trace
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/locate/diary"
+)
+
+// candidate is an entity that touched orders.
+type candidate struct {
+	Owner
+	partners []located // where it was seen with leaked orders; of those that may be at many
+	hits     []hit     // leaked orders, by place
+	sampled  []float64 // by bin: what the controls that it touched showed it, summed
+	controls int       // that it touched
+
+	exposed  float64 // orders that it had in hand, each weighed by what was shown
+	touched  float64 // orders that it had in hand
+	exact    bool    // both were counted, not estimated
+	times    []moat.Time
+	alone    float64 // log of the Bayes factor of it being the only source, against none
+	prior    float64 // log of its prior odds
+	p        float64
+	adjusted float64
+}
+
+// located is how many touches of leaked orders were at a partner.
+type located struct {
+	partner string
+	touches int
+}
+
+// hit is a leaked order that a candidate touched before it leaked.
+type hit struct {
+	order int
+	shown float64
+	times []moat.Time
+}
+
+const (
+	kinds       = int(moat.EntityKinds) + 1
+	destination = int(moat.EntityKinds) // its slot
+	maxTimes    = 16                    // of one hit
+)
+
+// slot is the place of a kind in tables.
+func slot(k moat.EntityKind) int {
+	if k == diary.Destination {
+		return destination
+	}
+	return int(k)
+}
+
+// kindStats counts how many entities of a kind there are.
+type kindStats struct {
+	seen, once, twice float64
+}
+
+// all estimates how many there are, with those not seen (Chao 1984).
+func (k *kindStats) all() float64 {
+	return max(1, k.seen+k.once*(k.once-1)/(2*(k.twice+1)))
+}
+
+// shares is the prior probability that a source is of a kind: people steal more often than servers are broken into.
+var shares = [kinds]float64{moat.Account: 0.35, moat.Device: 0.15, moat.IP: 0.10, moat.App: 0.15, moat.Host: 0.08,
+	moat.Outlet: 0.05, destination: 0.07, moat.Partner: 0.05}
+
+// of returns the candidates that a touch points at.
+func (c *trial) of(t *Touch) (bySource, byAct []int) {
+	s := t.Source
+	bySource, ok := c.bySource[s]
+	if !ok {
+		add := func(kind moat.EntityKind, partner, id string) {
+			if id != "" {
+				bySource = append(bySource, c.candidate(Owner{kind, partner, id}))
+			}
+		}
+		if s.ActorKind != moat.ActorSystem {
+			add(moat.Account, s.Partner, s.Actor)
+		}
+		add(moat.App, s.Partner, s.App)
+		add(moat.Outlet, s.Partner, s.Outlet)
+		add(moat.IP, "", s.IP)
+		if strings.Trim(s.Device, "0") != "" { // a device of zeroes only means none
+			add(moat.Device, "", s.Device)
+		}
+		add(moat.Partner, s.Partner, s.Partner)
+		c.bySource[s] = bySource
+	}
+	key := actOf{t.Act, s.Partner}
+	byAct, ok = c.byAct[key]
+	if !ok {
+		if t.Act.Host != "" {
+			byAct = append(byAct, c.candidate(Owner{moat.Host, s.Partner, t.Act.Host}))
+		}
+		if t.Act.Destination != "" {
+			byAct = append(byAct, c.candidate(Owner{diary.Destination, "", t.Act.Destination}))
+		}
+		c.byAct[key] = byAct
+	}
+	return bySource, byAct
+}
+
+func (c *trial) candidate(o Owner) int {
+	i, ok := c.index[o]
+	if !ok {
+		i = len(c.cands)
+		c.index[o] = i
+		c.cands = append(c.cands, &candidate{Owner: o})
+	}
+	return i
+}
+
+// admit turns the touches of the leaked orders into hits of candidates.
+func (c *trial) admit() {
+	var lags []moat.Time
+	for i := range c.orders {
+		o := &c.orders[i]
+		slices.SortFunc(o.touch, func(a, b Touch) int { return cmp.Compare(a.Time, b.Time) })
+		for k := range o.touch {
+			t := &o.touch[k]
+			shown := c.counts(t, o.At)
+			if shown == 0 {
+				continue
+			}
+			o.late = o.late || o.At != 0 && t.Time > o.At
+			lags = append(lags, t.Time-o.birth)
+			a, b := c.of(t)
+			for _, list := range [2][]int{a, b} {
+				for _, x := range list {
+					if c.cands[x].hit(i, shown, t) {
+						o.holders[slot(c.cands[x].Kind)]++
+					}
+				}
+			}
+		}
+	}
+	slices.Sort(lags)
+	if n := len(lags); n > 0 {
+		c.lag = lags[n*95/100]
+	}
+	c.weigh()
+	c.strata()
+}
+
+// counts tells how much a touch counts for an order that leaked at a time: nothing after it, half
+// within what clocks may be apart.
+func (c *trial) counts(t *Touch, leak moat.Time) float64 {
+	shown := Shown(t.Act)
+	switch {
+	case leak == 0 || t.Time <= leak:
+		return shown
+	case t.Time <= leak+c.q.Skew:
+		return shown / 2
+	}
+	return 0
+}
+
+// hit notes a touch of a leaked order and tells whether it is the first of that order.
+func (x *candidate) hit(order int, shown float64, t *Touch) (first bool) {
+	if n := len(x.hits); n == 0 || x.hits[n-1].order != order {
+		x.hits = append(x.hits, hit{order: order})
+		first = true
+	}
+	h := &x.hits[len(x.hits)-1]
+	h.shown = max(h.shown, shown)
+	if len(h.times) < maxTimes {
+		h.times = append(h.times, t.Time)
+	}
+	if x.Partner == "" {
+		x.at(t.Source.Partner)
+	}
+	return first
+}
+
+// at notes that x was met at a partner.
+func (x *candidate) at(partner string) {
+	for i := range x.partners {
+		if x.partners[i].partner == partner {
+			x.partners[i].touches++
+			return
+		}
+	}
+	if len(x.partners) < 64 {
+		x.partners = append(x.partners, located{partner, 1})
+	}
+}
+
+// owners returns the partners at which x is: of one that was met at several, those of a fifth of its touches or more.
+func (x *candidate) owners() (list []string) {
+	if x.Partner != "" {
+		return []string{x.Partner}
+	}
+	all := 0
+	for _, p := range x.partners {
+		all += p.touches
+	}
+	for _, p := range x.partners {
+		if 5*p.touches >= all && p.partner != "" {
+			list = append(list, p.partner)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// weigh sets how much each order counts: what one reporter names of many counts less, so that
+// nobody makes a source by naming its orders again and again.
+func (c *trial) weigh() {
+	by, all := map[string]float64{}, 0.0
+	for i := range c.orders {
+		o := &c.orders[i]
+		all += o.Weight
+		if o.By != "" {
+			by[o.By] += o.Weight
+		}
+	}
+	for i := range c.orders {
+		o := &c.orders[i]
+		o.weight = o.Weight
+		if sum := by[o.By]; len(by) > 1 && sum > 0 {
+			if most := max(3, all/5); sum > most {
+				o.weight *= most / sum
+			}
+		}
+	}
+}
+
+// binLeaks is how many leaked orders a bin of births has at least, maxBins how many bins there are at most.
+const (
+	binLeaks = 8
+	maxBins  = 6
+)
+
+// strata divides the time of birth into bins with equally many leaked orders: an order is compared
+// with orders of its own time only.
+func (c *trial) strata() {
+	births := make([]moat.Time, len(c.orders))
+	for i := range c.orders {
+		births[i] = c.orders[i].birth
+	}
+	slices.Sort(births)
+	n := len(births)
+	if n == 0 {
+		return
+	}
+	pad := max(moat.Hour, (births[n-1]-births[0])/20)
+	c.born = [2]moat.Time{births[0] - pad, births[n-1] + pad}
+	c.edges = []moat.Time{c.born[0]}
+	for b := 1; b < min(maxBins, n/binLeaks); b++ {
+		if e := births[b*n/min(maxBins, n/binLeaks)]; e > c.edges[len(c.edges)-1] {
+			c.edges = append(c.edges, e)
+		}
+	}
+	for i := range c.orders {
+		c.orders[i].bin = c.bin(c.orders[i].birth)
+	}
+	c.from = max(0, c.born[0], c.q.Since)
+	c.to = c.born[1] + c.lag + moat.Hour
+	if c.q.Until != 0 {
+		c.to = min(c.to, c.q.Until)
+	}
+}
+
+// bin returns the bin of a birth, or -1 if no leaked order was born about then.
+func (c *trial) bin(birth moat.Time) int {
+	if birth < c.born[0] || birth > c.born[1] {
+		return -1
+	}
+	i, ok := slices.BinarySearch(c.edges, birth)
+	if !ok {
+		i--
+	}
+	return i
+}
+
+// compare reads a sample of other orders of the same time, the controls: what touched them tells how
+// often each candidate would be met by chance.
+func (c *trial) compare(ctx context.Context, tenant moat.Tenant, rows Rows) error {
+	if len(c.orders) == 0 {
+		return nil
+	}
+	found := map[uint64][]Touch{}
+	back := max(3*moat.Day, c.lag)
+	n := controls
+	if c.born[1]-c.born[0] > 0 { // some of those that are found will be too old or too young
+		n = int(min(4*controls, controls*float64(c.to-c.from+back)/float64(c.born[1]-c.born[0])))
+	}
+	share, err := rows.Sample(ctx, tenant, n, max(0, c.from-back), c.to, func(order uint64, t *Touch) error {
+		if t.Act.Type == moat.Complaint || t.Act.Type == moat.CanaryTouch || len(found[order]) >= maxPerID {
+			return nil
+		}
+		found[order] = append(found[order], *t)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.population = population{share: share, bins: make([]int, len(c.edges))}
+	c.sample(found)
+	c.density()
+	return nil
+}
+
+// sample takes in the controls.
+func (c *trial) sample(found map[uint64][]Touch) {
+	order := make([]uint64, 0, len(found))
+	for k := range found {
+		order = append(order, k)
+	}
+	slices.Sort(order)
+	inWindow := 0
+	var shown = map[int]float64{}
+	for _, k := range order {
+		touches := found[k]
+		birth, active := touches[0].Time, false
+		for i := range touches {
+			birth = min(birth, touches[i].Time)
+			active = active || touches[i].Time >= c.from
+		}
+		if active {
+			inWindow++
+		}
+		bin := c.bin(birth)
+		if bin < 0 {
+			continue
+		}
+		c.population.found++
+		c.population.bins[bin]++
+		leak := c.cutoff(bin, birth, c.population.found)
+		clear(shown)
+		for i := range touches {
+			w := c.counts(&touches[i], leak)
+			if w == 0 {
+				continue
+			}
+			a, b := c.of(&touches[i])
+			for _, list := range [2][]int{a, b} {
+				for _, x := range list {
+					shown[x] = max(shown[x], w)
+				}
+			}
+		}
+		for x, w := range shown {
+			s := c.cands[x]
+			if s.sampled == nil {
+				s.sampled = make([]float64, len(c.edges))
+			}
+			s.sampled[bin] += w
+			s.controls++
+		}
+	}
+	c.population.inside = 1
+	if inWindow > 0 {
+		c.population.inside = min(1, float64(max(1, c.population.found))/float64(inWindow))
+	}
+}
+
+// cutoff returns when a control would have leaked: as long after its birth as one of the leaked orders.
+func (c *trial) cutoff(bin int, birth moat.Time, n int) moat.Time {
+	for i := range c.orders {
+		o := &c.orders[(n*7919+i)%len(c.orders)]
+		if o.bin != bin {
+			continue
+		}
+		if o.At == 0 {
+			return 0
+		}
+		return birth + o.At - o.birth
+	}
+	return 0
+}
+
+// density finds how likely noise picks one certain order, by bin, and how many entities of each kind there are.
+func (c *trial) density() {
+	leaks := make([]float64, len(c.edges))
+	for i := range c.orders {
+		leaks[c.orders[i].bin]++
+	}
+	all := float64(len(c.orders) + len(leaks))
+	for b, n := range leaks {
+		size := max(float64(c.population.bins[b])/c.population.share, n)
+		c.population.orders += size
+		c.background = append(c.background, (n+1)/all/size)
+	}
+	for _, x := range c.cands {
+		k := &c.kinds[slot(x.Kind)]
+		k.seen++
+		switch len(x.hits) + x.controls {
+		case 1:
+			k.once++
+		case 2:
+			k.twice++
+		}
+	}
+}
+
+// estimate sets how many orders a candidate had in hand from the controls that it touched.
+func (c *trial) estimate(x *candidate) {
+	floor, mean := 0.0, 0.0
+	for _, h := range x.hits {
+		floor += h.shown
+	}
+	mean = floor / float64(max(1, len(x.hits)))
+	if !x.exact {
+		x.exposed = 0
+		sum := 0.0
+		for b, s := range x.sampled {
+			sum += s
+			x.exposed += s / float64(max(1, c.population.bins[b])) * max(float64(c.population.bins[b])/c.population.share, 1)
+		}
+		// One more, as if the next control were touched: nothing is ever quite unlikely.
+		x.exposed += mean / c.population.share
+		if x.controls > 0 {
+			mean = sum / float64(x.controls)
+		}
+		x.touched = max(x.exposed/max(mean, 1e-9), float64(len(x.hits)))
+	}
+	x.exposed = max(x.exposed, floor)
+	x.touched = max(x.touched, float64(len(x.hits)))
+}
+
+// ratios returns how much likelier each hit is if x is the source than if it is noise.
+func (c *trial) ratio(x *candidate, h *hit) float64 {
+	return h.shown / x.exposed / c.background[c.orders[h.order].bin]
+}
+
+// measure counts what the most likely candidates really had in hand, where the sample is too coarse to tell.
+func (c *trial) measure(ctx context.Context, tenant moat.Tenant, rows Rows) error {
+	if len(c.orders) == 0 {
+		return nil
+	}
+	least := 2
+	if len(c.orders) < 4 {
+		least = 1
+	}
+	for _, x := range c.cands {
+		if len(x.hits) >= least {
+			c.estimate(x)
+			c.weighAlone(x)
+			c.top = append(c.top, x)
+		}
+	}
+	c.likelyFirst()
+	c.top = c.top[:min(len(c.top), maxCandidates)]
+	var coarse []*candidate
+	var list []Owner
+	for _, x := range c.top {
+		if x.controls < sureControls && x.Kind != moat.Partner && len(coarse) < maxMeasured {
+			coarse = append(coarse, x)
+			list = append(list, x.Owner)
+		}
+	}
+	counted, err := rows.Exposures(ctx, tenant, list, c.from, c.to)
+	if err != nil {
+		return err
+	}
+	for i, x := range coarse {
+		if e := &counted[i]; e.Known && e.Orders > 0 {
+			x.exact, x.times = true, e.Times
+			x.touched, x.exposed = float64(e.Orders)*c.population.inside, e.Weight*c.population.inside
+			c.estimate(x)
+			c.weighAlone(x)
+		}
+	}
+	c.likelyFirst()
+	c.correct()
+	return nil
+}
+
+const (
+	maxCandidates = 512
+	maxMeasured   = 64
+	sureControls  = 60 // touched controls from which their number is exact enough: within a seventh
+)
+
+// likelyFirst sorts the candidates by how well each alone explains the leak.
+func (c *trial) likelyFirst() {
+	slices.SortStableFunc(c.top, func(a, b *candidate) int {
+		return cmp.Or(cmp.Compare(b.alone+b.prior, a.alone+a.prior), cmp.Compare(len(b.hits), len(a.hits)), compareOwners(a.Owner, b.Owner))
+	})
+}
+
+func compareOwners(a, b Owner) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Partner, b.Partner), cmp.Compare(a.ID, b.ID))
+}
+
+// weighAlone finds how well x alone explains the leak.
+func (c *trial) weighAlone(x *candidate) {
+	mean := 0.0
+	for i := range x.hits {
+		mean += x.hits[i].shown
+	}
+	mean /= float64(max(1, len(x.hits)))
+	k := slot(x.Kind)
+	// Who saw masked data only is an unlikely source, however well it fits.
+	x.prior = math.Log(max(shares[k], 1e-3)) - math.Log(c.kinds[k].all()) + 1.5*math.Log(max(mean, 1e-3))
+	x.alone = logEvidence(c.patterns([]*candidate{x}), 1).log
+}

@@ -1,0 +1,78 @@
+package trace
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// tail is the probability that of n orders drawn from N by chance, K of which leaked, k or more are
+// leaked ones: the upper tail of the hypergeometric distribution.
+func tail(N, K, n, k int) float64 {
+	if k <= max(0, n+K-N) {
+		return 1
+	}
+	if k > min(n, K) {
+		return 0
+	}
+	choose := func(a, b int) float64 {
+		return logGamma(float64(a+1)) - logGamma(float64(b+1)) - logGamma(float64(a-b+1))
+	}
+	term := math.Exp(choose(K, k) + choose(N-K, n-k) - choose(N, n))
+	sum := term
+	for j := k; j < min(n, K) && term > sum*1e-17; j++ {
+		term *= float64(K-j) * float64(n-j) / (float64(j+1) * float64(N-K-n+j+1))
+		sum += term
+	}
+	return min(1, sum)
+}
+
+// adjust corrects p-values for how many there are, so that of those below q at most a share of q is
+// chance (Benjamini and Hochberg 1995). tests may be more than the values: the others are taken to be larger.
+func adjust(p []float64, tests int) []float64 {
+	order := make([]int, len(p))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Or(cmp.Compare(p[a], p[b]), a-b) })
+	out := make([]float64, len(p))
+	least := 1.0
+	for rank := len(order); rank > 0; rank-- {
+		i := order[rank-1]
+		least = min(least, p[i]*float64(max(tests, len(p)))/float64(rank))
+		out[i] = least
+	}
+	return out
+}
+
+// correct sets the p-values of the candidates.
+func (c *trial) correct() {
+	K := len(c.orders)
+	N := max(int(math.Round(c.population.orders)), K)
+	p := make([]float64, len(c.top))
+	for i, x := range c.top {
+		n := min(N, max(int(math.Round(x.touched)), len(x.hits)))
+		p[i] = tail(N, K, n, len(x.hits))
+		x.p = p[i]
+	}
+	tests := 0.0
+	for i := range c.kinds {
+		if c.kinds[i].seen > 0 {
+			tests += c.kinds[i].all()
+		}
+	}
+	for i, q := range adjust(p, int(tests)) {
+		c.top[i].adjusted = q
+	}
+}
+
+// guilt is the probability that x leaked any of the orders if each order came from elsewhere with
+// probability p, else from any of those of x's kind who had it, each as likely (Papadimitriou and
+// Garcia-Molina 2011). It knows nothing of those orders that x had and that did not leak.
+func (c *trial) guilt(x *candidate, p float64) float64 {
+	innocent := 1.0
+	for i := range x.hits {
+		innocent *= 1 - (1-p)/float64(max(1, c.orders[x.hits[i].order].holders[slot(x.Kind)]))
+	}
+	return 1 - innocent
+}

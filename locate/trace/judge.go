@@ -1,0 +1,251 @@
+package trace
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/moat-platform/moat"
+)
+
+// unit is candidates that the evidence cannot tell apart, such as a person and the only device that
+// the person uses: they had the same orders in hand by the same acts.
+type unit struct {
+	members   []*candidate // the one that is named first
+	lead      *candidate   // whose figures stand for all
+	prior     float64      // log of the odds of all members together
+	posterior float64
+	best      int // place of the best set that it is in
+}
+
+// set is units that leaked together.
+type set struct {
+	units     []int // rising
+	fit       fit
+	log       float64 // with the prior
+	posterior float64
+}
+
+// Bounds of the comparison of sets.
+const (
+	maxUnits   = 48
+	maxSources = 5
+	beam       = 8
+	hopeless   = 25 // a set so much (e^-25) less likely than the best is not built upon
+	twinShare  = 0.8
+	twinLog    = 3 // log of the Bayes factor within which twins must be
+)
+
+// judge compares all hypotheses with each other: that no source was seen, one, or several.
+func (c *trial) judge() {
+	c.none = 1
+	if len(c.top) == 0 {
+		return
+	}
+	c.join()
+	c.combine()
+	c.conclude()
+}
+
+// join makes units of candidates.
+func (c *trial) join() {
+	for _, x := range c.top {
+		u := c.twin(x)
+		if u == nil {
+			if len(c.units) == maxUnits {
+				break
+			}
+			u = &unit{lead: x}
+			c.units = append(c.units, u)
+		}
+		u.members = append(u.members, x)
+	}
+	for _, u := range c.units {
+		all := math.Inf(-1)
+		for _, x := range u.members {
+			all = logAdd(all, x.prior+x.alone)
+		}
+		u.prior = all - u.lead.alone
+		slices.SortStableFunc(u.members, func(a, b *candidate) int { return cmp.Compare(narrowness(a.Kind), narrowness(b.Kind)) })
+	}
+}
+
+// narrowness orders kinds as they are named: who, with what, from where, through what.
+func narrowness(k moat.EntityKind) int {
+	return slices.Index([]moat.EntityKind{moat.Account, moat.Device, moat.IP, moat.Host, moat.App, moat.Outlet}, k) & 15 // others last
+}
+
+// twin returns the unit to which x belongs: one without another of its kind, whose leader did with
+// the leaked orders what x did.
+func (c *trial) twin(x *candidate) *unit {
+	for _, u := range c.units {
+		if math.Abs(u.lead.alone-x.alone) > twinLog || slices.ContainsFunc(u.members, func(m *candidate) bool { return m.Kind == x.Kind }) {
+			continue
+		}
+		both := together(u.lead, x)
+		if either := len(u.lead.hits) + len(x.hits) - both; float64(both) >= twinShare*float64(either) {
+			return u
+		}
+	}
+	return nil
+}
+
+// together counts the leaked orders that two candidates touched by the same act.
+func together(a, b *candidate) (n int) {
+	j := 0
+	for i := range a.hits {
+		for j < len(b.hits) && b.hits[j].order < a.hits[i].order {
+			j++
+		}
+		if j < len(b.hits) && b.hits[j].order == a.hits[i].order &&
+			slices.ContainsFunc(a.hits[i].times, func(t moat.Time) bool { return slices.Contains(b.hits[j].times, t) }) {
+			n++
+		}
+	}
+	return n
+}
+
+func logAdd(a, b float64) float64 {
+	if a < b {
+		a, b = b, a
+	}
+	if math.IsInf(a, -1) {
+		return a
+	}
+	return a + math.Log1p(math.Exp(b-a))
+}
+
+// combine weighs single units, then the best of them with one more, and so on.
+func (c *trial) combine() {
+	c.sets = []set{{}} // noise alone, against which all others are measured
+	var front []set
+	for i, u := range c.units {
+		s := c.weighSet([]int{i})
+		s.log = s.fit.log + u.prior
+		front = append(front, s)
+	}
+	seen := map[[maxSources]int]bool{}
+	for {
+		slices.SortStableFunc(front, func(a, b set) int { return cmp.Compare(b.log, a.log) })
+		c.sets = append(c.sets, front...)
+		best := c.sets[0].log
+		for i := range c.sets {
+			best = max(best, c.sets[i].log)
+		}
+		var next []set
+		for _, s := range front[:min(beam, len(front))] {
+			if s.log < best-hopeless || len(s.units) == maxSources {
+				continue
+			}
+			for i := range c.units {
+				if slices.Contains(s.units, i) {
+					continue
+				}
+				units := append(slices.Clone(s.units), i)
+				slices.Sort(units)
+				if k := keyOf(units); !seen[k] {
+					seen[k] = true
+					next = append(next, c.weighSet(units))
+				}
+			}
+		}
+		if len(next) == 0 {
+			return
+		}
+		front = next
+	}
+}
+
+func keyOf(units []int) (k [maxSources]int) {
+	for i, u := range units {
+		k[i] = u + 1
+	}
+	return k
+}
+
+func (c *trial) weighSet(units []int) set {
+	of := make([]*candidate, len(units))
+	s := set{units: units}
+	for i, u := range units {
+		of[i] = c.units[u].lead
+		s.log += c.units[u].prior
+	}
+	s.fit = logEvidence(c.patterns(of), len(of))
+	s.log += s.fit.log
+	return s
+}
+
+// conclude turns weights into probabilities.
+func (c *trial) conclude() {
+	slices.SortStableFunc(c.sets, func(a, b set) int { return cmp.Compare(b.log, a.log) })
+	all := math.Inf(-1)
+	for i := range c.sets {
+		all = logAdd(all, c.sets[i].log)
+	}
+	for _, u := range c.units {
+		u.best = -1
+	}
+	for i := range c.sets {
+		s := &c.sets[i]
+		s.posterior = math.Exp(s.log - all)
+		if len(s.units) == 0 {
+			c.none = s.posterior
+		}
+		for _, u := range s.units {
+			c.units[u].posterior += s.posterior
+			if c.units[u].best < 0 {
+				c.units[u].best = i
+			}
+		}
+	}
+}
+
+// share is the part of the leak that a unit explains, in the best set that it is in.
+func (c *trial) share(i int) float64 {
+	s := &c.sets[c.units[i].best]
+	return s.fit.share[slices.Index(s.units, i)+1]
+}
+
+// owed returns which orders a set explains: to each the place of the likeliest of its units, or -1 for noise.
+func (c *trial) owed(s *set) []int {
+	owner := make([]int, len(c.orders))
+	best := make([]float64, len(c.orders))
+	for i := range owner {
+		owner[i] = -1
+		best[i] = 1
+		if len(s.units) > 0 {
+			best[i] = s.fit.share[0]
+		}
+	}
+	for j, u := range s.units {
+		x := c.units[u].lead
+		for k := range x.hits {
+			h := &x.hits[k]
+			if v := s.fit.share[j+1] * c.ratio(x, h); v > best[h.order] {
+				best[h.order], owner[h.order] = v, u
+			}
+		}
+	}
+	return owner
+}
+
+// inside returns the probability that a source is in each partner: of any of the sets that have one there.
+func (c *trial) inside() map[string]float64 {
+	of := make([][]string, len(c.units))
+	for i, u := range c.units {
+		of[i] = u.lead.owners()
+	}
+	p := map[string]float64{}
+	for i := range c.sets {
+		var met []string
+		for _, u := range c.sets[i].units {
+			for _, name := range of[u] {
+				if !slices.Contains(met, name) {
+					met = append(met, name)
+					p[name] += c.sets[i].posterior
+				}
+			}
+		}
+	}
+	return p
+}

@@ -1,0 +1,163 @@
+package trace
+
+import (
+	"math"
+	"slices"
+)
+
+// A pattern is leaked orders that all sources of a set explain equally well.
+type pattern struct {
+	weight float64
+	ratio  []float64 // by source: how much likelier than noise
+}
+
+// patterns returns the leaked orders as patterns for a set of candidates.
+func (c *trial) patterns(of []*candidate) []pattern {
+	type key [maxSources]float32
+	at := make([]int, len(of))
+	index := make(map[key]int, 16)
+	var list []pattern
+	for i := range c.orders {
+		var k key
+		for j, x := range of {
+			for at[j] < len(x.hits) && x.hits[at[j]].order < i {
+				at[j]++
+			}
+			if at[j] < len(x.hits) && x.hits[at[j]].order == i {
+				k[j] = float32(c.ratio(x, &x.hits[at[j]]))
+			}
+		}
+		p, ok := index[k]
+		if !ok {
+			p = len(list)
+			index[k] = p
+			r := make([]float64, len(of))
+			for j := range r {
+				r[j] = float64(k[j])
+			}
+			list = append(list, pattern{ratio: r})
+		}
+		list[p].weight += c.orders[i].weight
+	}
+	return list
+}
+
+// fit is how a set of sources explains the leak.
+type fit struct {
+	log   float64   // of the evidence, against noise alone
+	share []float64 // of the leak: noise first, then each source
+}
+
+// logEvidence integrates the likelihood of the mixture of noise and m sources over all shares of them,
+// each equally likely beforehand (a flat Dirichlet). The likelihood of an order is
+// share[0] + Σ share[j]·ratio[j], relative to noise.
+//
+// The mode in coordinates without bounds (share = softmax η) is found by expectation maximisation,
+// the integral about it by Laplace's method, with the exact curvature.
+func logEvidence(list []pattern, m int) fit {
+	share, total := maximise(list, m, 1)
+	l := logGamma(float64(m + 1)) // of the flat Dirichlet
+	for _, s := range share {
+		l += math.Log(s)
+	}
+	h := make([][]float64, m) // minus the Hessian
+	for a := range h {
+		h[a] = make([]float64, m)
+		for b := range h[a] {
+			h[a][b] = (total + float64(m+1)) * share[a+1] * (delta(a, b) - share[b+1])
+		}
+	}
+	mine := make([]float64, m)
+	for i := range list {
+		p := &list[i]
+		sum := share[0]
+		for j, r := range p.ratio {
+			mine[j] = share[j+1] * r
+			sum += mine[j]
+		}
+		l += p.weight * math.Log(sum)
+		for a := range m {
+			pa := mine[a] / sum
+			for b := range m {
+				h[a][b] -= p.weight * pa * (delta(a, b) - mine[b]/sum)
+			}
+		}
+	}
+	return fit{log: l + float64(m)/2*math.Log(2*math.Pi) - logDet(h)/2, share: share}
+}
+
+func delta(a, b int) float64 {
+	if a == b {
+		return 1
+	}
+	return 0
+}
+
+func logGamma(x float64) float64 {
+	l, _ := math.Lgamma(x)
+	return l
+}
+
+// maximise finds the most likely shares by expectation maximisation, with as many orders of each as
+// prior knowledge: 0 gives the maximum of the likelihood.
+func maximise(list []pattern, m int, prior float64) (share []float64, total float64) {
+	share = make([]float64, m+1)
+	for j := range share {
+		share[j] = 1 / float64(m+1)
+	}
+	for i := range list {
+		total += list[i].weight
+	}
+	next := make([]float64, m+1)
+	for range maxSteps {
+		for j := range next {
+			next[j] = prior
+		}
+		for i := range list {
+			p := &list[i]
+			sum := share[0]
+			for j, r := range p.ratio {
+				sum += share[j+1] * r
+			}
+			next[0] += p.weight * share[0] / sum
+			for j, r := range p.ratio {
+				next[j+1] += p.weight * share[j+1] * r / sum
+			}
+		}
+		moved := 0.0
+		for j := range share {
+			n := next[j] / (total + prior*float64(m+1))
+			moved = max(moved, math.Abs(n-share[j]))
+			share[j] = n
+		}
+		if moved < 1e-6 {
+			break
+		}
+	}
+	return share, total
+}
+
+const maxSteps = 300
+
+// logDet is the logarithm of the determinant of a small positive definite matrix, by Cholesky.
+// Where rounding made it less, it is as if the curvature were slight.
+func logDet(h [][]float64) (l float64) {
+	n := len(h)
+	c := make([][]float64, n)
+	for i := range n {
+		c[i] = slices.Clone(h[i])
+		for j := range i + 1 {
+			s := h[i][j]
+			for k := range j {
+				s -= c[i][k] * c[j][k]
+			}
+			if i == j {
+				c[i][i] = math.Sqrt(max(s, 1e-9))
+				l += 2 * math.Log(c[i][i])
+			} else {
+				c[i][j] = s / c[j][j]
+			}
+		}
+	}
+	return l
+}

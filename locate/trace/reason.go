@@ -1,0 +1,140 @@
+package trace
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/locate/diary"
+)
+
+// name names a unit: the narrowest first, with what cannot be told from it.
+func (u *unit) name() string {
+	lead := u.members[0]
+	s := title(lead)
+	var more []string
+	for _, m := range u.members[1:] {
+		switch {
+		case m.Kind == moat.Partner && slices.Contains(lead.owners(), m.ID):
+		case len(more) < 2:
+			more = append(more, KindName(m.Kind)+" "+m.ID)
+		}
+	}
+	if len(more) > 0 {
+		s += ", at " + strings.Join(more, ", ")
+	}
+	return s
+}
+
+func title(x *candidate) string {
+	if x.Kind == moat.Account {
+		return x.ID
+	}
+	return KindName(x.Kind) + " " + x.ID
+}
+
+// acts calls fn for each touch of x on the orders of hits.
+func (c *trial) acts(x *candidate, hits []hit, fn func(order int, t *Touch)) {
+	place := c.index[x.Owner]
+	for _, h := range hits {
+		o := &c.orders[h.order]
+		for i := range o.touch {
+			t := &o.touch[i]
+			if c.counts(t, o.At) == 0 {
+				continue
+			}
+			if a, b := c.of(t); slices.Contains(a, place) || slices.Contains(b, place) {
+				fn(h.order, t)
+			}
+		}
+	}
+}
+
+// path is what most of the touches went through: who, with what, from where, through what, to where.
+func (c *trial) path(x *candidate, hits []hit) []Step {
+	count := map[Owner]map[int]bool{}
+	c.acts(x, hits, func(order int, t *Touch) {
+		a, b := c.of(t)
+		for _, list := range [2][]int{a, b} {
+			for _, i := range list {
+				o := c.cands[i].Owner
+				if count[o] == nil {
+					count[o] = map[int]bool{}
+				}
+				count[o][order] = true
+			}
+		}
+	})
+	best := map[moat.EntityKind]Owner{}
+	for o, orders := range count {
+		b, ok := best[o.Kind]
+		if !ok || len(orders) > len(count[b]) || len(orders) == len(count[b]) && compareOwners(o, b) < 0 {
+			best[o.Kind] = o
+		}
+	}
+	path := []Step{}
+	for _, k := range []moat.EntityKind{moat.Account, moat.Device, moat.IP, moat.Host, moat.App, moat.Outlet, moat.Partner, diary.Destination} {
+		if o, ok := best[k]; ok {
+			if k == x.Kind {
+				o = x.Owner
+			}
+			path = append(path, Step{KindName(k), o.ID, len(count[o])})
+		}
+	}
+	return path
+}
+
+// reason says in words why a unit is suspected.
+func (c *trial) reason(u *unit, s *Source, hits []hit) string {
+	ops := map[string]map[int]bool{}
+	largest := int64(0)
+	c.acts(u.lead, hits, func(order int, t *Touch) {
+		op := cmp.Or(t.Act.Operation, t.Act.Type.String())
+		if ops[op] == nil {
+			ops[op] = map[int]bool{}
+		}
+		ops[op][order] = true
+		largest = max(largest, t.Count)
+	})
+	words := make([]string, 0, len(ops))
+	for op := range ops {
+		words = append(words, op)
+	}
+	slices.SortFunc(words, func(a, b string) int { return cmp.Or(len(ops[b])-len(ops[a]), cmp.Compare(a, b)) })
+	for i, op := range words[:min(3, len(words))] {
+		words[i] = fmt.Sprintf("%s of %d", op, len(ops[op]))
+	}
+	text := fmt.Sprintf("%s had %d of the %d leaked orders in hand before they leaked, %s times what chance would give (%s), by %s",
+		title(u.members[0]), s.Leaked, len(c.orders), round(s.Lift), chance(s.P), strings.Join(words[:min(3, len(words))], ", "))
+	if largest > 1 {
+		text += fmt.Sprintf(", up to %d orders at once", largest)
+	}
+	if s.Until-s.Since < moat.Second {
+		text += "; at " + clock(s.Since)
+	} else {
+		text += fmt.Sprintf("; nearly all of it from %s to %s", clock(s.Since), clock(s.Until))
+	}
+	if s.Shown < 0.2 {
+		text += "; it saw them masked or by their ids only"
+	}
+	return text + "."
+}
+
+func clock(t moat.Time) string { return t.Std().Format(time.DateTime) }
+
+func chance(p float64) string {
+	if p < 1e-12 {
+		return "p < 1e-12"
+	}
+	return fmt.Sprintf("p = %.2g", p)
+}
+
+func round(x float64) string {
+	if x >= 10 {
+		return fmt.Sprintf("%.0f", x)
+	}
+	return fmt.Sprintf("%.1f", x)
+}

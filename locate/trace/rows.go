@@ -1,0 +1,167 @@
+package trace
+
+import (
+	"context"
+	"slices"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/locate/diary"
+	"github.com/moat-platform/moat/locate/ledger"
+	"github.com/moat-platform/moat/store/book"
+	"github.com/moat-platform/moat/store/run"
+	"github.com/zeebo/xxh3"
+)
+
+// kept is the touches in a ledger and a diary.
+type kept struct {
+	ledger *ledger.Ledger
+	diary  *diary.Diary
+}
+
+// Kept returns the touches that a ledger and a diary keep; they must stay open.
+func Kept(l *ledger.Ledger, d *diary.Diary) Rows { return &kept{l, d} }
+
+// Touches is [Rows].
+func (k *kept) Touches(ctx context.Context, tenant moat.Tenant, ids []string, from, to moat.Time, fn func(i int, t *Touch) error) (int, error) {
+	return k.ledger.Each(ctx, tenant, ids, from, to, func(i int, r *run.Row) error {
+		t, err := touchOf(r)
+		if err != nil {
+			return err
+		}
+		if t.Shops, err = r.Shops(); err != nil {
+			return err
+		}
+		return fn(i, &t)
+	})
+}
+
+// Sample is [Rows].
+func (k *kept) Sample(ctx context.Context, tenant moat.Tenant, n int, from, to moat.Time, fn func(order uint64, t *Touch) error) (float64, error) {
+	share, _, err := k.ledger.Sample(ctx, tenant, n, from, to, func(order uint64, r *run.Row) error {
+		t, err := touchOf(r)
+		if err != nil {
+			return err
+		}
+		return fn(order, &t)
+	})
+	return share, err
+}
+
+func touchOf(r *run.Row) (t Touch, err error) {
+	if t.Source, err = r.Source(); err != nil {
+		return t, err
+	}
+	t.Act, err = r.Act()
+	t.Time, t.Count = r.Time, r.Count
+	return t, err
+}
+
+// Exposures is [Rows].
+func (k *kept) Exposures(ctx context.Context, tenant moat.Tenant, list []Owner, from, to moat.Time) ([]Exposure, error) {
+	owned := make([]diary.Owned, len(list))
+	for i, o := range list {
+		owned[i] = diary.Owned{Partner: o.Partner, Entity: moat.Entity{Kind: o.Kind, ID: o.ID}}
+	}
+	counts, err := k.diary.Counts(ctx, tenant, owned)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Exposure, len(list))
+	read, place := owned[:0], []int(nil)
+	left := int64(maxRead)
+	for i, n := range counts {
+		if n <= min(left, maxOneRead) {
+			left -= n
+			read, place = append(read, owned[i]), append(place, i)
+		}
+	}
+	had := make([]hand, len(read))
+	_, err = k.diary.EachOf(ctx, tenant, read, from, to, func(i int, r *run.Row) error {
+		a, err := r.Act()
+		if err != nil {
+			return err
+		}
+		shown := Shown(a)
+		if shown == 0 {
+			return nil
+		}
+		return r.IDs(func(n int, id []byte) {
+			if n > 0 {
+				had[i].take(xxh3.Hash(id), shown, r.Time)
+			}
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range had {
+		out[place[i]] = had[i].exposure()
+	}
+	return out, nil
+}
+
+// hand is what an entity had in it.
+type hand map[uint64]held
+
+type held struct {
+	shown float64
+	first moat.Time
+}
+
+func (h *hand) take(order uint64, shown float64, at moat.Time) {
+	if *h == nil {
+		*h = hand{}
+	}
+	was, ok := (*h)[order]
+	if !ok || at < was.first {
+		was.first = at
+	}
+	was.shown = max(was.shown, shown)
+	(*h)[order] = was
+}
+
+func (h hand) exposure() Exposure {
+	e := Exposure{Known: true, Orders: len(h)}
+	for _, x := range h {
+		e.Weight += x.shown
+		e.Times = append(e.Times, x.first)
+	}
+	slices.Sort(e.Times)
+	return e
+}
+
+// Findings returns the findings of a book for a [Tracer]: the strongest 5 of an entity in a window.
+func Findings(b *book.Book) func(ctx context.Context, tenant moat.Tenant, of Owner, from, to moat.Time) ([]moat.Finding, error) {
+	return func(ctx context.Context, tenant moat.Tenant, of Owner, from, to moat.Time) ([]moat.Finding, error) {
+		if of.Kind == diary.Destination {
+			return nil, nil
+		}
+		q := book.Query{Partner: of.Partner, Entity: moat.Entity{Kind: of.Kind, ID: of.ID}, Since: from, Until: to, Limit: 200}
+		list, _, err := b.Findings(ctx, tenant, q)
+		if err != nil {
+			return nil, err
+		}
+		return strongest(list, 5), nil
+	}
+}
+
+// strongest returns the n likeliest findings of different detectors, oldest first.
+func strongest(list []moat.Finding, n int) []moat.Finding {
+	slices.SortStableFunc(list, func(a, b moat.Finding) int {
+		switch {
+		case a.Score > b.Score:
+			return -1
+		case a.Score < b.Score:
+			return 1
+		}
+		return 0
+	})
+	var out []moat.Finding
+	for _, f := range list {
+		if len(out) < n && !slices.ContainsFunc(out, func(o moat.Finding) bool { return o.Detector == f.Detector }) {
+			out = append(out, f)
+		}
+	}
+	slices.SortFunc(out, func(a, b moat.Finding) int { return int(min(1, max(-1, a.Time-b.Time))) })
+	return out
+}

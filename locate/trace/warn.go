@@ -1,0 +1,170 @@
+package trace
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/moat-platform/moat"
+)
+
+// Warning says what to keep in mind when an answer is read.
+type Warning struct {
+	Code string `json:"code"` // stable, for programs
+	Text string `json:"text"`
+}
+
+// The codes of warnings.
+const (
+	WarnFew        = "few_orders"        // so few that one more could change the answer
+	WarnSampled    = "sampled"           // not all orders were looked at
+	WarnCut        = "cut"               // there were more touches than are read
+	WarnUnknown    = "unknown_orders"    // many orders were never seen
+	WarnReporter   = "one_reporter"      // one reporter names most of the orders
+	WarnFramed     = "framed"            // without one reporter's orders the first source would not be named
+	WarnFiler      = "reporter_had_them" // who reports the orders had them in hand, too
+	WarnBurst      = "reported_at_once"  // many reports within minutes
+	WarnShop       = "one_shop"          // all orders are of one shop
+	WarnSkew       = "clock_skew"        // touches just after the leak were counted
+	WarnMasked     = "masked_only"       // the first source saw no fields in clear
+	WarnSmall      = "small_population"  // there is little to compare with
+	WarnOwnOnly    = "own_touches_only"  // a partner sees only its own
+	WarnNoLeakTime = "no_leak_time"      // touches after the leak may have counted
+)
+
+// warn adds the warnings to an answer.
+func (c *trial) warn(a *Answer) {
+	add := func(code, format string, args ...any) {
+		a.Warnings = append(a.Warnings, Warning{code, fmt.Sprintf(format, args...)})
+	}
+	n := len(c.orders)
+	if n > 0 && n < 10 {
+		add(WarnFew, "only %d known orders: one complaint more or less could change the answer", n)
+	}
+	if c.unique > MaxLooked {
+		add(WarnSampled, "%d of %d orders were looked at, chosen by chance: more would not make the answer better", MaxLooked, c.unique)
+	}
+	if c.cut {
+		add(WarnCut, "some orders have more touches than are read: the oldest of each file were")
+	}
+	if u := len(c.unknown); u > 0 && 5*u >= u+n {
+		add(WarnUnknown, "%d of %d orders were never seen here: they may have leaked elsewhere, or their touches are older than what is kept", u, u+n)
+	}
+	if n == 0 {
+		return
+	}
+	c.warnTimes(add)
+	c.warnReporters(a, add)
+	c.warnPopulation(a, add)
+}
+
+func (c *trial) warnTimes(add func(string, string, ...any)) {
+	late, without := 0, 0
+	times := make([]moat.Time, 0, len(c.orders))
+	for i := range c.orders {
+		if c.orders[i].late {
+			late++
+		}
+		if c.orders[i].At == 0 {
+			without++
+		} else {
+			times = append(times, c.orders[i].At)
+		}
+	}
+	if 2*without > len(c.orders) {
+		add(WarnNoLeakTime, "%d orders came without the time of their leak: touches after it may have counted", without)
+	}
+	if 5*late >= len(c.orders) {
+		add(WarnSkew, "%d orders were touched up to %d s after they leaked, which counted half: clocks of partners may differ", late, c.q.Skew/moat.Second)
+	}
+	slices.Sort(times)
+	if n := len(times); n >= 10 {
+		// Nine tenths of the reports in ten minutes; a list that was found has one time for all.
+		if m := n * 9 / 10; times[m-1]-times[0] < 10*moat.Minute && times[0] != times[n-1] {
+			add(WarnBurst, "%d of %d reports were made within ten minutes: customers do not complain like this", m, n)
+		}
+	}
+}
+
+// warnReporters looks for somebody who names orders to frame somebody else.
+func (c *trial) warnReporters(a *Answer, add func(string, string, ...any)) {
+	by := map[string]int{}
+	first, named := "", 0
+	for i := range c.orders {
+		if r := c.orders[i].By; r != "" {
+			named++
+			if by[r]++; by[r] > by[first] || by[r] == by[first] && r < first {
+				first = r
+			}
+		}
+	}
+	if by[first] < 3 {
+		return
+	}
+	if len(by) > 1 && 3*by[first] > named {
+		add(WarnReporter, "%d of %d reported orders come from one reporter, %q: they count less, and deserve a look before anybody is accused", by[first], named, first)
+	}
+	filer := 0
+	for i := range c.orders {
+		if o := &c.orders[i]; o.By == first && slices.ContainsFunc(o.touch, func(t Touch) bool { return t.Source.Partner == first || t.Source.Actor == first }) {
+			filer++
+		}
+	}
+	if 10*filer >= 9*by[first] {
+		add(WarnFiler, "%q, who reports %d of the orders, had nearly all of them in hand, too", first, by[first])
+	}
+	if len(by) > 1 && len(a.Sources) > 0 && a.Sources[0].Named {
+		if x := a.Sources[0].lead; x.prior+c.without(x, first) < 0 {
+			add(WarnFramed, "without the orders that %q reports, %s would not be suspected", first, a.Sources[0].Name)
+		}
+	}
+}
+
+// without returns the evidence against x without the orders of a reporter.
+func (c *trial) without(x *candidate, reporter string) float64 {
+	var list []pattern
+	at := 0
+	for i := range c.orders {
+		p := pattern{weight: c.orders[i].Weight, ratio: []float64{0}}
+		for at < len(x.hits) && x.hits[at].order < i {
+			at++
+		}
+		if at < len(x.hits) && x.hits[at].order == i {
+			p.ratio[0] = c.ratio(x, &x.hits[at])
+		}
+		if c.orders[i].By != reporter {
+			list = append(list, p)
+		}
+	}
+	if len(list) == 0 {
+		return -1
+	}
+	return logEvidence(list, 1).log
+}
+
+func (c *trial) warnPopulation(a *Answer, add func(string, string, ...any)) {
+	shops := map[string]int{}
+	for i := range c.orders {
+		for _, s := range c.orders[i].shops {
+			shops[s]++
+		}
+	}
+	var all []string
+	for s, n := range shops {
+		if n == len(c.orders) && n >= 5 {
+			all = append(all, s)
+		}
+	}
+	if slices.Sort(all); len(all) > 0 {
+		add(WarnShop, "all orders are of shop %s: if only its customers were heard, who works for it stands out by that alone", strings.Join(all[:min(3, len(all))], ", "))
+	}
+	if c.population.orders < 10*float64(len(c.orders)) {
+		add(WarnSmall, "only about %.0f orders of that time are known, and %d of them leaked: chance is hard to tell from cause", c.population.orders, len(c.orders))
+	}
+	if len(a.Sources) > 0 && a.Sources[0].Shown < 0.2 && a.Sources[0].Named {
+		add(WarnMasked, "the first source saw these orders masked or by their ids only: look for who can unmask them beside it")
+	}
+	if c.own != "" {
+		add(WarnOwnOnly, "only touches of partner %s were looked at: a source elsewhere would not be seen", c.own)
+	}
+}
