@@ -86,36 +86,38 @@ func (w *World) conspire(list []campaign) {
 
 // partner returns a partner that fits, one that no other thief has if there is such, and makes it the victim; nil if none fits.
 func (t *thief) partner(fits func(p *partner) bool) *partner {
-	var free, all []*partner
+	taken := map[string]bool{}
+	for _, o := range t.w.thieves {
+		taken[o.Partner] = true
+	}
+	var all []*partner
+	var weights []float64
 	for _, p := range t.w.partners {
-		if p.asleep(t.day) || !fits(p) {
-			continue
+		if fits(p) {
+			weight := float64(8 + len(p.people)) // large ones are worth more
+			if taken[p.id] {
+				weight /= 1000
+			}
+			all, weights = append(all, p), append(weights, weight)
 		}
-		if all = append(all, p); !slices.ContainsFunc(t.w.thieves, func(o *thief) bool { return o.Partner == p.id }) {
-			free = append(free, p)
+	}
+	for range 40 {
+		if len(all) == 0 {
+			return nil
+		}
+		if p := all[weighted(t.r, weights...)]; !p.asleep(t.day) {
+			t.Partner = p.id
+			return p
 		}
 	}
-	if len(free) > 0 {
-		all = free
-	}
-	if len(all) == 0 {
-		return nil
-	}
-	// Large ones are worth more: chance goes by the staff.
-	weights := make([]float64, len(all))
-	for i, p := range all {
-		weights[i] = float64(8 + len(p.people))
-	}
-	p := all[weighted(t.r, weights...)]
-	t.Partner = p.id
-	return p
+	return nil
 }
 
 // person returns one of a partner's staff in one of the roles who is there from a day on and works on it; nil if there is none.
 func (t *thief) person(p *partner, day int, roles ...string) *person {
 	var list []*person
 	for _, q := range p.people {
-		if slices.Contains(roles, q.job(day)) && q.hired < day-7 && q.left > day+7 && (q.works(day) || q.works(day+1) || q.works(day+2)) {
+		if slices.Contains(roles, q.job(day)) && q.hired <= max(0, day-7) && q.left > day+7 && (q.works(day) || q.works(day+1) || q.works(day+2)) {
 			list = append(list, q)
 		}
 	}

@@ -41,7 +41,7 @@ func walk(t *thief) bool {
 		if !t.careful && yes(t.r, 0.5) {
 			at = p.at(day, between(t.r, 0, 300))
 		}
-		known := k.known(at, 2000)
+		known := k.known(at, 3000)
 		if len(known) == 0 {
 			return
 		}
@@ -49,7 +49,8 @@ func walk(t *thief) bool {
 		for _, o := range known {
 			has[o.id] = o
 		}
-		number, _ := strconv.ParseUint(known[len(known)-1].id, 10, 64)
+		last := known[len(known)-1]
+		number, _ := strconv.ParseUint(last.id, 10, 64)
 		if yes(t.r, 0.7) {
 			k.login(at, "")
 			at += moat.Time(spread(t.r, 40, 0.6) * float64(moat.Second))
@@ -57,14 +58,14 @@ func walk(t *thief) bool {
 		for range most {
 			id := strconv.FormatUint(number, 10)
 			o := has[id]
+			exists := o != nil || last.shop.last > 0 && number/10_000_000 == last.shop.first/10_000_000 // older than what is kept here
 			if o == nil {
-				o = &order{id: id, shop: known[0].shop}
-			}
-			e := k.access(at, "view", whole, o)
-			if has[id] == nil {
-				e.Outcome, e.Reason, e.Fields, e.Shops = moat.Denied, "no such order", nil, nil
+				o = &order{id: id, shop: last.shop}
 			} else {
 				t.takes(o)
+			}
+			if e := k.access(at, "view", whole, o); !exists {
+				e.Outcome, e.Reason, e.Fields, e.Shops = moat.Denied, "no such order", nil, nil
 			}
 			number -= uint64(1 + t.r.IntN(skip))
 			at += moat.Time(spread(t.r, gap, 0.5) * float64(moat.Second))

@@ -108,6 +108,8 @@ type shop struct {
 	recent  []*order // the last ones
 	keep    int
 	buyers  uint32
+	first   uint64 // number of its first order in this world
+	last    uint64 // and of its last, if the system counts each shop's orders by itself; else the platform gives numbers
 }
 
 // order is one order on its way.
@@ -174,6 +176,7 @@ func (w *World) settle() {
 	w.open(stores, carries)
 	for _, p := range w.partners {
 		w.connect(p)
+		p.assign()
 	}
 	for d := 9 + r.IntN(9); d < w.cfg.Days; d += 21 + r.IntN(12) {
 		w.sales = append(w.sales, d)
@@ -293,7 +296,11 @@ func (w *World) open(stores, carries []*partner) {
 	add := func(p, seller *partner, i int, rate float64) {
 		s := &shop{seed: mix(p.seed, uint64(i)+31), seller: seller, system: p, rate: rate}
 		r := chance(s.seed, "shop", 0)
-		s.id = "s" + digits(s.seed, 8)
+		number := 10_000_000 + (uint64(len(w.shops))*6_700_417+w.cfg.Seed%9_000_000)%90_000_000 // all differ: the factor is prime
+		s.id = "s" + strconv.FormatUint(number, 10)
+		if s.first = number*10_000_000 + uint64(within(r, 1_000, 400_000)); p.seed%5 < 2 {
+			s.last = s.first
+		}
 		s.shift, s.evening, s.weekend, s.sales = 0.7*r.NormFloat64(), between(r, 0, 0.25), max(0, between(r, -0.6, 0.7)), yes(r, 0.75)
 		s.keep = int(min(1500, max(30, 14*rate)))
 		s.buyers = uint32(20 + 40*rate)
@@ -352,6 +359,22 @@ func (w *World) connect(p *partner) {
 				x.from = within(r, 5, 50) // a new integration
 			}
 			a.sends = append(a.sends, &x)
+		}
+	}
+}
+
+// assign gives the people of a service provider with many shops some of them to look after.
+func (p *partner) assign() {
+	n := len(p.shops)
+	if p.kind != Service || n < 5 {
+		return
+	}
+	for _, q := range p.people {
+		if r := chance(q.seed, "shops", 0); (q.role == clerk || q.role == operation) && yes(r, 0.85) {
+			from, size := r.IntN(n), within(r, 2, min(n, 7))
+			for i := range size {
+				q.shops = append(q.shops, p.shops[(from+i)%n])
+			}
 		}
 	}
 }

@@ -167,7 +167,7 @@ func (p *partner) fetch(c *caller, at moat.Time, day int, orders []*order) {
 	}
 	r := chance(p.seed, "fetch", int(at/moat.Second))
 	if db := p.db(); db != nil && yes(r, 0.5) {
-		db.shell(day, c.a.id).query(at+moat.Time(between(r, 0.2, 3)*float64(moat.Second)), "INSERT INTO orders VALUES (?)", []string{"orders"}, "jdbc", int64(len(orders)))
+		db.shell(day, c.a.id).query(at+moat.Time(between(r, 0.2, 3)*float64(moat.Second)), "insert into orders values (?)", []string{"orders"}, "jdbc", int64(len(orders)))
 	}
 	if yes(r, 0.7) {
 		c.decrypt(at+moat.Time(between(r, 1, 20)*float64(moat.Second)), "waybill", orders...)

@@ -235,6 +235,9 @@ func (k *desk) reckon() {
 			k.access(at, "view", payment, o)
 		}
 	}
+	if p.first(finance, k.day) != k.q { // one makes the reports
+		return
+	}
 	at := k.from + k.pause(3000)
 	if p.weekday(k.day) == int(p.seed%5) {
 		if list := k.known(at, 1000); len(list) > 0 {
@@ -242,7 +245,7 @@ func (k *desk) reckon() {
 			k.w.note(weeklyExport)
 		}
 	}
-	if d := p.monthday(k.day); d <= 3 && k.r.IntN(2) == 0 {
+	if d, week := p.monthday(k.day), p.weekday(k.day); d == 1 && week < 5 || d <= 3 && week == 0 {
 		if list := k.known(at+moat.Hour, 4000); len(list) > 0 {
 			for i := 0; i < len(list); i += 1000 {
 				k.access(at+moat.Hour+moat.Time(i)*moat.Second/10, "export", payment, list[i:min(len(list), i+1000)]...)

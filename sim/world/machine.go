@@ -124,7 +124,7 @@ func (p *partner) chores(r *rand.Rand, h *host, day int) {
 	case 2:
 		h.shell(day, "root").file(at, "modify", pick(r, []string{"/etc/resolv.conf", "/var/spool/cron/root", "/etc/nginx/nginx.conf", "/etc/hosts"}))
 	case 3:
-		h.shell(day, "app").query(at, pick(r, []string{"SELECT * FROM orders WHERE id = ?", "UPDATE orders SET state = ? WHERE id = ?", "SELECT id, state FROM orders WHERE shop = ? AND created > ? LIMIT ?"}),
+		h.shell(day, "app").query(at, pick(r, []string{"select * from orders where id = ?", "update orders set state = ? where id = ?", "select id, state from orders where shop = ? and created > ? limit ?"}),
 			[]string{"orders"}, "jdbc", int64(within(r, 1, 200)))
 	case 4:
 		e := h.shell(day, "root").event(at, moat.HostMalware)
@@ -154,7 +154,7 @@ func (p *partner) backup(r *rand.Rand, day int) {
 	}
 	s.process(at, h.backup, "--single-transaction "+p.id+"_orders", parent)
 	client := h.backup[lastSlash(h.backup)+1:]
-	s.query(at+10*moat.Second, "SELECT * FROM orders", []string{"orders"}, client, p.size(day))
+	s.query(at+10*moat.Second, "select * from orders", []string{"orders"}, client, p.size(day))
 	s.connect(at+moat.Time(between(r, 2, 20)*float64(moat.Minute)), p.hosts[0].peers[0], 443, p.size(day)*int64(180+p.seed%100), "/usr/bin/rclone")
 	p.w.note(nightDump)
 }
@@ -188,7 +188,7 @@ func (p *partner) jobs(r *rand.Rand, day int) {
 			at += moat.Time(spread(r, 2, 0.5) * float64(moat.Second))
 			c.pull(at, orders[i:min(len(orders), i+100)]...).Method = "orders.get"
 		}
-		p.db().shell(day, "report").query(at, "SELECT id, buyer, amount FROM orders WHERE created >= ?", []string{"orders", "payments"}, "jdbc", int64(len(orders))*7)
+		p.db().shell(day, "report").query(at, "select id, buyer, amount from orders where created >= ?", []string{"orders", "payments"}, "jdbc", int64(len(orders))*7)
 		if len(orders) > 0 {
 			p.w.note(bulkJob)
 		}
@@ -266,19 +266,17 @@ func (k *desk) administer() {
 		s.login(at, "sshd", "publickey", moat.Success)
 		s.process(at+k.pause(60), pick(k.r, []string{"/usr/bin/sudo", "/usr/bin/less", "/usr/bin/journalctl", "/usr/bin/vim", "/usr/bin/htop"}), "", "/bin/bash")
 		if h.db && yes(k.r, 0.3) {
-			s.query(at+k.pause(120), "SELECT COUNT(*) FROM orders WHERE state = ?", []string{"orders"}, "mysql", 1)
+			s.query(at+k.pause(120), "select count(*) from orders where state = ?", []string{"orders"}, "mysql", 1)
 		}
 	}
-	for _, q := range p.people { // the first one does it
-		if p.first(admin, k.day) != k.q {
-			break
-		}
+	if p.first(admin, k.day) != k.q { // one looks after the accounts
+		return
+	}
+	for _, q := range p.people {
 		at := k.from + k.pause(2400)
 		switch k.day {
-		case q.hired - 1, q.hired:
-			if q.hired == k.day {
-				k.change(at, q.account, "sub_account", "", q.role)
-			}
+		case q.hired:
+			k.change(at, q.account, "sub_account", "", q.role)
 		case q.left:
 			k.change(at, q.account, "status", "active", "closed")
 			k.w.note(leaver)
@@ -294,9 +292,9 @@ func (k *desk) develop() {
 	for _, at := range k.moments(count(k.r, 1.5*k.q.pace)) {
 		s := h.shell(k.day, k.account)
 		s.ip = k.ip
-		rows, template := int64(spread(k.r, 20, 1.3)), pick(k.r, []string{"SELECT * FROM orders WHERE id = ?", "SELECT state, COUNT(*) FROM orders GROUP BY state", "SELECT id, created FROM orders WHERE shop = ? LIMIT ?"})
+		rows, template := int64(spread(k.r, 20, 1.3)), pick(k.r, []string{"select * from orders where id = ?", "select state, count(*) from orders group by state", "select id, created from orders where shop = ? limit ?"})
 		if yes(k.r, 0.05) {
-			rows, template = int64(within(k.r, 500, 3000)), "SELECT * FROM orders WHERE created > ?"
+			rows, template = int64(within(k.r, 500, 3000)), "select * from orders where created > ?"
 			k.w.note(adHocQuery)
 		}
 		s.query(at, template, []string{"orders"}, pick(k.r, []string{"DBeaver", "DataGrip", "mysql"}), rows).IP = k.ip

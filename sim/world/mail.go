@@ -19,9 +19,17 @@ type sent struct {
 // mail takes events from partners and hands them to the platform in the order in which it gets them.
 type mail struct {
 	w    *World
-	box  []sent        // of the day that is being lived, not finished
-	due  []*moat.Event // finished, by receipt, for later days
+	box  []sent   // of the day that is being lived, not finished
+	due  []letter // finished, by receipt, for later days
+	n    uint64   // letters so far
 	slab []moat.Event
+}
+
+// letter is a finished event; of those received at once the first sent comes first.
+type letter struct {
+	at moat.Time
+	n  uint64
+	e  *moat.Event
 }
 
 // slabSize is how many events are allocated at once: fewer, larger pieces cost the collector less.
@@ -86,31 +94,39 @@ func (m *mail) deliver(until moat.Time, all bool) []*moat.Event {
 			continue
 		}
 		m.finish(r, s)
-		m.due = append(m.due, s.e)
+		m.put(s.e)
 		if yes(r, s.from.habits.retries) {
 			again := *s.e
 			again.Received += moat.Time(spread(r, 20, 1.2) * float64(moat.Second))
-			m.due = append(m.due, &again)
+			m.put(&again)
 			m.w.note(retry)
 		}
 	}
 	clear(m.box)
 	m.box = m.box[:0]
-	slices.SortStableFunc(m.due, func(a, b *moat.Event) int { return cmp.Compare(a.Received, b.Received) })
+	slices.SortFunc(m.due, func(a, b letter) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.n, b.n)) })
 	n := len(m.due)
 	if !all {
-		n, _ = slices.BinarySearchFunc(m.due, until, func(e *moat.Event, t moat.Time) int { return cmp.Compare(e.Received, t) })
+		n, _ = slices.BinarySearchFunc(m.due, until, func(l letter, t moat.Time) int { return cmp.Compare(l.at, t) })
 	}
-	day := m.due[:n:n]
+	day := make([]*moat.Event, n)
+	for i, l := range m.due[:n] {
+		day[i] = l.e
+	}
 	m.due = slices.Clone(m.due[n:])
 	return day
+}
+
+func (m *mail) put(e *moat.Event) {
+	m.n++
+	m.due = append(m.due, letter{e.Received, m.n, e})
 }
 
 // finish brings an event into the form in which its partner reports, and notes it if it is a thief's.
 func (m *mail) finish(r *rand.Rand, s *sent) {
 	e, h := s.e, &s.from.habits
 	operator := e.Type == moat.OrderServed || e.Type == moat.Complaint || e.Type == moat.CanaryTouch
-	true_ := e.Time
+	happened := e.Time
 	if !operator {
 		m.distort(e, h)
 	}
@@ -118,19 +134,24 @@ func (m *mail) finish(r *rand.Rand, s *sent) {
 	if e.Type == moat.AuthLogin || e.Type == moat.HostLogin || e.Type == moat.AuthChallenge {
 		e.Mark(moat.FieldOutcome) // success, too, is said
 	}
-	if e.Type == moat.OrderAccess || e.Type == moat.APICall && e.Operation != "" || e.Type == moat.OrderTransmit {
-		e.Mark(moat.FieldCount)
+	switch e.Type {
+	case moat.OrderAccess, moat.OrderTransmit, moat.OrderServed, moat.DataDecrypt, moat.DataDelete:
+		e.Mark(moat.FieldCount) // none, too, is said
+	case moat.APICall:
+		if e.Operation != "" {
+			e.Mark(moat.FieldCount)
+		}
 	}
 	delay := moat.Time(spread(r, float64(h.delay), 0.7))
 	if operator {
 		delay = moat.Time(between(r, 0.05, 2) * float64(moat.Second))
 	} else if h.batch > 0 {
-		delay += h.batch - true_%h.batch
+		delay += h.batch - happened%h.batch
 		if h.batch >= 3*moat.Hour {
 			m.w.note(lateBatch)
 		}
 	}
-	e.Received = true_ + delay
+	e.Received = happened + delay
 	if s.by != nil {
 		s.by.record(e)
 	}

@@ -89,9 +89,9 @@ func (p *partner) employ(r *rand.Rand, i int) {
 	if i == 0 {
 		n = within(r, 150, 300) // there is always a large one
 	}
-	mix_ := mixes[p.kind]
+	jobs := mixes[p.kind]
 	if p.stores {
-		mix_ = mixes[kinds]
+		jobs = mixes[kinds]
 	}
 	if p.kind == Logistics {
 		for j := range 1 + min(40, n/7) {
@@ -101,13 +101,13 @@ func (p *partner) employ(r *rand.Rand, i int) {
 	style := r.IntN(5)
 	taken := map[string]bool{}
 	for j := range n {
-		role := mix_[min(j, len(mix_)-1)].role // a small one has one of each as far as they go
-		if j >= len(mix_) {
-			weights := make([]float64, len(mix_))
-			for k := range mix_ {
-				weights[k] = mix_[k].share
+		role := jobs[min(j, len(jobs)-1)].role // a small one has one of each as far as they go
+		if j >= len(jobs) {
+			weights := make([]float64, len(jobs))
+			for k := range jobs {
+				weights[k] = jobs[k].share
 			}
-			role = mix_[weighted(r, weights...)].role
+			role = jobs[weighted(r, weights...)].role
 		}
 		q := p.hire(r, role, style, len(p.people), taken)
 		if yes(r, 0.0015*float64(p.w.cfg.Days)) { // turnover: leaves, and another one comes

@@ -26,7 +26,7 @@ var britain = &country{"GB", "Europe/London", "en-GB", 0,
 var abroad = []*country{
 	{"CN", "Asia/Shanghai", "zh-CN", 8 * moat.Hour, []string{"58.33", "116.226", "180.164", "114.86", "112.65", "123.114"}, []string{"101.226", "116.226", "180.164"},
 		[]string{"117.136", "39.144", "223.104"}, []string{"47.100", "39.104", "120.27", "118.25", "49.233", "81.70"}},
-	{"DE", "Europe/Berlin", "de-DE", moat.Hour, []string{"79.200", "91.10", "84.130", "93.200", "88.70"}, []string{"62.153", "84.130"}, []string{"176.2", "89.204"},
+	{"DE", "Europe/Berlin", "de-DE", moat.Hour, []string{"79.200", "91.10", "84.130", "93.200", "88.70"}, []string{"62.153", "84.130"}, []string{"176.2", "176.4"},
 		[]string{"78.46", "116.203", "3.120", "18.192"}},
 	{"US", "America/New_York", "en-US", -5 * moat.Hour, []string{"73.5", "24.5", "71.163", "108.5"}, []string{"12.20", "50.200"}, []string{"172.58", "174.200"},
 		[]string{"3.80", "54.160", "52.10"}},
@@ -40,7 +40,7 @@ var abroad = []*country{
 }
 
 // tunnels are networks of data centres that sell VPNs, also to honest people.
-var tunnels = []string{"212.102.40", "84.17.50", "89.187.160", "146.70.5", "45.87.212"}
+var tunnels = []string{"212.102.40", "84.17.50", "89.187.160", "45.87.213", "45.87.212"}
 
 // crawls are networks from which the internet is scanned.
 var crawls = []string{"80.82.77", "89.248.165", "92.118.39", "193.32.162", "185.244.25"}

@@ -27,6 +27,11 @@ func (w *World) bear(day int) {
 	slices.SortStableFunc(born, func(a, b *order) int { return cmp.Compare(a.at, b.at) })
 	r := chance(w.cfg.Seed, "numbers", day)
 	for _, o := range born {
+		if o.shop.last > 0 {
+			o.shop.last++
+			o.id = strconv.FormatUint(o.shop.last, 10)
+			continue
+		}
 		w.number += 1 + uint64(r.IntN(3)) // others sell, too
 		o.id = strconv.FormatUint(w.number, 10)
 	}
