@@ -168,7 +168,8 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 		return in.Place.Known
 	case feature.Levels:
 		return e.levels(op, in, s, observe)
-	case feature.Steps:
+	}
+	if len(op.Steps) > 0 {
 		in.Steps = 0
 		for i, step := range op.Steps {
 			if step(&e.frame) {

@@ -58,3 +58,30 @@ event auth.login actor=carol ip=9.2.3.6 user_agent=curl/9
 expect none
 `)
 }
+
+// TestCoverage: orders that the marketplace served to a partner against those whose use it reported.
+func TestCoverage(t *testing.T) {
+	scripted(t, `
+on: [order.served, order.access, order.transmit]
+subject: partner
+features:
+  told: {kind: coverage, grace: 1h, value: event.orders, steps: [event.type == "order.served", event.type != "order.served"]}
+when: told.n >= 50 && told.share < 0.8
+reason: "{told.share | percent} of {told.n} orders were reported"
+`, `
+event order.served app=erp orders=A[1..100]
+event order.access actor=a operation=view orders=A[1..60]
+expect none
+wait 2h
+event order.access actor=a operation=view orders=A1
+expect finding partner acme
+`, `
+event order.served app=erp orders=A[1..100]
+event order.access actor=a operation=view orders=A[1..60]
+wait 30m
+event order.transmit destination=wms orders=A[50..95]
+wait 2h
+event order.access actor=a operation=view orders=A1
+expect none
+`)
+}

@@ -111,17 +111,19 @@ type Params map[string]float64
 
 // Kind is one sort of statistic.
 type Kind struct {
-	Name    string
-	Doc     string // one sentence; then what it is good for
-	Value   Value
-	Also    []Value // other sorts of value that it takes
-	Pairs   bool    // keeps a Pair per entity and key
-	Params  []Param
-	Outputs []Output // the first is the default
-	CostNS  float64  // of Observe on a state in cache, measured
-	Size    func(Params) int
-	Common  func(Params) int // size of the state that is kept once for all entities of a partner; nil for none
-	New     func(Params) Stat
+	Name  string
+	Doc   string // one sentence; then what it is good for
+	Value Value
+	Also  []Value // other sorts of value that it takes
+	Pairs bool    // keeps a Pair per entity and key
+	// Conditions is how many steps it needs beside its value; Input.Steps says which of them the event matches.
+	Conditions int
+	Params     []Param
+	Outputs    []Output // the first is the default
+	CostNS     float64  // of Observe on a state in cache, measured
+	Size       func(Params) int
+	Common     func(Params) int // size of the state that is kept once for all entities of a partner; nil for none
+	New        func(Params) Stat
 }
 
 // Takes tells whether the kind takes values of that sort.

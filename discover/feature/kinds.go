@@ -22,4 +22,5 @@ var Kinds = []Kind{
 	burstKind,
 	entropyKind,
 	likelihoodKind,
+	coverageKind,
 }

@@ -377,6 +377,7 @@ func (b *builder) feature(x *environment, f *Feature) (*shared, error) {
 	if !f.Kind.Takes(s.op.Value) && len(b.problems) == before {
 		x.wrongValue(f, s.op.Value)
 	}
+	x.wrongParts(f, s.op.Value)
 	if len(b.problems) > before {
 		return nil, nil
 	}
@@ -411,6 +412,19 @@ func (x *environment) wrongValue(f *Feature, got feature.Value) {
 		at = f.Value
 	}
 	x.add(at, 0, "type", what, "see the manual of features")
+}
+
+// wrongParts reports steps and levels that f's kind does not look at, and steps that it lacks.
+func (x *environment) wrongParts(f *Feature, got feature.Value) {
+	at, need := Text{S: f.Name, Line: f.Line, Col: f.Col}, f.Kind.Conditions
+	switch {
+	case need > 0 && len(f.Steps) != need:
+		x.add(at, 0, "value", fmt.Sprintf("%s needs %d steps beside its value", f.Kind.Name, need), "steps: [condition, condition]")
+	case need == 0 && len(f.Steps) > 0 && got != feature.Steps:
+		x.add(f.Steps[0], 0, "field", f.Kind.Name+" does not look at steps", "put a condition under where")
+	case len(f.Levels) > 0 && got != feature.Levels:
+		x.add(f.Levels[0], 0, "field", "a feature has either a value or levels", "")
+	}
 }
 
 // value lowers the value of a feature, whatever its sort.
