@@ -46,6 +46,14 @@ type app struct {
 	stdout io.Writer
 }
 
+// dataFlag is what a command in a hint needs to find the data folder; "" if it finds it by itself.
+func (a *app) dataFlag() string {
+	if a.Data == "./moat-data" || os.Getenv("MOAT_DATA") != "" {
+		return ""
+	}
+	return " --data " + shell(a.Data)
+}
+
 // run is the whole program; it returns the exit code.
 func run(args []string) int {
 	var cli commands

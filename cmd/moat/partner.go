@@ -45,7 +45,7 @@ func (c *partnerAddCmd) Run(a *app) error {
 	if a.JSON {
 		return a.object(p)
 	}
-	a.out.linef("Partner %s was added. Make it a key: moat key create --partner %s", clean(p.ID), shell(p.ID))
+	a.out.linef("Partner %s was added. Make it a key: moat key create --partner %s%s", clean(p.ID), shell(p.ID), a.dataFlag())
 	return nil
 }
 

@@ -14,8 +14,8 @@ import (
 type replayCmd struct {
 	Rule    []string `placeholder:"FILE" sep:"none" help:"Try only the detectors in these files or folders (repeatable)."`
 	All     bool     `help:"Try all detectors of the data folder, with those of --rule in the place of their like."`
-	From    when     `placeholder:"TIME" help:"Only findings from this time on; events before it still fill the statistics."`
-	To      when     `placeholder:"TIME" help:"Only events and findings before this time."`
+	Since   when     `placeholder:"TIME" help:"Only findings from this time on; events before it still fill the statistics."`
+	Until   when     `placeholder:"TIME" help:"Only events and findings before this time."`
 	Partner string   `placeholder:"ID" help:"Only this partner's events."`
 	Limit   int      `default:"20" placeholder:"N" help:"Show at most N new and N gone findings (${default}); JSON has up to 10,000 of each."`
 }
@@ -24,12 +24,12 @@ type replayCmd struct {
 func (replayCmd) Help() string {
 	return "Folds the past events again, through fresh statistics, and compares with what was found when they came: " +
 		"`new` is found by the replay alone, `gone` was found live alone, `same` by both. Nothing is changed.\n\n" +
-		examples("moat replay", "moat replay --rule my-detector.yaml --from 7d", "moat replay --all --rule changed.yaml --partner acme --json")
+		examples("moat replay", "moat replay --rule my-detector.yaml --since 7d", "moat replay --all --rule changed.yaml --partner acme --json")
 }
 
 // Run replays.
 func (c *replayCmd) Run(a *app) error {
-	cfg := node.ReplayConfig{Dir: a.Data, Book: a.Book, Partner: c.Partner, From: moat.Time(c.From), To: moat.Time(c.To),
+	cfg := node.ReplayConfig{Dir: a.Data, Book: a.Book, Partner: c.Partner, From: moat.Time(c.Since), To: moat.Time(c.Until),
 		Alone: len(c.Rule) > 0 && !c.All, Logger: a.log}
 	if len(c.Rule) > 0 {
 		files, sources, err := readRules(c.Rule)

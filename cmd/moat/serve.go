@@ -71,10 +71,7 @@ func (a *app) welcome(addr net.Addr, empty bool) {
 	if !empty {
 		return
 	}
-	data := ""
-	if a.Data != "./moat-data" && os.Getenv("MOAT_DATA") == "" {
-		data = " --data " + shell(a.Data)
-	}
+	data := a.dataFlag()
 	o.line()
 	o.line("The data folder is new. To send events, add a partner and make it a key:")
 	o.line()
