@@ -21,7 +21,9 @@ import (
 //
 //   - a [desk] (t.desk: the victim's hours, address, device, session of that day, to be changed at will): logins, orders, account changes;
 //   - a [caller] (t.caller: an app's key): calls, pulls, decryption, hand-overs to other systems;
-//   - a [shell] (t.shell: a user on a server): logins, processes, files, connections, statements.
+//   - a [shell] (t.shell: a user on a server): logins, processes, files, connections, statements;
+//
+// and t.visit asks its web servers. t.hire makes him one of the staff; t.another has him steal from more partners.
 //
 // Whatever goes over a road that the thief made is recorded as his act. The event that a method returns may
 // still be changed until the day is over. What he takes is sold: customers complain, planted orders are
@@ -86,6 +88,24 @@ func (w *World) conspire(list []campaign) {
 
 // partner returns a partner that fits, one that no other thief has if there is such, and makes it the victim; nil if none fits.
 func (t *thief) partner(fits func(p *partner) bool) *partner {
+	p := t.any(fits)
+	if p != nil {
+		t.Partner = p.id
+	}
+	return p
+}
+
+// another returns a further partner that fits, from whom the thief steals, too; nil if none fits.
+func (t *thief) another(fits func(p *partner) bool) *partner {
+	p := t.any(func(p *partner) bool { return p.id != t.Partner && !slices.Contains(t.Elsewhere, p.id) && fits(p) })
+	if p != nil {
+		t.Elsewhere = append(t.Elsewhere, p.id)
+	}
+	return p
+}
+
+// any returns a partner that fits.
+func (t *thief) any(fits func(p *partner) bool) *partner {
 	taken := map[string]bool{}
 	for _, o := range t.w.thieves {
 		taken[o.Partner] = true
@@ -106,7 +126,6 @@ func (t *thief) partner(fits func(p *partner) bool) *partner {
 			return nil
 		}
 		if p := all[weighted(t.r, weights...)]; !p.asleep(t.day) {
-			t.Partner = p.id
 			return p
 		}
 	}
@@ -125,6 +144,20 @@ func (t *thief) person(p *partner, day int, roles ...string) *person {
 		return nil
 	}
 	return pick(t.r, list)
+}
+
+// hire has a partner hire the thief in a role on a day. He has habits like anybody, logs in and works
+// like his colleagues every day, but takes no part in packing and carrying, so that they do what they
+// would do without him. What he steals goes with [thief.beside].
+func (t *thief) hire(p *partner, role string, day int) *person {
+	taken := map[string]bool{}
+	for _, q := range append(slices.Clone(p.people), p.planted...) {
+		taken[q.account] = true
+	}
+	q := p.hire(t.r, role, p.accounts, 1<<19+len(p.planted), taken)
+	q.hired, q.left, q.away, q.changes = day, never, never, never
+	p.planted = append(p.planted, q)
+	return q
 }
 
 // shift returns the first day from day on that q works, at most a week later.
@@ -168,8 +201,10 @@ func (t *thief) beside(q *person, act func(k *desk)) {
 	})
 }
 
-// tap has something happen whenever an app hands orders on.
-func (t *thief) tap(a *app, act func(at moat.Time, orders []*order)) { a.taps = append(a.taps, act) }
+// tap has something happen whenever an app hands orders on, at the time and with the orders of that.
+func (t *thief) tap(a *app, act func(day int, at moat.Time, orders []*order)) {
+	a.taps = append(a.taps, act)
+}
 
 // desk returns q's desk of a day in the thief's hands.
 func (t *thief) desk(q *person, day int) *desk {
@@ -188,6 +223,11 @@ func (t *thief) caller(a *app, day int, ip string) *caller {
 // shell returns a user on a server in the thief's hands.
 func (t *thief) shell(h *host, day int, user, ip string) *shell {
 	return &shell{h: h, user: user, ip: ip, day: day, by: t}
+}
+
+// visit is a request of the thief to a partner's web server, as its access log has it.
+func (t *thief) visit(p *partner, at moat.Time, ip, agent, method, path string, status int64) *moat.Event {
+	return p.visited(at, ip, agent, method, path, status, t)
 }
 
 // does posts an event as the thief's.

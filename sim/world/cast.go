@@ -21,18 +21,20 @@ type partner struct {
 	habits  habits
 	serial  uint64 // events so far
 
-	apps    []*app
-	hosts   []*host
-	people  []*person
-	shops   []*shop  // whose orders its people see
-	offices []office // where its people sit
-	tunnel  string   // address of its VPN; "" = none
-	outlets []string // of a courier; docks of a warehouse
-	stores  bool     // a warehouse, not a courier
-	pace    float64  // how busy its people are
-	secrecy float64  // share of its people who use its VPN
-	second  bool     // logins want a second factor
-	web     bool     // reports what its web servers are asked
+	apps     []*app
+	hosts    []*host
+	people   []*person
+	planted  []*person // thieves among the staff
+	accounts int       // in which form accounts are named
+	shops    []*shop   // whose orders its people see
+	offices  []office  // where its people sit
+	tunnel   string    // address of its VPN; "" = none
+	outlets  []string  // of a courier; docks of a warehouse
+	stores   bool      // a warehouse, not a courier
+	pace     float64   // how busy its people are
+	secrecy  float64   // share of its people who use its VPN
+	second   bool      // logins want a second factor
+	web      bool      // reports what its web servers are asked
 
 	queue  []*order // that came in and are to be packed or delivered
 	seen   []*order // of the last days, for a warehouse and a courier
@@ -68,7 +70,7 @@ type app struct {
 }
 
 // tap sees what an app hands to others.
-type tap func(at moat.Time, orders []*order)
+type tap func(day int, at moat.Time, orders []*order)
 
 // receiver is a system that orders are handed to.
 type receiver struct {

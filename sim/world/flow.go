@@ -102,7 +102,7 @@ func (a *app) push(c *caller, at moat.Time, day int, orders []*order) {
 		}
 	}
 	for _, f := range a.taps {
-		f(at, orders)
+		f(day, at, orders)
 	}
 }
 

@@ -23,7 +23,7 @@ func (p *partner) live(day int) {
 			team = append(team, k)
 		}
 	}
-	if p.staffed(day) {
+	if day >= 0 { // the day before the first is only there to begin with
 		p.w.staffDays += len(team)
 	}
 	on := func(roles ...string) []*desk {
@@ -41,7 +41,7 @@ func (p *partner) live(day int) {
 	default:
 		p.carry(on(porter), on(rider), day)
 	}
-	for _, k := range team {
+	for _, k := range append(team, p.plants(day)...) {
 		k.work()
 		for _, f := range p.beside {
 			f(k)
@@ -50,8 +50,22 @@ func (p *partner) live(day int) {
 	p.cover(day, team)
 }
 
-// staffed tells whether a day counts: the day before the first does not.
-func (p *partner) staffed(day int) bool { return day >= 0 }
+// plants returns the desks of thieves who were hired, after their logins.
+func (p *partner) plants(day int) []*desk {
+	var out []*desk
+	for _, q := range p.planted {
+		if a := p.first(admin, day); a != nil && day == q.hired {
+			k := a.desk(day)
+			k.change(k.from+k.pause(1800), q.account, "sub_account", "", q.role)
+		}
+		if q.works(day) {
+			k := q.desk(day)
+			k.begin()
+			out = append(out, k)
+		}
+	}
+	return out
+}
 
 // asleep tells whether nothing happens at a partner: in a large world most small ones sell only now and then.
 func (p *partner) asleep(day int) bool {

@@ -223,12 +223,8 @@ func (p *partner) deploy(r *rand.Rand, day int) {
 
 // visit is what the web server is asked: by browsers of the staff, and by the internet.
 func (p *partner) visit(r *rand.Rand, day int) {
-	h := p.hosts[0]
 	see := func(at moat.Time, ip, agent, method, path string, status int64) *moat.Event {
-		e := h.shell(day, "").event(at, moat.HTTPRequest)
-		e.ActorKind, e.App, e.IP, e.UserAgent, e.Method, e.Path, e.Status = moat.ActorUser, p.apps[0].id, ip, agent, method, path, status
-		e.LatencyMS, e.Bytes = int64(spread(r, 30, 0.8)), int64(spread(r, 3000, 1.3))
-		return e
+		return p.visited(at, ip, agent, method, path, status, nil)
 	}
 	pages := []string{"/", "/login", "/orders", "/orders/view", "/static/app.js", "/api/orders/list", "/api/health", "/api/profile"}
 	for range min(60, len(p.people)*2) {
@@ -248,6 +244,15 @@ func (p *partner) visit(r *rand.Rand, day int) {
 		}
 		p.w.note(scan)
 	}
+}
+
+// visited is a request that the web server was asked.
+func (p *partner) visited(at moat.Time, ip, agent, method, path string, status int64, by *thief) *moat.Event {
+	e := p.w.mail.new()
+	x := mix(uint64(at), p.seed)
+	e.Time, e.Type, e.Host, e.App, e.IP, e.UserAgent, e.Method, e.Path, e.Status = at, moat.HTTPRequest, p.hosts[0].id, p.apps[0].id, ip, agent, method, path, status
+	e.LatencyMS, e.Bytes = int64(8+x%40*(1+x>>8%7)), int64(200+x>>16%9000)
+	return p.w.mail.post(p, e, by)
 }
 
 // administer is the day of an administrator: servers and accounts.

@@ -98,7 +98,7 @@ func (p *partner) employ(r *rand.Rand, i int) {
 			p.outlets = append(p.outlets, p.id+"-"+pick(r, []string{"o", "st", "hub"})+strconv.Itoa(100+j*7+r.IntN(6)))
 		}
 	}
-	style := r.IntN(5)
+	p.accounts = r.IntN(5)
 	taken := map[string]bool{}
 	for j := range n {
 		role := jobs[min(j, len(jobs)-1)].role // a small one has one of each as far as they go
@@ -109,10 +109,10 @@ func (p *partner) employ(r *rand.Rand, i int) {
 			}
 			role = jobs[weighted(r, weights...)].role
 		}
-		q := p.hire(r, role, style, len(p.people), taken)
+		q := p.join(p.hire(r, role, p.accounts, len(p.people), taken))
 		if yes(r, 0.0015*float64(p.w.cfg.Days)) { // turnover: leaves, and another one comes
 			q.left = within(r, 3, max(4, p.w.cfg.Days-1))
-			next := p.hire(r, role, style, len(p.people), taken)
+			next := p.join(p.hire(r, role, p.accounts, len(p.people), taken))
 			next.hired = q.left + within(r, -3, 6)
 		}
 	}
@@ -198,12 +198,12 @@ func (p *partner) hire(r *rand.Rand, role string, style, n int, taken map[string
 		q.exports = min(0.5, spread(r, 0.05, 1))
 	}
 	q.fate(r)
-	return q.join()
+	return q
 }
 
 // join adds q to the staff.
-func (q *person) join() *person {
-	q.p.people = append(q.p.people, q)
+func (p *partner) join(q *person) *person {
+	p.people = append(p.people, q)
 	return q
 }
 

@@ -150,7 +150,13 @@ func TestContract(t *testing.T) {
 	}
 	for _, x := range thefts {
 		for _, a := range x.Acts {
-			if at, ok := ids[x.Partner+" "+a.Event]; !ok || at != a.Time || at < x.From || at > x.To {
+			at, ok := ids[x.Partner+" "+a.Event]
+			for _, p := range x.Elsewhere {
+				if !ok {
+					at, ok = ids[p+" "+a.Event]
+				}
+			}
+			if !ok || at != a.Time || at < x.From || at > x.To {
 				t.Errorf("%s: act %s is not in the stream", x.Name, a.Event)
 			}
 		}
@@ -363,5 +369,60 @@ func TestMany(t *testing.T) {
 	day, _ := w.Next()
 	if n := len(day); n < 30_000 || n > 600_000 {
 		t.Errorf("%d events of 3000 partners", n)
+	}
+}
+
+// TestRoads tries all that a campaign may use.
+func TestRoads(t *testing.T) {
+	w := world(t, Config{Seed: 8, Partners: 12, Days: 6, Thefts: -1})
+	x := &thief{w: w, r: chance(8, "roads", 0), day: 2, acts: map[int][]func(int){}, resale: 1}
+	w.thieves = append(w.thieves, x)
+	p := x.partner(func(p *partner) bool { return p.kind == Service })
+	o := x.another(func(p *partner) bool { return p.kind != Logistics })
+	if p == nil || o == nil || x.another(func(p *partner) bool { return false }) != nil || x.Partner != p.id || !slices.Equal(x.Elsewhere, []string{o.id}) {
+		t.Fatalf("victims %v, %v", p, o)
+	}
+	a := p.apps[0]
+	x.tap(a, func(day int, at moat.Time, orders []*order) {
+		x.caller(a, day, a.servers[0]).transmit(at+moat.Second, "https://copy.example", "other", whole, orders...)
+	})
+	q := x.hire(p, clerk, 1)
+	x.beside(q, func(k *desk) { k.login(k.to, "") })
+	x.daily(2, 4, func(day int) {
+		s := x.shell(p.db(), day, "root", "203.0.113.9")
+		s.login(p.at(day, 60), "sshd", "password", moat.Success)
+		s.query(p.at(day, 61), "select * from orders", []string{"orders"}, "psql", 900)
+		x.visit(o, p.at(day, 62), "203.0.113.9", "curl/8.5.0", "POST", "/upload", 200)
+		if orders := newest(p.shops, p.at(day, 600), 50); len(orders) > 0 {
+			x.takes(orders...)
+		}
+	})
+	types, works, complaints := map[moat.EventType]int{}, 0, 0
+	acts := map[string]bool{}
+	var all []*moat.Event
+	for day, ok := w.Next(); ok; day, ok = w.Next() {
+		all = append(all, day...)
+	}
+	for _, a := range x.Acts {
+		acts[a.Event] = true
+	}
+	for _, e := range all {
+		switch {
+		case acts[e.ID]:
+			types[e.Type]++
+		case e.Actor == q.account && e.Type == moat.OrderAccess && e.Partner == p.id:
+			works++
+		case e.Type == moat.Complaint:
+			complaints++
+		}
+		if e.Type == moat.OrderTransmit && e.Destination == "https://copy.example" != (acts[e.ID] && e.Type == moat.OrderTransmit) {
+			t.Errorf("event %s is an act, or not, the wrong way round", e.ID)
+		}
+	}
+	if types[moat.OrderTransmit] == 0 || types[moat.AuthLogin] == 0 || types[moat.HostLogin] != 2 || types[moat.DBQuery] != 2 || types[moat.HTTPRequest] != 2 || works == 0 || complaints < 10 {
+		t.Errorf("acts %v, %d honest acts of the hired, %d complaints", types, works, complaints)
+	}
+	if x.From == 0 || x.To <= x.From {
+		t.Errorf("from %s to %s", x.From, x.To)
 	}
 }
