@@ -19,8 +19,8 @@ const tableRows = 50
 
 // span is the flags that bound time.
 type span struct {
-	Since when `placeholder:"TIME" help:"Only from this time on: 2026-03-02, 2026-03-02T09:00:00Z, or 24h or 7d before now."`
-	Until when `placeholder:"TIME" help:"Only before this time."`
+	Since when `aliases:"from" placeholder:"TIME" help:"Only from this time on: 2026-03-02, 2026-03-02T09:00:00Z, or 24h or 7d before now."`
+	Until when `aliases:"to" placeholder:"TIME" help:"Only before this time."`
 }
 
 // when is a time on the command line.

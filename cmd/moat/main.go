@@ -28,6 +28,7 @@ type commands struct {
 	Orders    ordersCmd    `cmd:"" group:"Look" help:"Tell who touched orders."`
 	Trace     traceCmd     `cmd:"" group:"Look" help:"Tell from leaked orders where they leaked."`
 	Entity    entityCmd    `cmd:"" group:"Look" help:"Tell what an account, address, device … did."`
+	Scope     scopeCmd     `cmd:"" group:"Look" help:"Tell how far a leak reaches: which orders and people, and where they went."`
 	Query     queryCmd     `cmd:"" group:"Look" help:"Ask SQL of the events."`
 
 	Detectors  detectorsCmd  `cmd:"" group:"Rules" help:"List the detectors, or explain one."`

@@ -1,5 +1,5 @@
 // Package diary remembers what each account, app, host, device, address,
-// outlet, shop and destination did: for every event one row under each entity
+// outlet, shop, destination and partner did: for every event one row under each entity
 // that it names.
 //
 // Use it to tell the story of a source, page by page ([Diary.Entity]), its
@@ -29,26 +29,17 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"strings"
-	"time"
+	"sync"
 
 	moat "github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/store/run"
 )
 
-// Config says where the diary is and what it keeps.
-type Config struct {
-	Dir       string           // made if it does not exist
-	Key       [16]byte         // secret of the hashes; rows written under another are not found
-	Retention time.Duration    // of rows, by the time of their event; 0 keeps everything
-	Logger    *slog.Logger     // nil logs nothing
-	Now       func() time.Time // nil means time.Now
-	ReadOnly  bool             // see [run.Config]
-	Tuning    run.Tuning
-}
+// Config says where the diary is and what it keeps; its Index is the diary's own.
+type Config = run.Config
 
 // Destination is the kind of a system that orders were sent to. It is no
 // entity of the event contract: only the diary knows it.
@@ -77,10 +68,9 @@ type Diary struct {
 // see [run.Open].
 func Open(cfg Config) (*Diary, error) {
 	d := &Diary{hash: run.NewHasher(cfg.Key).Derive("entity")}
-	index := run.Index{Part: d.keys, Orders: true}
+	cfg.Index = run.Index{Part: d.keys, Orders: true}
 	var err error
-	d.set, err = run.Open(run.Config{Dir: cfg.Dir, Index: index, Retention: cfg.Retention, Logger: cfg.Logger, Now: cfg.Now,
-		ReadOnly: cfg.ReadOnly, Tuning: cfg.Tuning})
+	d.set, err = run.Open(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open diary: %w", err)
 	}
@@ -100,6 +90,7 @@ func (d *Diary) keys(keys []uint64, p run.Part, t *run.Touch) []uint64 {
 	}
 	switch p {
 	case run.PartSource:
+		add(moat.Partner, t.Partner)
 		if t.ActorKind != moat.ActorSystem {
 			add(moat.Account, t.Actor)
 		}
@@ -163,9 +154,12 @@ func (d *Diary) open(ctx context.Context, tenant moat.Tenant, q *Query) (v *run.
 // keysOf returns the keys of an entity of a partner, or of all partners that the tenant sees.
 func (d *Diary) keysOf(v *run.View, tenant moat.Tenant, partner string, e moat.Entity) (keys []uint64, err error) {
 	switch e.Kind {
-	case moat.Account, moat.App, moat.Host, moat.Device, moat.IP, moat.Shop, moat.Outlet, Destination:
+	case moat.Account, moat.App, moat.Host, moat.Device, moat.IP, moat.Shop, moat.Outlet, moat.Partner, Destination:
 	default:
 		return nil, fmt.Errorf("cannot read diary of %s: %w", e.Kind, ErrKind)
+	}
+	if e.Kind == moat.Partner && partner == "" {
+		partner = e.ID
 	}
 	partners := []string{partner}
 	if own, one := tenant.Partner(); partner == "" && one {
@@ -308,6 +302,36 @@ func (d *Diary) openAll(ctx context.Context, tenant moat.Tenant, list []Owned) (
 		}
 	}
 	return v, slices.Sorted(maps.Keys(place)), place, nil
+}
+
+// EachIn is [Diary.Each] with n goroutines: fn is called by all of them at the same time, each with
+// its number below n. Damaged runs count once.
+func (d *Diary) EachIn(ctx context.Context, tenant moat.Tenant, q Query, n int, fn func(worker int, r *run.Row) error) (damaged int, err error) {
+	v, keys, err := d.open(ctx, tenant, &q)
+	if err != nil {
+		return 0, err
+	}
+	defer v.Close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	shares := v.Split(n)
+	var group sync.WaitGroup
+	for i, share := range shares {
+		group.Go(func() {
+			defer share.Close()
+			if err := share.Each(ctx, tenant, keys, q.From, q.To, func(_ int, r *run.Row) error { return fn(i, r) }); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	group.Wait()
+	for _, share := range shares {
+		damaged = max(damaged, share.Damaged())
+	}
+	if err := context.Cause(ctx); err != nil {
+		return 0, fmt.Errorf("cannot read diary: %w", err)
+	}
+	return damaged, nil
 }
 
 // A cursor is the time and place of the last touch of a page.

@@ -7,14 +7,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	moat "github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/store/run"
 	"github.com/moat-platform/moat/store/run/runtest"
 )
 
-var small = run.Tuning{FlushEvents: 1500, FanIn: 3, FlushEvery: time.Hour}
+var small = run.Tuning{FlushEvents: runtest.SmallFlush, FanIn: runtest.SmallFanIn, FlushEvery: runtest.SmallEvery}
 
 func open(t *testing.T, dir string) *Diary {
 	t.Helper()
@@ -27,18 +26,11 @@ func open(t *testing.T, dir string) *Diary {
 
 func appendBatch(t *testing.T, d *Diary, partition int, seq uint64, events ...*moat.Event) {
 	t.Helper()
-	var w moat.BatchWriter
-	for _, e := range events {
-		e.MarkAll()
-		w.Append(e)
-	}
-	dw, err := d.Writer(partition)
+	w, err := d.Writer(partition)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := dw.Append(seq, slices.Clone(w.Bytes()), nil); err != nil {
-		t.Fatal(err)
-	}
+	runtest.Append(t, w, seq, events...)
 }
 
 // concerns tells whether e concerns an entity, in plain words.

@@ -18,25 +18,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"slices"
-	"time"
 
 	moat "github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/store/run"
 )
 
-// Config says where the ledger is and what it keeps.
-type Config struct {
-	Dir       string           // made if it does not exist
-	Key       [16]byte         // secret of the hashes; rows written under another are not found
-	Retention time.Duration    // of rows, by the time of their event; 0 keeps everything
-	Logger    *slog.Logger     // nil logs nothing
-	Now       func() time.Time // nil means time.Now
-	ReadOnly  bool             // see [run.Config]
-	Tuning    run.Tuning
-}
+// Config says where the ledger is and what it keeps; its Index is the ledger's own.
+type Config = run.Config
 
 // Touch is one event that named an order. Orders is empty; Count is how many
 // orders the event touched.
@@ -62,15 +52,14 @@ var ErrTooMany = errors.New("too many orders in one question")
 // warning; see [run.Open].
 func Open(cfg Config) (*Ledger, error) {
 	l := &Ledger{hash: run.NewHasher(cfg.Key).Derive("order")}
-	index := run.Index{Event: func(keys []uint64, e *moat.Event) []uint64 {
+	cfg.Index = run.Index{Event: func(keys []uint64, e *moat.Event) []uint64 {
 		for _, o := range e.Orders {
 			keys = append(keys, l.hash.Sum(o))
 		}
 		return keys
 	}}
 	var err error
-	l.set, err = run.Open(run.Config{Dir: cfg.Dir, Index: index, Retention: cfg.Retention, Logger: cfg.Logger, Now: cfg.Now,
-		ReadOnly: cfg.ReadOnly, Tuning: cfg.Tuning})
+	l.set, err = run.Open(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open ledger: %w", err)
 	}
@@ -190,18 +179,27 @@ func (l *Ledger) Each(ctx context.Context, tenant moat.Tenant, ids []string, fro
 	place := make([]int, 0, len(ids))
 	seen := make(map[uint64]bool, len(ids))
 	for i, id := range ids {
-		if k := l.hash.Sum(id); !seen[k] {
+		if k := l.Key(id); !seen[k] {
 			seen[k] = true
 			keys, place = append(keys, k), append(place, i)
 		}
 	}
+	return l.EachKey(ctx, tenant, keys, from, to, func(i int, r *run.Row) error { return fn(place[i], r) })
+}
+
+// Key returns the key under which the touches of an order are kept: whoever has many orders to
+// count and then to ask for needs to remember no more of them.
+func (l *Ledger) Key(id string) uint64 { return l.hash.Sum(id) }
+
+// EachKey is [Ledger.Each] for the keys of orders, which must be distinct.
+func (l *Ledger) EachKey(ctx context.Context, tenant moat.Tenant, keys []uint64, from, to moat.Time,
+	fn func(i int, r *run.Row) error) (damaged int, err error) {
 	v, err := l.set.View(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("cannot read ledger: %w", err)
 	}
 	defer v.Close()
-	err = v.Each(ctx, tenant, keys, from, to, func(i int, r *run.Row) error { return fn(place[i], r) })
-	if err != nil {
+	if err = v.Each(ctx, tenant, keys, from, to, fn); err != nil {
 		return 0, fmt.Errorf("cannot read ledger: %w", err)
 	}
 	return v.Damaged(), nil

@@ -7,14 +7,13 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
-	"time"
 
 	moat "github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/store/run"
 	"github.com/moat-platform/moat/store/run/runtest"
 )
 
-var small = run.Tuning{FlushEvents: 1500, FanIn: 3, FlushEvery: time.Hour}
+var small = run.Tuning{FlushEvents: runtest.SmallFlush, FanIn: runtest.SmallFanIn, FlushEvery: runtest.SmallEvery}
 
 func open(t *testing.T, dir string) *Ledger {
 	t.Helper()
@@ -27,18 +26,11 @@ func open(t *testing.T, dir string) *Ledger {
 
 func appendBatch(t *testing.T, l *Ledger, partition int, seq uint64, events ...*moat.Event) {
 	t.Helper()
-	var w moat.BatchWriter
-	for _, e := range events {
-		e.MarkAll()
-		w.Append(e)
-	}
-	lw, err := l.Writer(partition)
+	w, err := l.Writer(partition)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := lw.Append(seq, slices.Clone(w.Bytes()), nil); err != nil {
-		t.Fatal(err)
-	}
+	runtest.Append(t, w, seq, events...)
 }
 
 // want is what the oracle says of one order.

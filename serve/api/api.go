@@ -44,7 +44,7 @@ const (
 	maxHeavy    = 4                // requests that may read much
 	readFor     = 15 * time.Second // a read of what is kept
 	askFor      = 2 * time.Second  // a question: no caller waits longer
-	verifyFor   = 50 * time.Second // a read of the whole audit trail; see writeTime
+	verifyFor   = 50 * time.Second // a read of the whole audit trail, or of all orders of a scope; see writeTime
 )
 
 // API answers requests. It is an [http.Handler], safe for concurrent use.
@@ -183,6 +183,8 @@ func routes() []*route {
 		{method: "POST", path: "/v1/decisions/{id}/approve", access: reader, body: smallBody, serve: (*API).postApprove},
 
 		{method: "GET", path: "/v1/entities/{kind}/{id}", access: reader, heavy: true, serve: (*API).getEntity},
+		{method: "GET", path: "/v1/scopes/{kind}/{id}", access: reader, heavy: true, serve: (*API).getScope},
+		{method: "GET", path: "/v1/scopes/{kind}/{id}/orders", access: reader, heavy: true, limit: verifyFor, serve: (*API).getScopeOrders},
 		{method: "GET", path: "/v1/orders", access: reader, heavy: true, serve: (*API).getOrders},
 		{method: "POST", path: "/v1/orders", access: reader, body: ordersBody, heavy: true, serve: (*API).postOrders},
 

@@ -69,20 +69,37 @@ func Dial(ctx context.Context, dir string) (*Client, error) {
 
 // do calls one route and reads the answer into out.
 func (c *Client) do(ctx context.Context, method, path string, query url.Values, in, out any) error {
+	answer, err := c.send(ctx, method, path, query, in)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if out == nil {
+		return nil
+	}
+	if err := json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(out); err != nil {
+		return fmt.Errorf("cannot read answer of %s: %w", path, err)
+	}
+	return nil
+}
+
+// send calls one route. An answer that says no is an error; another has a body that must be closed.
+func (c *Client) send(ctx context.Context, method, path string, query url.Values, in any) (*http.Response, error) {
 	var body io.Reader
 	if in != nil {
 		var b bytes.Buffer
 		if err := encode(&b, in); err != nil {
-			return fmt.Errorf("cannot call %s: %w", path, err)
+			return nil, fmt.Errorf("cannot call %s: %w", path, err)
 		}
 		body = &b
 	}
+	whole := path
 	if len(query) > 0 {
-		path += "?" + query.Encode()
+		whole += "?" + query.Encode()
 	}
-	r, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	r, err := http.NewRequestWithContext(ctx, method, c.base+whole, body)
 	if err != nil {
-		return fmt.Errorf("cannot call %s: %w", path, err)
+		return nil, fmt.Errorf("cannot call %s: %w", path, err)
 	}
 	r.Header.Set("Authorization", "Bearer "+c.key)
 	if in != nil {
@@ -90,28 +107,21 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	}
 	answer, err := c.http.Do(r)
 	if err != nil {
-		return fmt.Errorf("cannot call %s: %w", path, err)
+		return nil, fmt.Errorf("cannot call %s: %w", path, err)
+	}
+	if answer.StatusCode < 300 {
+		return answer, nil
 	}
 	defer answer.Body.Close()
-	d := json.NewDecoder(io.LimitReader(answer.Body, maxAnswer))
-	if answer.StatusCode >= 300 {
-		no := errorAnswer{}
-		if err := d.Decode(&no); err != nil || no.Error == nil {
-			return fmt.Errorf("cannot call %s: answered %s", path, answer.Status)
-		}
-		no.Error.Status = answer.StatusCode
-		if s, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil {
-			no.Error.RetryAfter = time.Duration(s) * time.Second
-		}
-		return no.Error
+	no := errorAnswer{}
+	if err := json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(&no); err != nil || no.Error == nil {
+		return nil, fmt.Errorf("cannot call %s: answered %s", path, answer.Status)
 	}
-	if out == nil {
-		return nil
+	no.Error.Status = answer.StatusCode
+	if s, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil {
+		no.Error.RetryAfter = time.Duration(s) * time.Second
 	}
-	if err := d.Decode(out); err != nil {
-		return fmt.Errorf("cannot read answer of %s: %w", path, err)
-	}
-	return nil
+	return nil, no.Error
 }
 
 // valuesOf writes q as the parameters that the lists read.

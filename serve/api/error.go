@@ -19,6 +19,7 @@ import (
 	"github.com/moat-platform/moat/ingest"
 	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/locate/ledger"
+	"github.com/moat-platform/moat/locate/scope"
 	"github.com/moat-platform/moat/locate/trace"
 	"github.com/moat-platform/moat/river"
 	"github.com/moat-platform/moat/serve/auth"
@@ -107,7 +108,7 @@ func toError(err error) *Error {
 		return &Error{Status: http.StatusConflict, Code: "exists", Message: "it exists already"}
 	case errors.Is(err, book.ErrOperator):
 		return &Error{Status: http.StatusForbidden, Code: "forbidden", Message: "only the operator may do this"}
-	case errors.Is(err, book.ErrInvalid), errors.Is(err, diary.ErrKind), errors.Is(err, diary.ErrCursor), errors.Is(err, ledger.ErrTooMany), errors.Is(err, trace.ErrInvalid):
+	case errors.Is(err, book.ErrInvalid), errors.Is(err, diary.ErrKind), errors.Is(err, diary.ErrCursor), errors.Is(err, ledger.ErrTooMany), errors.Is(err, trace.ErrInvalid), errors.Is(err, scope.ErrQuestion):
 		return invalid("%v", err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &Error{Status: http.StatusRequestTimeout, Code: "timeout", Message: "the body took too long to arrive", RetryAfter: time.Second, cause: err}

@@ -72,12 +72,12 @@ func diaryKind(s string) (moat.EntityKind, error) {
 	}
 	if k, err := moat.ParseEntityKind(s); err == nil {
 		switch k {
-		case moat.Account, moat.App, moat.Host, moat.Device, moat.IP, moat.Outlet, moat.Shop:
+		case moat.Account, moat.App, moat.Host, moat.Device, moat.IP, moat.Outlet, moat.Shop, moat.Partner:
 			return k, nil
 		}
 	}
 	e := invalid("no diary is kept of this kind of entity")
-	e.Hint = "ask for account, app, host, device, ip, outlet, shop or destination; orders are at /v1/orders"
+	e.Hint = "ask for account, app, host, device, ip, outlet, shop, destination or partner; orders are at /v1/orders"
 	return 0, e
 }
 
@@ -111,7 +111,7 @@ func (a *API) getEntity(c *call) error {
 		}
 		out.Summary = summaryOf(s)
 	}
-	if q.Partner != "" && kind != diary.Destination {
+	if q.Partner != "" && kind != diary.Destination && kind != moat.Partner {
 		risk, err := a.node.Risk(c.ctx, c.tenant(), q.Partner, q.Entity, at)
 		if err != nil {
 			return err

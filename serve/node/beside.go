@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,10 +11,12 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/indicator"
 	"github.com/moat-platform/moat/discover/rule"
 	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/locate/ledger"
+	"github.com/moat-platform/moat/locate/scope"
 	"github.com/moat-platform/moat/store/book"
 )
 
@@ -37,6 +40,59 @@ func ReadDiary(dir string, log *slog.Logger) (*diary.Diary, error) {
 		return nil, err
 	}
 	return diary.Open(diary.Config{Dir: filepath.Join(dir, "diary"), Key: hashKey(master, "diary"), Logger: log, ReadOnly: true})
+}
+
+// dutiesFile lists the duties of this installation, instead of those that are shipped.
+const dutiesFile = "duties.yaml"
+
+// scopes makes a finder over the indexes and the book of a data folder.
+func scopes(dir string, b *book.Book, d *diary.Diary, l *ledger.Ledger, known *indicator.Holder) (*scope.Finder, error) {
+	duties := scope.ShippedDuties()
+	text, err := os.ReadFile(filepath.Join(dir, dutiesFile))
+	if err == nil {
+		duties, err = scope.ParseDuties(text)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, dutiesFile), err)
+	}
+	country := func(ip string) string {
+		net := rule.NetOf(known.Table(), ip)
+		return net.Country()
+	}
+	complaints := func(ctx context.Context, t moat.Tenant, since moat.Time, fn func(string) error) error {
+		for c, err := range b.AllComplaints(ctx, t, book.Query{Since: since}) {
+			if err == nil {
+				err = fn(c.Order)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return scope.New(scope.Config{Diary: d, Ledger: l, Country: country, Complaints: complaints, Duties: duties}), nil
+}
+
+// ReadScopes opens what a data folder knows of scopes for reading, as [ReadLedger] does, with the
+// complaints of b. It must be closed; b stays open.
+func ReadScopes(dir string, b *book.Book, log *slog.Logger) (f *scope.Finder, closeIt func() error, err error) {
+	l, err := ReadLedger(dir, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := ReadDiary(dir, log)
+	if err != nil {
+		return nil, nil, errors.Join(err, l.Close())
+	}
+	closeIt = func() error { return errors.Join(d.Close(), l.Close()) }
+	known, err := OpenIndicators(dir, log)
+	if err == nil {
+		f, err = scopes(dir, b, d, l, known)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, closeIt())
+	}
+	return f, closeIt, nil
 }
 
 // OpenIndicators opens what is known of addresses: what is built in, and what is in the folder

@@ -27,6 +27,7 @@ import (
 	"github.com/moat-platform/moat/dispose/playbook"
 	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/locate/ledger"
+	"github.com/moat-platform/moat/locate/scope"
 	"github.com/moat-platform/moat/river"
 	"github.com/moat-platform/moat/store/book"
 	"github.com/moat-platform/moat/store/lake"
@@ -61,6 +62,7 @@ type Node struct {
 	Seed       rule.HashSeed
 	Indicators *indicator.Holder
 	Desk       *decision.Desk
+	Scopes     *scope.Finder
 
 	cfg    Config
 	log    *slog.Logger
@@ -174,7 +176,10 @@ func (n *Node) openStores(dir string) (err error) {
 	if n.Ledger, err = ledger.Open(ledger.Config{Dir: filepath.Join(dir, "ledger"), Key: hashKey(n.Master, "ledger"), Retention: n.cfg.Retention, Logger: n.log}); err != nil {
 		return err
 	}
-	n.Diary, err = diary.Open(diary.Config{Dir: filepath.Join(dir, "diary"), Key: hashKey(n.Master, "diary"), Retention: n.cfg.Retention, Logger: n.log})
+	if n.Diary, err = diary.Open(diary.Config{Dir: filepath.Join(dir, "diary"), Key: hashKey(n.Master, "diary"), Retention: n.cfg.Retention, Logger: n.log}); err != nil {
+		return err
+	}
+	n.Scopes, err = scopes(dir, n.Book, n.Diary, n.Ledger, n.Indicators)
 	return err
 }
 

@@ -105,7 +105,7 @@ func (s *segment) add(seq uint64, row uint32, e *moat.Event) {
 		}
 	}
 	s.records = append(s.records, record{colTime: uint64(max(e.Time, 0)), colSeq: seq, colRow: uint64(row),
-		colCount: uint64(max(e.Touched(), 0)), colTail: uint64(len(s.tails))})
+		colCount: uint64(records(e)), colTail: uint64(len(s.tails))})
 	var last idShape
 	s.tails = appendID(s.tails, e.ID, &last)
 	if s.index.Orders {
@@ -127,6 +127,18 @@ func (s *segment) add(seq uint64, row uint32, e *moat.Event) {
 	if g.n++; g.n == groupSize {
 		s.settle()
 	}
+}
+
+// maxRecords bounds what one event counts, so that no sum of counts overflows.
+const maxRecords = math.MaxUint32
+
+// records returns how many order records e touched. A statement gives them as rows.
+func records(e *moat.Event) int64 {
+	n := e.Touched()
+	if e.Type == moat.DBQuery {
+		n = max(n, e.Rows)
+	}
+	return min(max(n, 0), maxRecords)
 }
 
 // settle looks the parts of the group up.

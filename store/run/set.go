@@ -18,10 +18,12 @@ import (
 	moat "github.com/moat-platform/moat"
 )
 
-// Config says how a set works. Dir and Index must be given.
+// Config says how a set works. Dir and Index must be given; the packages ledger and diary bring
+// their own Index.
 type Config struct {
 	Dir   string // made if it does not exist; one set owns it
 	Index Index
+	Key   [16]byte // secret of the hashes that the index makes keys of; rows written under another are not found
 	// Retention is how long after it happened an event is shown. Its file goes
 	// when all of it has expired. 0 keeps everything.
 	Retention time.Duration
@@ -285,10 +287,10 @@ func (s *Set) View(ctx context.Context) (*View, error) {
 		for _, f := range p.files {
 			f.acquire()
 			v.files = append(v.files, f)
-			v.tables = append(v.tables, &reader{table: f, file: f})
+			v.tables = append(v.tables, &reader{table: f, file: f, place: len(v.tables)})
 		}
 		for _, g := range p.segments {
-			v.tables = append(v.tables, &reader{table: g.view()})
+			v.tables = append(v.tables, &reader{table: g.view(), place: len(v.tables)})
 		}
 	}
 	return v, nil

@@ -46,19 +46,19 @@ type View struct {
 	damaged  int
 	closed   bool
 	partners []string
+	share    int // of shares, see Split
+	shares   int // 0 means one
 }
 
 // reader is a table and what was read of its dictionaries.
 type reader struct {
 	table
 	file    *file // nil for a segment
-	sources map[uint32]*Source
-	acts    map[uint32]*Act
-	shops   map[uint32][]string
+	place   int   // among the tables of the view
+	sources Memo[*Source]
+	acts    Memo[*Act]
+	shops   Memo[[]string]
 }
-
-// maxCache bounds the entries of a dictionary that a view remembers.
-const maxCache = 1 << 16
 
 // Row is one event as a view finds it. It is valid during the call that it is given to.
 type Row struct {
@@ -81,6 +81,30 @@ func (v *View) Close() {
 		f.release()
 	}
 }
+
+// Split returns n views that together see what v sees, each event in one of them, for as many
+// goroutines. They must be closed, and so must v.
+func (v *View) Split(n int) []*View {
+	out := make([]*View, n)
+	for i := range out {
+		w := &View{set: v.set, from: v.from, damaged: v.damaged, share: i, shares: n, files: slices.Clone(v.files)}
+		for _, f := range v.files {
+			f.acquire()
+		}
+		for _, t := range v.tables {
+			w.tables = append(w.tables, &reader{table: t.table, file: t.file, place: t.place})
+		}
+		out[i] = w
+	}
+	return out
+}
+
+// maxPiece is how many events of a key one of several views takes at a time: so many that two views
+// rarely decode the same block of events, so few that a large run keeps all of them busy.
+const maxPiece = 4096
+
+// mine tells whether a view reads the n-th piece of table i.
+func (v *View) mine(i, n int) bool { return v.shares < 2 || (i+n)%v.shares == v.share }
 
 // Damaged returns how many runs this view could not read, or not to the end:
 // if it is not 0, what was found is not everything.
@@ -119,19 +143,24 @@ func (v *View) Each(ctx context.Context, tenant moat.Tenant, keys []uint64, from
 		if lo >= to || hi < from {
 			return nil
 		}
-		row := Row{in: t}
+		row, piece := Row{in: t}, 0
 		return t.find(sorted, func(i int, ords []uint32) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			for _, ord := range ords {
-				ok, err := t.load(&row, ord, tenant, from, to)
-				if err != nil {
-					return err
+			for ords := range slices.Chunk(ords, maxPiece) {
+				if piece++; !v.mine(t.place, piece) {
+					continue
 				}
-				if ok {
-					if err := fn(order[i], &row); err != nil {
-						return stopped(err)
+				for _, ord := range ords {
+					ok, err := t.load(&row, ord, tenant, from, to)
+					if err != nil {
+						return err
+					}
+					if ok {
+						if err := fn(order[i], &row); err != nil {
+							return stopped(err)
+						}
 					}
 				}
 			}
@@ -335,28 +364,29 @@ func (r *Row) compare(t moat.Time, at At) int {
 	return a.Compare(&b)
 }
 
-// cached returns entry ref of a dictionary, decoded.
-func cached[T any](r *Row, cache *map[uint32]T, p Part, read func([]byte) (T, bool)) (v T, err error) {
-	ref := r.rec[colSource+int(p)]
-	if v, ok := (*cache)[uint32(ref)]; ok && ref <= math.MaxUint32 {
+// Ref returns a number that stands for part p of the event: in one view, events with the same number
+// have the same part. It saves who looks at many events to look at the part again.
+func (r *Row) Ref(p Part) uint64 {
+	return uint64(r.in.place)<<32 | r.rec[colSource+int(p)]&math.MaxUint32
+}
+
+// cached returns part p of the event, decoded.
+func cached[T any](r *Row, memo *Memo[T], p Part, read func([]byte) (T, bool)) (T, error) {
+	return memo.Of(r.rec[colSource+int(p)], func() (v T, err error) {
+		ref := r.rec[colSource+int(p)]
+		if ref > math.MaxUint32 {
+			return v, r.damaged()
+		}
+		b, err := r.in.text(p, uint32(ref))
+		if err != nil {
+			return v, err
+		}
+		v, ok := read(b)
+		if !ok {
+			return v, r.damaged()
+		}
 		return v, nil
-	}
-	if ref > math.MaxUint32 {
-		return v, r.damaged()
-	}
-	b, err := r.in.text(p, uint32(ref))
-	if err != nil {
-		return v, err
-	}
-	v, ok := read(b)
-	if !ok {
-		return v, r.damaged()
-	}
-	if *cache == nil || len(*cache) >= maxCache {
-		*cache = map[uint32]T{}
-	}
-	(*cache)[uint32(ref)] = v
-	return v, nil
+	})
 }
 
 func (r *Row) damaged() error { return &DamageError{Path: r.in.path(), What: "event"} }

@@ -1,0 +1,35 @@
+package runtest
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	moat "github.com/moat-platform/moat"
+)
+
+// Appender is a writer of runs.
+type Appender interface {
+	Append(seq uint64, batch []byte, skip []uint64) error
+}
+
+// Small is how many events a set of a test gathers, how many runs it merges, and how often it
+// writes by itself: never during the test.
+const (
+	SmallFlush = 1500
+	SmallFanIn = 3
+	SmallEvery = time.Hour
+)
+
+// Append appends events as one batch, all of whose fields count as given.
+func Append(tb testing.TB, w Appender, seq uint64, events ...*moat.Event) {
+	tb.Helper()
+	var b moat.BatchWriter
+	for _, e := range events {
+		e.MarkAll()
+		b.Append(e)
+	}
+	if err := w.Append(seq, slices.Clone(b.Bytes()), nil); err != nil {
+		tb.Fatal(err)
+	}
+}
