@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -15,7 +16,7 @@ import (
 	"github.com/moat-platform/moat/discover/rule"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/sim/drill"
-	"github.com/moat-platform/moat/sim/retail"
+	"github.com/moat-platform/moat/sim/world"
 )
 
 // drillCmd measures what is found of simulated thefts.
@@ -101,7 +102,7 @@ func (w *warmup) UnmarshalText(b []byte) error {
 }
 
 func (f *drillFlags) world(seed uint64) (drill.World, error) {
-	return retail.New(retail.Config{Seed: seed, Start: drillStart, Days: f.Days})
+	return world.New(world.Config{Seed: seed, Start: drillStart, Partners: f.Partners, Days: f.Days, Only: f.Only})
 }
 
 // run runs the seeds with a progress bar.
@@ -211,7 +212,7 @@ func (a *app) drilled(r *drill.Report) {
 		c := &r.Campaigns[i]
 		row(c.Name, &c.Tally, plain)
 		for n := range c.Variants {
-			row("  "+c.Variants[n].Name, &c.Variants[n].Tally, dim)
+			row("  "+cmp.Or(c.Variants[n].Name, "plain"), &c.Variants[n].Tally, dim)
 		}
 	}
 	row("all", &r.Tally, bold)

@@ -59,7 +59,11 @@ func (p *progress) plain(done, total int64, now time.Time) {
 	if total > 0 {
 		share = fmt.Sprintf(" of %s (%d %%)", number(total), 100*done/total)
 	}
-	p.a.err.linef("%s: %s%s %s, %s/s", clean(p.what), number(done), share, p.unit, number(int64(float64(done)/now.Sub(p.begun).Seconds())))
+	speed := ""
+	if n := int64(float64(done) / now.Sub(p.begun).Seconds()); n > 0 {
+		speed = ", " + number(n) + "/s"
+	}
+	p.a.err.linef("%s: %s%s %s%s", clean(p.what), number(done), share, p.unit, speed)
 }
 
 // name changes what the work is called, such as the file that is read.
