@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/risk"
 	"github.com/moat-platform/moat/discover/rule"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/sim/drill"
@@ -21,7 +22,8 @@ import (
 
 // drillCmd measures what is found of simulated thefts.
 type drillCmd struct {
-	Run drillRunCmd `cmd:"" default:"withargs" help:"Measure what the detectors find in a simulated ecosystem, and whom they suspect wrongly."`
+	Run       drillRunCmd       `cmd:"" default:"withargs" help:"Measure what the detectors find in a simulated ecosystem, and whom they suspect wrongly."`
+	Calibrate drillCalibrateCmd `cmd:"" help:"Measure what findings are worth, and whether detection gets better by it."`
 }
 
 // drillFlags say which ecosystems are made.
@@ -39,6 +41,7 @@ type drillRunCmd struct {
 	Report  string `placeholder:"FILE" type:"path" help:"Write the figures as a page that needs nothing else."`
 	Save    string `placeholder:"DIR" type:"path" help:"Write findings, cases and thefts there, as NDJSON."`
 	Explain string `placeholder:"WHAT" help:"Tell of a campaign what was missed, of a detector which false cases it took part in; or missed, or false, for all."`
+	Stated  bool   `help:"Believe what detectors state, not what was measured of them."`
 	Limit   int    `default:"10" placeholder:"N" help:"Explain at most N (${default})."`
 }
 
@@ -141,6 +144,9 @@ func (c *drillRunCmd) Run(a *app) error {
 	odds, err := node.Calibration()
 	if err != nil {
 		return err
+	}
+	if c.Stated {
+		odds = risk.Calibration{}
 	}
 	if c.Save != "" {
 		if err := drill.Save(a.ctx, set, odds, c.Save); err != nil {

@@ -43,28 +43,38 @@ type ranked struct {
 
 // curves computes how recall depends on the budget, and how reliable scores are.
 func (r *Report) curves(all []*judged) {
-	r.Budget = thin(budget(all, r.StaffDays, func(c *moat.Case) float64 { return c.Damage }))
-	r.BudgetScore = thin(budget(all, r.StaffDays, func(c *moat.Case) float64 { return c.Score }))
 	full := budget(all, r.StaffDays, func(c *moat.Case) float64 { return c.Damage })
-	r.RecallAt = []Point{}
+	r.Budget, r.BudgetScore = thin(full), thin(budget(all, r.StaffDays, func(c *moat.Case) float64 { return c.Score }))
+	r.RecallAt = recallAt(full)
+	var scores []scored
+	for _, j := range all {
+		scores = append(scores, j.scores()...)
+	}
+	r.Reliability, r.ECE = reliability(scores, 0.5)
+}
+
+// recallAt reads a curve at the budgets.
+func recallAt(curve []Point) (out []Point) {
 	for _, b := range budgets {
 		p := Point{FalsePer1000: b}
-		for _, x := range full {
+		for _, x := range curve {
 			if x.FalsePer1000 <= b {
 				p.Recall = max(p.Recall, x.Recall)
 			}
 		}
-		r.RecallAt = append(r.RecallAt, p)
+		out = append(out, p)
 	}
-	var scores []scored
-	for _, j := range all {
-		for i := range j.cases {
-			if c := &j.cases[i]; c.Merged == "" {
-				scores = append(scores, scored{c.Score / 100, !j.wrong[c.ID]})
-			}
+	return out
+}
+
+// scores lists what the cases promise and whether they found something.
+func (j *judged) scores() (out []scored) {
+	for i := range j.cases {
+		if c := &j.cases[i]; c.Merged == "" {
+			out = append(out, scored{c.Score / 100, !j.wrong[c.ID]})
 		}
 	}
-	r.Reliability, r.ECE = reliability(scores, 0.5)
+	return out
 }
 
 // budget walks the cases from the worst on. Cases of equal value are worked together.
