@@ -15,7 +15,6 @@ import (
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/risk"
 	"github.com/moat-platform/moat/discover/rule"
-	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/sim/drill"
 	"github.com/moat-platform/moat/sim/world"
 )
@@ -141,7 +140,7 @@ func (c *drillRunCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	odds, err := node.Calibration()
+	odds, err := set.Shipped()
 	if err != nil {
 		return err
 	}

@@ -79,5 +79,5 @@ func (c *drillCalibrateCmd) show(a *app, set *drill.Set, r *drill.Calibrated) {
 	if r.Better {
 		verdict = "It is better."
 	}
-	a.out.linef("%s Fitted to %s in %d folds.", verdict, many(len(set.Rounds), "seed"), c.Folds)
+	a.out.linef("%s Fitted to %s in %d folds; a case would open at a score of %.0f.", verdict, many(len(set.Rounds), "seed"), c.Folds, r.Calibration.OpenAt)
 }

@@ -113,7 +113,7 @@ func (c *entityCmd) findings(a *app, e moat.Entity, d *dossier) error {
 		return err
 	}
 	defer b.Close()
-	odds, err := node.Calibration()
+	odds, err := node.Calibration(a.Data)
 	if err != nil {
 		return err
 	}

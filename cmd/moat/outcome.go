@@ -40,11 +40,7 @@ func (s *outcome) sum(ctx context.Context, n *node.Node) error {
 		partner string
 		entity  moat.Entity
 	}
-	odds, err := node.Calibration()
-	if err != nil {
-		return err
-	}
-	all, keeper := map[key]*suspect{}, risk.NewKeeper(odds)
+	all, keeper := map[key]*suspect{}, risk.NewKeeper(n.Odds)
 	for f, err := range n.Book.AllFindings(ctx, moat.Everyone(), q) {
 		if err != nil {
 			return err

@@ -27,8 +27,11 @@ const CalibrationVersion = 1
 // Calibration says what findings are worth by what was measured: how often those of a detector were
 // about a theft. The zero value believes what detectors state. It must not change while it is used.
 type Calibration struct {
-	Version   int                `json:"version"`
-	Made      Made               `json:"made"`
+	Version int  `json:"version"`
+	Made    Made `json:"made"`
+	// OpenAt is the score, 0..100, from which on an entity is worth a case, chosen so that false cases stay
+	// within a budget; 0 = the constant of that name.
+	OpenAt    float64            `json:"open_at,omitempty"`
 	Detectors map[string]Measure `json:"detectors"` // by id
 }
 
@@ -54,11 +57,13 @@ type Quality struct {
 // Measure is what was measured of one detector: of N findings True were about a theft. The log-odds
 // of a finding that states x are Slope·x + Shift (Platt 1999).
 type Measure struct {
-	N     int     `json:"n"`
-	True  int     `json:"true"`
-	Low   float64 `json:"precision_low"` // lower bound of the precision: Wilson, 95 %
-	Slope float64 `json:"slope"`
-	Shift float64 `json:"shift"`
+	// Source marks the text of the detector that was measured: of another text nothing is known.
+	Source string  `json:"source"`
+	N      int     `json:"n"`
+	True   int     `json:"true"`
+	Low    float64 `json:"precision_low"` // lower bound of the precision: Wilson, 95 %
+	Slope  float64 `json:"slope"`
+	Shift  float64 `json:"shift"`
 }
 
 // Odds returns the odds p/(1-p) that a finding of the detector with a score 0..1 is about a theft. Thin
@@ -80,6 +85,35 @@ func (c Calibration) logOdds(detector string, score float64) float64 {
 	return stated + min(max(move, -MaxShift), MaxShift)
 }
 
+// enough is the share of what was measured that must still hold for OpenAt to hold.
+const enough = 0.9
+
+// For returns what of the calibration holds for detectors whose texts have these marks, by id. Measures of those
+// that have changed are left out; with too many of them OpenAt, which was chosen for all together, is, too.
+func (c Calibration) For(marks map[string]string) Calibration {
+	out := c
+	out.Detectors = map[string]Measure{}
+	all, kept := 0, 0
+	for id, m := range c.Detectors {
+		all += m.N
+		if marks[id] == m.Source {
+			out.Detectors[id] = m
+			kept += m.N
+		}
+	}
+	if float64(kept) < enough*float64(all) {
+		out.OpenAt = 0
+	}
+	return out
+}
+
+func (c Calibration) opensAt() float64 {
+	if c.OpenAt > 0 {
+		return c.OpenAt
+	}
+	return OpenAt
+}
+
 // ParseCalibration reads a calibration from JSON. It refuses what is not of this version, too
 // large, or out of bounds.
 func ParseCalibration(text []byte) (Calibration, error) {
@@ -98,8 +132,11 @@ func ParseCalibration(text []byte) (Calibration, error) {
 	if c.Version != CalibrationVersion {
 		return Calibration{}, fmt.Errorf("cannot read calibration: it is of version %d, not %d; make it again with moat drill calibrate", c.Version, CalibrationVersion)
 	}
+	if !(c.OpenAt >= 0 && c.OpenAt <= 95) {
+		return Calibration{}, fmt.Errorf("cannot read calibration: a case cannot open at %g; want 0 to 95", c.OpenAt)
+	}
 	for id, m := range c.Detectors {
-		if id == "" || len(id) > 200 || m.True < 0 || m.N < m.True || !(m.Low >= 0 && m.Low <= 1) || !(m.Slope >= 0 && m.Slope <= 10) || !(math.Abs(m.Shift) <= 20) {
+		if id == "" || len(id) > 200 || len(m.Source) > 64 || m.True < 0 || m.N < m.True || !(m.Low >= 0 && m.Low <= 1) || !(m.Slope >= 0 && m.Slope <= 10) || !(math.Abs(m.Shift) <= 20) {
 			return Calibration{}, fmt.Errorf("cannot read calibration: the measure of %.80q is out of bounds", id)
 		}
 	}

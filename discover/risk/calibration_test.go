@@ -62,6 +62,32 @@ func TestCalibratedKeeper(t *testing.T) {
 	}
 }
 
+// TestFor: measures hold for the texts that were measured, and the score at which cases open for most of them.
+func TestFor(t *testing.T) {
+	c := risk.Calibration{OpenAt: 20, Detectors: map[string]risk.Measure{"a": {N: 95, Source: "1"}, "b": {N: 5, Source: "2"}}}
+	for _, x := range []struct {
+		marks map[string]string
+		kept  int
+		open  float64
+	}{
+		{map[string]string{"a": "1", "b": "2", "c": "3"}, 2, 20},
+		{map[string]string{"a": "1", "b": "changed"}, 1, 20},
+		{map[string]string{"a": "changed", "b": "2"}, 1, 0},
+		{nil, 0, 0},
+	} {
+		if got := c.For(x.marks); len(got.Detectors) != x.kept || got.OpenAt != x.open {
+			t.Errorf("for %v: %+v", x.marks, got)
+		}
+	}
+	if zero := (risk.Calibration{}).For(map[string]string{"a": "1"}); zero.OpenAt != 0 || zero.Odds("a", 0.5) != 1 {
+		t.Errorf("nothing measured: %+v", zero)
+	}
+	f := finding("1", "a", moat.Entity{Kind: moat.Account, ID: "alice"}, 0, 0.3)
+	if n := len(risk.NewKeeper(risk.Calibration{OpenAt: 30}).Fold(f).Cases) + len(risk.NewKeeper(risk.Calibration{OpenAt: 31}).Fold(f).Cases); n != 1 {
+		t.Errorf("a risk of 30 opens %d cases, want one at 30 and none at 31", n)
+	}
+}
+
 func TestParseCalibration(t *testing.T) {
 	good := `{"version":1,"made":{"world":"w"},"detectors":{"a.b":{"n":3,"true":2,"precision_low":0.2,"slope":1,"shift":-0.5}}}`
 	c, err := risk.ParseCalibration([]byte(good))

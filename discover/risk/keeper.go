@@ -73,7 +73,7 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	c := Change{Risk: k.risk(s, *ev, f.Time), Subject: f.Entity}
 	o, merged := k.find(f)
 	if o == nil {
-		if c.Risk.Score < OpenAt {
+		if c.Risk.Score < k.odds.opensAt() {
 			return c
 		}
 		k.sweepCases()

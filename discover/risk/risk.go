@@ -23,7 +23,7 @@ const (
 	Prior = 0.01
 	// HalfLife is how long a finding takes to lose half of its log-odds.
 	HalfLife = 48 * moat.Hour
-	// OpenAt is the score from which on an entity is worth a case.
+	// OpenAt is the score from which on an entity is worth a case, unless a calibration says another.
 	OpenAt = 50
 	// Quiet is how long a case waits for more before a new finding opens another one.
 	Quiet = 72 * moat.Hour

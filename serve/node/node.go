@@ -60,6 +60,7 @@ type Node struct {
 	Diary      *diary.Diary
 	Plan       *rule.Plan
 	Seed       rule.HashSeed
+	Odds       risk.Calibration // what findings are worth
 	Indicators *indicator.Holder
 	Desk       *decision.Desk
 	Scopes     *scope.Finder
@@ -67,7 +68,6 @@ type Node struct {
 	cfg    Config
 	log    *slog.Logger
 	play   *playbook.Playbook
-	odds   risk.Calibration
 	titles map[string]string // of detectors, by id
 	parts  []*partition
 	stop   context.CancelFunc
@@ -134,7 +134,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if n.play, err = loadPlaybook(filepath.Join(dir, "playbook.yaml")); err != nil {
 		return err
 	}
-	if n.odds, err = Calibration(); err != nil {
+	if n.Odds, err = Calibration(dir); err != nil {
 		return err
 	}
 	if n.Book, err = book.Open(ctx, n.dsn(), n.log); err != nil {

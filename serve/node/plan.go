@@ -69,13 +69,28 @@ func (r *rules) compile(seed rule.HashSeed) (*rule.Plan, error) {
 	return plan, nil
 }
 
-// Calibration is what findings are worth, as measured of the detectors that ship.
-func Calibration() (risk.Calibration, error) {
+// Calibration is what findings are worth, as measured of the detectors that ship. It leaves out those that
+// dir changes.
+func Calibration(dir string) (risk.Calibration, error) {
+	r, err := loadRules(dir)
+	if err != nil {
+		return risk.Calibration{}, err
+	}
+	return r.calibration()
+}
+
+func (r *rules) calibration() (risk.Calibration, error) {
 	c, err := risk.ParseCalibration(detectors.CalibrationText())
 	if err != nil {
 		return c, fmt.Errorf("cannot read the calibration that ships: %w", err)
 	}
-	return c, nil
+	marks := detectors.Marks(r.list, r.sources)
+	for id, o := range r.overrides {
+		if len(o.Params) > 0 {
+			delete(marks, id)
+		}
+	}
+	return c.For(marks), nil
 }
 
 // loadPlaybook reads the playbook at path, or gives the one that ships if there is no such file.

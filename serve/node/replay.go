@@ -164,7 +164,7 @@ func (r *replay) prepare() error {
 	for _, d := range r.plan.Detectors {
 		r.tallies[d.ID] = &Tally{Detector: d.ID}
 	}
-	if r.odds, err = Calibration(); err != nil {
+	if r.odds, err = known.calibration(); err != nil {
 		return err
 	}
 	indicators, err := OpenIndicators(r.cfg.Dir, r.cfg.Logger)

@@ -80,7 +80,7 @@ func (p *partition) checkRiver(ctx context.Context) error {
 
 // begin makes the engine and what follows it, empty.
 func (p *partition) begin() (err error) {
-	p.risks, p.budget, p.seq = risk.NewKeeper(p.n.odds), decision.NewBudget(decision.Limits{}), 0
+	p.risks, p.budget, p.seq = risk.NewKeeper(p.n.Odds), decision.NewBudget(decision.Limits{}), 0
 	p.engine, err = engine.New(engine.Config{Plan: p.n.Plan, Seed: p.n.Seed, Net: p.n.net, Limits: p.n.cfg.Limits})
 	return err
 }

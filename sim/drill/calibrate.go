@@ -20,6 +20,10 @@ const (
 	minSlope, maxSlope = 0.2, 3
 	slopeFaith         = 10 // how many findings it takes to believe in another slope than 1
 	fitSteps           = 50
+	// Scores at which cases may open, and the false cases in 1,000 staff-days that are allowed where it is fitted: seeds
+	// that it has not seen bring more.
+	minOpen, maxOpen, openStep = 10, 80, 5
+	room                       = 3.0
 )
 
 // Calibrated is what a calibration is, and what it is worth on seeds that it has not seen.
@@ -71,7 +75,7 @@ func Calibrate(ctx context.Context, s *Set, folds int, world string) (*Calibrate
 					training = append(training, r)
 				}
 			}
-			fits[fold] = risk.Calibration{Detectors: fit(training)}
+			fits[fold] = s.fitted(training)
 			for i, r := range s.Rounds {
 				if i%folds == fold {
 					after[i] = r.judge(r.fold(fits[fold], nil), r.Start+s.Warmup)
@@ -83,17 +87,47 @@ func Calibrate(ctx context.Context, s *Set, folds int, world string) (*Calibrate
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	out := &Calibrated{Calibration: risk.Calibration{Version: risk.CalibrationVersion, Detectors: fit(s.Rounds), Made: risk.Made{World: world, Folds: folds}}}
+	out := &Calibrated{Calibration: s.fitted(s.Rounds)}
 	out.Before = worth(before, func(int) risk.Calibration { return risk.Calibration{} })
 	out.After = worth(after, func(i int) risk.Calibration { return fits[i%folds] })
 	b, a := &out.Before, &out.After
 	out.Better = a.FalseCases < b.FalseCases && a.Recall >= b.Recall || a.FalseCases <= b.FalseCases && a.Recall > b.Recall || a.at5() > b.at5() && a.FindingECE < b.FindingECE
 	m := &out.Calibration.Made
-	m.Before, m.After = &b.Quality, &a.Quality
+	m.World, m.Folds, m.Before, m.After = world, folds, &b.Quality, &a.Quality
 	for _, r := range s.Rounds {
 		m.Training, m.HeldOut, m.Findings = append(m.Training, r.Seed), append(m.HeldOut, r.Seed), m.Findings+len(r.Findings)
 	}
 	return out, nil
+}
+
+// fitted is the calibration of some rounds. A case opens at the score with the highest recall among
+// those that keep false cases within the room of the budget; of several at the one nearest to [risk.OpenAt].
+func (s *Set) fitted(rounds []*Round) risk.Calibration {
+	c := risk.Calibration{Version: risk.CalibrationVersion, Detectors: fit(rounds, s.Marks)}
+	best, recall := float64(maxOpen), -1.0 // nothing has more room
+	for at := maxOpen; at >= minOpen; at -= openStep {
+		c.OpenAt = float64(at)
+		var tally Tally
+		wrong, staff := 0, 0
+		for _, r := range rounds {
+			j := r.judge(r.fold(c, nil), r.Start+s.Warmup)
+			for i := range j.Outcomes {
+				tally.add(&j.Outcomes[i])
+			}
+			wrong += len(j.False)
+			for _, n := range j.Staff {
+				staff += n
+			}
+		}
+		if tally.finish(); per1000(wrong, staff) > room {
+			break
+		}
+		if tally.Recall > recall || tally.Recall == recall && at >= risk.OpenAt {
+			best, recall = float64(at), tally.Recall
+		}
+	}
+	c.OpenAt = best
+	return c
 }
 
 // worth computes how good detection was; odds is the calibration of the i-th round.
@@ -161,14 +195,14 @@ func episodes(rounds []*Round) (out []episode) {
 }
 
 // fit measures each detector.
-func fit(rounds []*Round) map[string]risk.Measure {
+func fit(rounds []*Round, marks map[string]string) map[string]risk.Measure {
 	by := map[string][]scored{}
 	for _, e := range episodes(rounds) {
 		by[e.detector] = append(by[e.detector], scored{e.score, e.is})
 	}
 	out := map[string]risk.Measure{}
 	for _, id := range slices.Sorted(maps.Keys(by)) {
-		m := risk.Measure{N: len(by[id])}
+		m := risk.Measure{N: len(by[id]), Source: marks[id]}
 		for _, s := range by[id] {
 			if s.is {
 				m.True++

@@ -23,6 +23,7 @@ import (
 	"github.com/moat-platform/moat/discover/detectors"
 	"github.com/moat-platform/moat/discover/engine"
 	"github.com/moat-platform/moat/discover/indicator"
+	"github.com/moat-platform/moat/discover/risk"
 	"github.com/moat-platform/moat/discover/rule"
 	"github.com/moat-platform/moat/sim/truth"
 )
@@ -90,7 +91,17 @@ func (f *Finding) True() bool { return f.Theft >= 0 }
 type Set struct {
 	Rounds    []*Round
 	Detectors []*rule.Compiled
+	Marks     map[string]string // of their texts, by id
 	Warmup    moat.Time
+}
+
+// Shipped is the calibration that ships, as far as it holds for the detectors of the set.
+func (s *Set) Shipped() (risk.Calibration, error) {
+	c, err := risk.ParseCalibration(detectors.CalibrationText())
+	if err != nil {
+		return c, fmt.Errorf("cannot read the calibration that ships: %w", err)
+	}
+	return c.For(s.Marks), nil
 }
 
 // Run runs the ecosystem of each seed through an engine of its own, as many at a time as there are cores.
@@ -98,7 +109,7 @@ func Run(ctx context.Context, cfg Config) (*Set, error) {
 	if len(cfg.Seeds) == 0 || len(cfg.Seeds) > MaxSeeds {
 		return nil, fmt.Errorf("cannot drill: %d seeds, want 1 to %d", len(cfg.Seeds), MaxSeeds)
 	}
-	plan, err := compile(cfg.Rules, cfg.Sources)
+	plan, marks, err := compile(cfg.Rules, cfg.Sources)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +117,7 @@ func Run(ctx context.Context, cfg Config) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read what is known of addresses: %w", err)
 	}
-	s := &Set{Rounds: make([]*Round, len(cfg.Seeds)), Detectors: plan.Detectors, Warmup: cfg.Warmup}
+	s := &Set{Rounds: make([]*Round, len(cfg.Seeds)), Detectors: plan.Detectors, Marks: marks, Warmup: cfg.Warmup}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, seed := range cfg.Seeds {
@@ -131,20 +142,21 @@ func Run(ctx context.Context, cfg Config) (*Set, error) {
 }
 
 // compile compiles the shipped detectors, with others in the place of their like.
-func compile(own []*rule.Detector, sources map[string][]byte) (*rule.Plan, error) {
+func compile(own []*rule.Detector, sources map[string][]byte) (*rule.Plan, map[string]string, error) {
 	list, texts, err := detectors.All()
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the detectors that ship: %w", err)
+		return nil, nil, fmt.Errorf("cannot read the detectors that ship: %w", err)
 	}
 	list = slices.DeleteFunc(list, func(old *rule.Detector) bool {
 		return slices.ContainsFunc(own, func(d *rule.Detector) bool { return d.ID == old.ID })
 	})
 	maps.Copy(texts, sources)
-	plan, err := rule.Compile(append(list, own...), rule.Options{Sources: texts})
+	list = append(list, own...)
+	plan, err := rule.Compile(list, rule.Options{Sources: texts})
 	if err != nil {
-		return nil, fmt.Errorf("cannot compile the detectors: %w", err)
+		return nil, nil, fmt.Errorf("cannot compile the detectors: %w", err)
 	}
-	return plan, nil
+	return plan, detectors.Marks(list, texts), nil
 }
 
 // maxStep is how many events go into one step of the engine.
