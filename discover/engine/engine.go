@@ -121,6 +121,7 @@ type Engine struct {
 	inputs   [rule.MaxFeatures + 1]feature.Input // one for each feature that reads another
 	depth    int
 	keys     []uint64 // hashes of a list
+	sampled  []uint64 // those of them that a feature looks at
 	hashed   *string  // the list that they are of, and the event that it is of
 	hashedAt uint32
 	ptrs     []unsafe.Pointer

@@ -125,6 +125,14 @@ func (e *Engine) run(op *rule.Op, s *slot, observe bool) {
 
 // input takes op's value from the event; false means that the event has none.
 func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bool {
+	if len(op.Steps) > 0 { // before the value, since a step may run features that need the same buffers
+		in.Steps = 0
+		for i, step := range op.Steps {
+			if step(&e.frame) {
+				in.Steps |= 1 << i
+			}
+		}
+	}
 	switch op.Value {
 	case feature.Number:
 		in.Num = op.Num(&e.frame)
@@ -142,6 +150,10 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 		if in.Key = op.Key(&e.frame); in.Key == 0 {
 			return false
 		}
+		if in.Key&op.Mask != 0 {
+			in.Key = 0
+			return false
+		}
 		if op.Kind.Pairs {
 			in.Pair = e.pair(pairKey(op, in.Key, s.keys[op.Of]), s, observe)
 			return in.Pair != nil
@@ -152,14 +164,15 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 			return false
 		}
 		in.Keys, in.Pairs = e.hashes(in.Texts), nil
+		if op.Mask != 0 {
+			if in.Keys, in.Texts = e.sample(in.Keys, op.Mask), nil; len(in.Keys) == 0 {
+				return false
+			}
+		}
 		if op.Kind.Pairs {
 			e.ptrs = e.ptrs[:0]
 			for _, key := range in.Keys {
-				p := e.pair(pairKey(op, key, s.keys[op.Of]), s, observe)
-				if p == nil {
-					p = unsafe.Pointer(&e.empty)
-				}
-				e.ptrs = append(e.ptrs, p)
+				e.ptrs = append(e.ptrs, e.pair(pairKey(op, key, s.keys[op.Of]), s, observe))
 			}
 			in.Pairs = e.ptrs
 		}
@@ -169,15 +182,18 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 	case feature.Levels:
 		return e.levels(op, in, s, observe)
 	}
-	if len(op.Steps) > 0 {
-		in.Steps = 0
-		for i, step := range op.Steps {
-			if step(&e.frame) {
-				in.Steps |= 1 << i
-			}
+	return true
+}
+
+// sample returns those of keys that have none of the bits of mask.
+func (e *Engine) sample(keys []uint64, mask uint64) []uint64 {
+	e.sampled = e.sampled[:0]
+	for _, k := range keys {
+		if k&mask == 0 {
+			e.sampled = append(e.sampled, k)
 		}
 	}
-	return true
+	return e.sampled
 }
 
 // hashes returns the hashes of a list of the event. Several features take the same list, mostly the

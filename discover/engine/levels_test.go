@@ -85,3 +85,29 @@ event order.access actor=a operation=view orders=A1
 expect none
 `)
 }
+
+// TestSample: the age of a quarter of the orders shows who reads old ones; a tenth as many orders would do.
+func TestSample(t *testing.T) {
+	scripted(t, `
+on: [order.access]
+subject: account
+features:
+  known: {kind: seen, of: partner, value: event.orders, sample: 4}
+  old: {kind: count, window: 1h, where: known.age_s >= 864000}
+  all: {kind: count, window: 1h, where: known.n + known.new > 0}
+when: old >= 10 && old > 0.8 * all
+reason: "{old} of {all} events were about old orders, of 100 about 25 are looked at"
+`, `
+event order.access actor=a operation=view orders=A{i} times=100 every=1s
+wait 20d
+event order.access actor=b operation=view orders=A{i} times=100 every=1s
+expect finding account b
+`, `
+event order.access actor=a operation=view orders=A{i} times=100 every=1s
+wait 20d
+event order.access actor=b operation=view orders=B{i} times=100 every=1s
+event order.access actor=c operation=view orders=B{i} times=100 every=1s
+event order.access actor=d operation=view orders=A{i} times=12 every=1s
+expect none
+`)
+}

@@ -173,7 +173,9 @@ func (e *Engine) identify(s *slot, tp *rule.TypePlan) {
 		}
 		texts := op.List(&e.frame)
 		for _, t := range texts[:min(len(texts), maxAhead)] {
-			s.ahead = append(s.ahead, pairKey(op, e.cfg.Seed.Text(t), s.keys[op.Of]))
+			if key := e.cfg.Seed.Text(t); key&op.Mask == 0 {
+				s.ahead = append(s.ahead, pairKey(op, key, s.keys[op.Of]))
+			}
 		}
 	}
 }
@@ -188,7 +190,7 @@ const later = 2
 // earlyKey returns the key of op's pair, 0 if there is none.
 func (e *Engine) earlyKey(op *rule.Op, s *slot) uint64 {
 	key := op.Key(&e.frame)
-	if key == 0 || s.keys[op.Of] == 0 {
+	if key == 0 || key&op.Mask != 0 || s.keys[op.Of] == 0 {
 		return 0
 	}
 	return pairKey(op, key, s.keys[op.Of])

@@ -121,9 +121,11 @@ type Kind struct {
 	Params     []Param
 	Outputs    []Output // the first is the default
 	CostNS     float64  // of Observe on a state in cache, measured
-	Size       func(Params) int
-	Common     func(Params) int // size of the state that is kept once for all entities of a partner; nil for none
-	New        func(Params) Stat
+	// Sample tells of which of how many values it takes one, by their hash, a power of two; nil or 1 for all. The others are no value.
+	Sample func(Params) int
+	Size   func(Params) int
+	Common func(Params) int // size of the state that is kept once for all entities of a partner; nil for none
+	New    func(Params) Stat
 }
 
 // Takes tells whether the kind takes values of that sort.

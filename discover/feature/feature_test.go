@@ -412,6 +412,7 @@ func TestSizes(t *testing.T) {
 	f("burst", nil, 0)
 	f("entropy", nil, 80)
 	f("likelihood", nil, 8)
+	f("top", nil, 144)
 	f("coverage", nil, 1056)
 	f("coverage", Params{"keep": 17}, 168)
 	f("sequence", nil, 16)

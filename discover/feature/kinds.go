@@ -23,4 +23,5 @@ var Kinds = []Kind{
 	entropyKind,
 	likelihoodKind,
 	coverageKind,
+	topKind,
 }

@@ -2,6 +2,7 @@ package feature
 
 import (
 	"math"
+	"math/bits"
 	"unsafe"
 )
 
@@ -16,8 +17,12 @@ var seenKind = Kind{
 	Value: Key,
 	Also:  []Value{Keys},
 	Pairs: true,
-	Params: []Param{{Name: "ttl", Unit: "duration", Default: 90 * 86400, Min: 60, Max: 3650 * 86400,
-		Doc: "A value not seen for longer counts as new again."}},
+	Params: []Param{
+		{Name: "ttl", Unit: "duration", Default: 90 * 86400, Min: 60, Max: 3650 * 86400,
+			Doc: "A value not seen for longer counts as new again."},
+		{Name: "sample", Unit: "values", Default: 1, Min: 1, Max: 1024,
+			Doc: "Only one of so many values is looked at, by its hash, rounded up to a power of two; an event with none of them has no value. For values that are too many to keep, such as orders: the age of a sixteenth of them says as much."},
+	},
 	Outputs: []Output{
 		{"new", "values", "1 when this value is new to this entity; of a list, how many are new."},
 		{"n", "times", "How often the value was seen before; of a list, that of the most frequent one."},
@@ -26,6 +31,7 @@ var seenKind = Kind{
 		{"values", "values", "How many values the entity has had, this event included; one that comes back after ttl counts again."},
 	},
 	CostNS: 9,
+	Sample: func(p Params) int { return 1 << bits.Len(uint(p["sample"])-1) },
 	Size:   func(Params) int { return 8 },
 	New:    func(p Params) Stat { return &seen{ttl: uint32(min(p["ttl"], math.MaxUint32))} },
 }

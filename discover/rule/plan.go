@@ -95,6 +95,7 @@ type Op struct {
 	List    func(*Frame) []string
 	Steps   []func(*Frame) bool
 	Levels  []func(*Frame) uint64
+	Mask    uint64 // only values whose hash has none of these bits are looked at
 	Common  int    // offset of the state that is kept once for the partner in the partner's record; 0 = none
 	Salt    uint64 // tells the pairs of one feature from another's
 	Out     int    // first slot
@@ -387,6 +388,9 @@ func (b *builder) feature(x *environment, f *Feature) (*shared, error) {
 	}
 	s.size = (f.Kind.Size(f.Params) + 7) &^ 7
 	s.op.Stat = f.Kind.New(f.Params)
+	if f.Kind.Sample != nil {
+		s.op.Mask = uint64(f.Kind.Sample(f.Params)) - 1
+	}
 	s.op.Salt = b.seed.Text("pair " + s.canon)
 	b.add(s)
 	if f.Kind.Common != nil {
