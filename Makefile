@@ -1,10 +1,11 @@
-# What there is to do: make build, run, test, bench, fuzz, soak. Needs Go; a C compiler adds SQL.
+# What there is to do: make build, run, test, bench, drill, calibrate, fuzz, soak. Needs Go; a C compiler adds SQL.
 
 TAGS := $(shell command -v cc >/dev/null && echo -tags duckdb)
 FUZZTIME ?= 20s
 ROUNDS ?= 20
+SEEDS ?= 1-12
 
-.PHONY: build run test bench fuzz soak
+.PHONY: build run test bench drill calibrate fuzz soak
 
 # The program, as bin/moat.
 build:
@@ -23,6 +24,14 @@ test:
 # How fast it is on this machine.
 bench:
 	go run ./cmd/moat bench
+
+# What detection finds in simulated ecosystems, and whom it suspects wrongly; drill.html shows it.
+drill:
+	go run ./cmd/moat drill --seeds $(SEEDS) --report drill.html
+
+# What findings are worth, measured again; written if it is better on seeds that it has not seen.
+calibrate:
+	go run ./cmd/moat drill calibrate --seeds $(SEEDS) --folds 4 --out discover/detectors/calibration.json
 
 # Every fuzz test for FUZZTIME each.
 fuzz:

@@ -104,7 +104,7 @@ func Calibrate(ctx context.Context, s *Set, folds int, world string) (*Calibrate
 // those that keep false cases within the room of the budget; of several at the one nearest to [risk.OpenAt].
 func (s *Set) fitted(rounds []*Round) risk.Calibration {
 	c := risk.Calibration{Version: risk.CalibrationVersion, Detectors: fit(rounds, s.Marks)}
-	best, recall := float64(maxOpen), -1.0 // nothing has more room
+	best, recall := float64(maxOpen), -1.0
 	for at := maxOpen; at >= minOpen; at -= openStep {
 		c.OpenAt = float64(at)
 		var tally Tally
