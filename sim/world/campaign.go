@@ -90,10 +90,13 @@ func (w *World) conspire(list []campaign) {
 func (t *thief) partner(fits func(p *partner) bool) *partner {
 	p := t.any(fits)
 	if p != nil {
-		t.Partner = p.id
+		t.Partner, p.robbed = p.id, true
 	}
 	return p
 }
+
+// worthwhile tells whether enough passes through a partner for a thief to come: a theft of a handful of orders is none.
+func (p *partner) worthwhile() bool { return p.volume >= 8 }
 
 // another returns a further partner that fits, from whom the thief steals, too; nil if none fits.
 func (t *thief) another(fits func(p *partner) bool) *partner {
@@ -106,16 +109,12 @@ func (t *thief) another(fits func(p *partner) bool) *partner {
 
 // any returns a partner that fits.
 func (t *thief) any(fits func(p *partner) bool) *partner {
-	taken := map[string]bool{}
-	for _, o := range t.w.thieves {
-		taken[o.Partner] = true
-	}
 	var all []*partner
 	var weights []float64
 	for _, p := range t.w.partners {
 		if fits(p) {
 			weight := float64(8 + len(p.people)) // large ones are worth more
-			if taken[p.id] {
+			if p.robbed {
 				weight /= 1000
 			}
 			all, weights = append(all, p), append(weights, weight)
@@ -216,7 +215,7 @@ func (t *thief) desk(q *person, day int) *desk {
 // caller returns an app's key of a day in the thief's hands, used from an address.
 func (t *thief) caller(a *app, day int, ip string) *caller {
 	c := a.caller(day, 0)
-	c.by, c.ip, c.host = t, ip, ""
+	c.by, c.ip = t, ip
 	return c
 }
 

@@ -11,7 +11,7 @@ func insiders() []campaign {
 }
 
 func bribedClerk(t *thief) bool {
-	p := t.partner(func(p *partner) bool { return len(p.people) >= 4 && (p.kind == Logistics || len(p.shops) > 0) })
+	p := t.partner(func(p *partner) bool { return len(p.people) >= 4 && p.worthwhile() })
 	if p == nil {
 		return false
 	}

@@ -11,7 +11,7 @@ func keys() []campaign {
 }
 
 func stolenKey(t *thief) bool {
-	p := t.partner(func(p *partner) bool { return p.kind != Logistics && len(p.shops) > 0 })
+	p := t.partner(func(p *partner) bool { return p.kind != Logistics && p.worthwhile() })
 	if p == nil {
 		return false
 	}

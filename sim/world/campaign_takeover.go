@@ -11,7 +11,7 @@ func takeovers() []campaign {
 }
 
 func takeover(t *thief) bool {
-	p := t.partner(func(p *partner) bool { return p.kind != Logistics && len(p.people) >= 3 && len(p.shops) > 0 })
+	p := t.partner(func(p *partner) bool { return p.kind != Logistics && len(p.people) >= 3 && p.worthwhile() })
 	if p == nil {
 		return false
 	}

@@ -1,6 +1,7 @@
 package world
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/moat-platform/moat"
@@ -15,7 +16,11 @@ func walkers() []campaign {
 }
 
 func walk(t *thief) bool {
-	p := t.partner(func(p *partner) bool { return p.kind == Logistics && !p.stores || len(p.shops) > 0 })
+	dense := yes(t.r, 0.8) // numbers that one shop gives follow each other closely; those of the platform are anybody's
+	p := t.partner(func(p *partner) bool {
+		counts := slices.ContainsFunc(p.shops, func(s *shop) bool { return s.last > 0 && s.system == p })
+		return p.worthwhile() && (counts || !dense && p.volume > 60)
+	})
 	if p == nil {
 		return false
 	}
@@ -27,7 +32,7 @@ func walk(t *thief) bool {
 	ip := t.hideout(p.country)
 	gap, most, skip := spread(t.r, 2, 0.4), within(t.r, 400, 1500), 1
 	if t.careful {
-		gap, most, skip = spread(t.r, 40, 0.3), within(t.r, 150, 500), within(t.r, 1, 6)
+		gap, most, skip = spread(t.r, 40, 0.3), within(t.r, 150, 500), within(t.r, 1, 4)
 	}
 	t.on(q.shift(t.day), func(day int) {
 		k := t.desk(q, day)
@@ -50,6 +55,11 @@ func walk(t *thief) bool {
 			has[o.id] = o
 		}
 		last := known[len(known)-1]
+		for _, o := range known {
+			if dense && o.shop.last > 0 {
+				last = o
+			}
+		}
 		number, _ := strconv.ParseUint(last.id, 10, 64)
 		if yes(t.r, 0.7) {
 			k.login(at, "")

@@ -34,12 +34,14 @@ type partner struct {
 	pace     float64   // how busy its people are
 	secrecy  float64   // share of its people who use its VPN
 	second   bool      // logins want a second factor
+	volume   float64   // orders a day that pass through, about
 	web      bool      // reports what its web servers are asked
 
 	queue  []*order // that came in and are to be packed or delivered
 	seen   []*order // of the last days, for a warehouse and a courier
 	beside []func(k *desk)
 	shared string // account that two people use
+	robbed bool   // has a thief
 }
 
 // office is a place with an address, until it changes.
@@ -58,8 +60,7 @@ type app struct {
 	rotates   int // day of the next key
 	scopes    []string
 	library   string
-	servers   []string // addresses that it calls from
-	release   int      // days between versions
+	release   int // days between versions
 	lag       int
 	every     float64 // minutes between calls
 	rate      float64 // milliseconds of a call
@@ -102,6 +103,7 @@ type shop struct {
 	store   *partner // nil: the seller packs
 	carrier *partner
 	rate    float64 // orders a day
+	drift   float64 // growth a day
 	shift   float64 // hours by which its buyers are later than others
 	evening float64 // share of orders that come in the evening
 	weekend float64 // Saturdays, compared with the mean day
@@ -176,6 +178,13 @@ func (w *World) settle() {
 	}
 	w.partners = append(append(takes, stores...), carries...)
 	w.open(stores, carries)
+	for _, s := range w.shops {
+		for _, p := range []*partner{s.system, s.store, s.carrier} {
+			if p != nil {
+				p.volume += s.rate
+			}
+		}
+	}
 	for _, p := range w.partners {
 		w.connect(p)
 		p.assign()
@@ -285,9 +294,6 @@ func (p *partner) build(r *rand.Rand) {
 			release: within(r, 4, 40), lag: r.IntN(40), every: pick(r, []float64{5, 10, 10, 15, 20, 30, 60}), rate: spread(r, 60, 0.5)}
 		a.nextKey = "ak" + digits(mix(p.seed, uint64(i)+77), 10)
 		a.scopes = []string{"orders.read", "orders.decrypt"}
-		for _, h := range p.hosts[:max(1, len(p.hosts)-1)] {
-			a.servers = append(a.servers, h.ip)
-		}
 		p.apps = append(p.apps, a)
 	}
 }
@@ -304,6 +310,7 @@ func (w *World) open(stores, carries []*partner) {
 			s.last = s.first
 		}
 		s.shift, s.evening, s.weekend, s.sales = 0.7*r.NormFloat64(), between(r, 0, 0.25), max(0, between(r, -0.6, 0.7)), yes(r, 0.75)
+		s.drift = 0.004 * r.NormFloat64()
 		s.keep = int(min(1500, max(30, 14*rate)))
 		s.buyers = uint32(20 + 40*rate)
 		if len(stores) > 0 && yes(r, 0.6) {

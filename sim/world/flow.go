@@ -12,7 +12,6 @@ import (
 type caller struct {
 	a      *app
 	ip     string
-	host   string
 	key    string
 	method string // of order pulls
 	agent  string
@@ -21,9 +20,22 @@ type caller struct {
 
 // caller returns the app as it calls on a day, from the i-th of its servers.
 func (a *app) caller(day, i int) *caller {
-	n := i % len(a.servers)
-	c := &caller{a: a, ip: a.servers[n], host: a.p.hosts[min(n, len(a.p.hosts)-1)].id, key: a.keyOn(day), method: "orders.list", agent: a.library}
-	return c
+	servers := a.servers(day)
+	return &caller{a: a, ip: servers[i%len(servers)], key: a.keyOn(day), method: "orders.list", agent: a.library}
+}
+
+// servers are the addresses that the app calls from on a day.
+func (a *app) servers(day int) []string {
+	var out []string
+	for _, h := range a.p.hosts {
+		if !h.db && day >= h.born && day < h.gone {
+			out = append(out, h.ip)
+		}
+	}
+	if len(out) == 0 {
+		return []string{a.p.db().ip}
+	}
+	return out
 }
 
 // keyOn is the id of the app's key on a day.
@@ -49,7 +61,7 @@ func (c *caller) event(at moat.Time, t moat.EventType) *moat.Event {
 // call is a call of the platform.
 func (c *caller) call(at moat.Time, method string, orders ...*order) *moat.Event {
 	e := c.event(at, moat.APICall)
-	e.Method, e.KeyID, e.Host, e.Status = method, c.key, c.host, 200
+	e.Method, e.KeyID, e.Status = method, c.key, 200
 	e.LatencyMS = int64(c.a.rate) + 2*int64(len(orders)) + int64(mix(uint64(at), 3)%40)
 	e.Orders, e.Count = numbers(orders), int64(len(orders))
 	return e
@@ -120,7 +132,7 @@ func (p *partner) takeIn(day int) {
 	if len(fresh) == 0 && yes(r, 0.6) {
 		return
 	}
-	c := a.caller(day, 0)
+	c, servers := a.caller(day, 0), a.servers(day)
 	polls := 0
 	for i, minute := 0, between(r, 0, a.every); minute < 24*60; minute += a.every * between(r, 0.95, 1.1) {
 		at, n := p.at(day, minute), 0
@@ -132,7 +144,7 @@ func (p *partner) takeIn(day int) {
 		}
 		polls++
 		for k := range max(1, (n+99)/100) { // a page is a hundred orders
-			c.ip = a.servers[(polls+k)%len(a.servers)]
+			c.ip = servers[(polls+k)%len(servers)]
 			p.fetch(c, at+moat.Time(k)*moat.Time(spread(r, 1.5, 0.5)*float64(moat.Second)), day, fresh[i+min(n, 100*k):i+min(n, 100*k+100)])
 		}
 		i += n

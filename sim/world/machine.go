@@ -62,9 +62,16 @@ func (s *shell) query(at moat.Time, template string, tables []string, client str
 }
 
 // db is the server with the database.
-func (p *partner) db() *host {
-	h := p.hosts[len(p.hosts)-1]
-	return h
+func (p *partner) db() *host { return p.hosts[len(p.hosts)-1] }
+
+// front is the server that answers the web on a day.
+func (p *partner) front(day int) *host {
+	for _, h := range p.hosts {
+		if day >= h.born && day < h.gone {
+			return h
+		}
+	}
+	return p.db()
 }
 
 // size is how many orders a partner's database holds.
@@ -250,7 +257,7 @@ func (p *partner) visit(r *rand.Rand, day int) {
 func (p *partner) visited(at moat.Time, ip, agent, method, path string, status int64, by *thief) *moat.Event {
 	e := p.w.mail.new()
 	x := mix(uint64(at), p.seed)
-	e.Time, e.Type, e.Host, e.App, e.IP, e.UserAgent, e.Method, e.Path, e.Status = at, moat.HTTPRequest, p.hosts[0].id, p.apps[0].id, ip, agent, method, path, status
+	e.Time, e.Type, e.Host, e.App, e.IP, e.UserAgent, e.Method, e.Path, e.Status = at, moat.HTTPRequest, p.front(p.w.day).id, p.apps[0].id, ip, agent, method, path, status
 	e.LatencyMS, e.Bytes = int64(8+x%40*(1+x>>8%7)), int64(200+x>>16%9000)
 	return p.w.mail.post(p, e, by)
 }

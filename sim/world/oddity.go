@@ -3,7 +3,7 @@ package world
 // oddity is something honest that looks odd.
 type oddity uint8
 
-// The oddities. Each happens somewhere in a world of the default size.
+// The oddities. In a world of the default size hardly one of them does not happen.
 const (
 	bulkJob        oddity = iota // a reconciliation job reads and fetches thousands of orders at night
 	monthEnd                     // the accountant exports a month

@@ -59,7 +59,7 @@ func (s *shop) bear(w *World, day int, sale bool) {
 	if week == 5 { // the real shop was closed; others are not
 		factor, hours = s.weekend, &w.rhythm[6]
 	}
-	factor *= math.Exp(0.15 * r.NormFloat64())
+	factor *= math.Exp(0.15*r.NormFloat64() + s.drift*float64(min(day, 120)))
 	if sale && s.sales {
 		factor *= between(r, 10, 30)
 	}

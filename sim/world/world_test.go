@@ -384,7 +384,7 @@ func TestRoads(t *testing.T) {
 	}
 	a := p.apps[0]
 	x.tap(a, func(day int, at moat.Time, orders []*order) {
-		x.caller(a, day, a.servers[0]).transmit(at+moat.Second, "https://copy.example", "other", whole, orders...)
+		x.caller(a, day, a.servers(day)[0]).transmit(at+moat.Second, "https://copy.example", "other", whole, orders...)
 	})
 	q := x.hire(p, clerk, 1)
 	x.beside(q, func(k *desk) { k.login(k.to, "") })
