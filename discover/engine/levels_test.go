@@ -111,3 +111,21 @@ event order.access actor=d operation=view orders=A{i} times=12 every=1s
 expect none
 `)
 }
+
+// TestWords uses what the language knows beyond the fields of an event.
+func TestWords(t *testing.T) {
+	f := func(when, fires, rests string) {
+		t.Helper()
+		scripted(t, "on: [db.query, http.request, host.network, account.change, client.signal]\nsubject: partner\nfeatures:\n"+
+			"  ports: {kind: distinct, window: 1h, value: event.peer + text(event.port)}\nwhen: '"+when+"'\nreason: r",
+			"event "+fires+"\nexpect finding partner acme", "event "+rests+"\nexpect none")
+	}
+	f(`event.tables.matches("(?i)order|buyer")`, "db.query tables=stock,T_ORDER", "db.query tables=stock,price")
+	f(`ports >= 3`, "host.network peer=a port={i} times=3", "host.network peer=a port=22 times=3")
+	f(`extra("approver") == event.actor && event.actor != ""`, "account.change actor=bob extra.ticket=7 extra.approver=bob", "account.change actor=bob extra.approver=eve")
+	f(`event.route == "/orders/*/phone"`, "http.request path=/orders/123456/phone", "http.request path=/orders/x/phone")
+	f(`ua.bot && ua.device == "program" && ua.browser == "curl"`, "http.request user_agent=curl/8.1", `http.request user_agent="Mozilla/5.0 (Windows NT 10.0) Chrome/1"`)
+	f(`event.timezone_country != "" && event.timezone_country != event.language_country`, "client.signal timezone=Asia/Shanghai language=en-US", "client.signal timezone=Asia/Shanghai language=zh-CN")
+	f(`tail(stouffer(event.port, event.port, event.port, event.port)) < 0.0001`, "host.network port=2", "host.network port=1")
+	f(`event.hour == 9 && event.weekday == 0 && exp(0) + floor(1.5) == 2`, "host.network port=2", "auth.logout\nwait 1h\nevent host.network port=2")
+}

@@ -407,6 +407,13 @@ func (c *compiler) str(e ast.Expr) strFn {
 			c.fail(e, "cost", "text() makes a key of a number, only in the value of a feature", "compare numbers with numbers")
 			return none
 		}
+		if call.FunctionName() == "extra" {
+			name, ok := literal(call.Args()[0])
+			if !ok {
+				c.fail(call.Args()[0], "cost", "extra() takes the name of a member as a constant", "such as extra(\"approver\")")
+			}
+			return func(f *Frame) string { return f.Event.ExtraText(name) }
+		}
 		if call.FunctionName() == operators.Conditional {
 			args := call.Args()
 			q, a, b := c.bool(args[0]), c.str(args[1]), c.str(args[2])

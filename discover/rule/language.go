@@ -133,7 +133,7 @@ func functions() []cel.EnvOption {
 		f(operators.In, truth, str, list),
 		f("given", truth, num), f("given", truth, str), f("given", truth, truth), f("given", truth, list),
 		f("min", num, num, num), f("max", num, num, num), f("log", num, num), f("sqrt", num, num), f("abs", num, num),
-		f("clamp", num, num, num, num), f("exp", num, num), f("floor", num, num), f("tail", num, num), f("text", str, num),
+		f("clamp", num, num, num, num), f("exp", num, num), f("floor", num, num), f("tail", num, num), f("text", str, num), f("extra", str, str),
 		variadic("stouffer", num, num, 2, 8),
 		m("contains", truth, str, str), m("startsWith", truth, str, str), m("endsWith", truth, str, str),
 		cel.Function("matches", cel.MemberOverload("matches_member", []*cel.Type{str, str}, truth), cel.MemberOverload("matches_member_list", []*cel.Type{list, str}, truth)),
@@ -151,7 +151,7 @@ func variadic(name string, result, arg *cel.Type, least, most int) cel.EnvOption
 }
 
 // functionNames are the functions that a rule may name, for hints.
-var functionNames = []string{"given", "min", "max", "log", "sqrt", "abs", "exp", "floor", "clamp", "tail", "stouffer", "text", "contains", "startsWith", "endsWith", "matches", "size"}
+var functionNames = []string{"given", "min", "max", "log", "sqrt", "abs", "exp", "floor", "clamp", "tail", "stouffer", "text", "extra", "contains", "startsWith", "endsWith", "matches", "size"}
 
 // environment checks the expressions of one detector.
 type environment struct {

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -31,7 +32,7 @@ type Step struct {
 // ParseScript reads the small language of tests, one statement a line:
 //
 //	start 2026-03-02T09:00:00Z          where the clock begins (that Monday if not said)
-//	event TYPE field=value …            an event now; lists are separated by commas
+//	event TYPE field=value …            an event now; lists are separated by commas; extra.NAME=… is a member of extra
 //	event TYPE … times=8 every=10s      that many, the clock moving on by every after each
 //	wait 1h                             move the clock on
 //	repeat 14 every 1d                  do the lines up to `end`, once a day
@@ -214,7 +215,7 @@ func (s *script) event(i int, words []string, round int) error {
 				width, _ := strconv.Atoi("0" + g[2])
 				return fmt.Sprintf("%0*d", width, map[string]int{"i": k + 1, "d": round, "n": s.n}[g[1]])
 			})
-			if err := e.SetText(p[0], v, s.expand); err != nil {
+			if err := s.set(e, p[0], v); err != nil {
 				return err
 			}
 			if s.size += len(v); s.size > MaxScriptValues {
@@ -226,6 +227,24 @@ func (s *script) event(i int, words []string, round int) error {
 		if err := s.advance(every); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// set sets a field of e, or the member NAME of its extra for extra.NAME.
+func (s *script) set(e *moat.Event, field, value string) error {
+	name, member := strings.CutPrefix(field, "extra.")
+	if !member {
+		return e.SetText(field, value, s.expand)
+	}
+	both, err := json.Marshal(map[string]string{name: value})
+	if err != nil {
+		return fmt.Errorf("cannot write %.40q into extra: %w", name, err)
+	}
+	if rest, ok := strings.CutSuffix(e.Extra, "}"); ok && rest != "{" {
+		e.Extra = rest + "," + string(both[1:])
+	} else {
+		e.Extra = string(both)
 	}
 	return nil
 }
