@@ -19,17 +19,19 @@ type commands struct {
 	Bench       benchCmd       `cmd:"" group:"Try" help:"Measure how fast Moat is on this machine."`
 	BenchClient benchClientCmd `cmd:"" group:"Try" hidden:""`
 
-	Serve  serveCmd  `cmd:"" group:"Run" help:"Run a node: take events in over HTTP, find, decide, answer."`
-	Ingest ingestCmd `cmd:"" group:"Run" help:"Load logs or events from files and judge them."`
+	Serve     serveCmd     `cmd:"" group:"Run" help:"Run a node: take events in over HTTP, find, decide, answer."`
+	Ingest    ingestCmd    `cmd:"" group:"Run" help:"Load logs or events from files and judge them."`
+	Complaint complaintCmd `cmd:"" group:"Run" help:"File complaints of customers, and dumps of leaked orders."`
 
-	Findings  findingsCmd  `cmd:"" group:"Look" help:"Show what detectors saw."`
-	Cases     casesCmd     `cmd:"" group:"Look" help:"Show cases, their stories, and work on them."`
-	Decisions decisionsCmd `cmd:"" group:"Look" help:"Show what is done to whom, and undo it."`
-	Orders    ordersCmd    `cmd:"" group:"Look" help:"Tell who touched orders."`
-	Trace     traceCmd     `cmd:"" group:"Look" help:"Tell from leaked orders where they leaked."`
-	Entity    entityCmd    `cmd:"" group:"Look" help:"Tell what an account, address, device … did."`
-	Scope     scopeCmd     `cmd:"" group:"Look" help:"Tell how far a leak reaches: which orders and people, and where they went."`
-	Query     queryCmd     `cmd:"" group:"Look" help:"Ask SQL of the events."`
+	Findings   findingsCmd   `cmd:"" group:"Look" help:"Show what detectors saw."`
+	Cases      casesCmd      `cmd:"" group:"Look" help:"Show cases, their stories, and work on them."`
+	Decisions  decisionsCmd  `cmd:"" group:"Look" help:"Show what is done to whom, and undo it."`
+	Orders     ordersCmd     `cmd:"" group:"Look" help:"Tell who touched orders."`
+	Complaints complaintsCmd `cmd:"" group:"Look" help:"Show which orders customers complained about."`
+	Trace      traceCmd      `cmd:"" group:"Look" help:"Tell from leaked orders where they leaked."`
+	Entity     entityCmd     `cmd:"" group:"Look" help:"Tell what an account, address, device … did."`
+	Scope      scopeCmd      `cmd:"" group:"Look" help:"Tell how far a leak reaches: which orders and people, and where they went."`
+	Query      queryCmd      `cmd:"" group:"Look" help:"Ask SQL of the events."`
 
 	Detectors  detectorsCmd  `cmd:"" group:"Rules" help:"List the detectors, or explain one."`
 	Check      checkCmd      `cmd:"" group:"Rules" help:"Check detector files and run their tests."`

@@ -14,6 +14,7 @@ import (
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/ingest"
+	"github.com/moat-platform/moat/ingest/complaint"
 	"github.com/moat-platform/moat/locate/ledger"
 	"github.com/moat-platform/moat/store/book"
 	"github.com/moat-platform/moat/store/run"
@@ -47,8 +48,6 @@ type FiledBad struct {
 	Message string `json:"message"`
 }
 
-var complaintKinds = []string{"scam_call", "scam_sms", "spam", "fraud", "other"}
-
 // Bounds of what a complaint says.
 const (
 	maxOrderID  = 128
@@ -70,8 +69,8 @@ func (c *NewComplaint) check(operator bool, now moat.Time) *moat.Problem {
 		return bad("order", "the text is not UTF-8")
 	case c.Kind == book.DumpKind && !operator:
 		return &moat.Problem{Code: moat.CodeForbidden, Field: "kind", Message: "only the operator files what was found in a dump"}
-	case c.Kind != "" && c.Kind != book.DumpKind && !slices.Contains(complaintKinds, c.Kind):
-		return bad("kind", fmt.Sprintf("%.40q is none of %s", c.Kind, strings.Join(complaintKinds, ", ")))
+	case c.Kind != "" && c.Kind != book.DumpKind && !slices.Contains(complaint.Kinds[:], c.Kind):
+		return bad("kind", fmt.Sprintf("%.40q is none of %s", c.Kind, strings.Join(complaint.Kinds[:], ", ")))
 	case len(c.Reporter) > maxReporter:
 		return bad("reporter", fmt.Sprintf("a reporter has at most %d bytes", maxReporter))
 	case len(c.Channel) > maxChannel:

@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/ingest/complaint"
+	"github.com/moat-platform/moat/serve/api"
+	"github.com/moat-platform/moat/serve/node"
+	"github.com/moat-platform/moat/store/book"
+)
+
+// complaintCmd takes complaints in.
+type complaintCmd struct {
+	Import complaintImportCmd `cmd:"" help:"File the complaints of a table, or the orders of a dump that was found."`
+}
+
+// Help shows how to use it.
+func (complaintCmd) Help() string {
+	return examples("moat complaint import complaints.csv", "moat complaint import --dump found.txt", "moat complaints --since 7d")
+}
+
+type complaintImportCmd struct {
+	logFlags
+	Dump    bool   `help:"The file lists leaked orders that were found, ids one a line or in a column."`
+	Found   when   `placeholder:"TIME" help:"When a dump was found; what happened to its orders later is no part of it."`
+	Partner string `placeholder:"ID" help:"Only for this partner; else for all whose hands the orders went through."`
+	Zone    zone   `placeholder:"ZONE" help:"Where the clock of times without a zone stands, such as Asia/Shanghai (UTC)."`
+	File    string `arg:"" help:"A CSV file in UTF-8; - is standard input."`
+}
+
+// Help shows how to use it.
+func (complaintImportCmd) Help() string {
+	return "The first line names the columns: order, and of kind, contacted_at, reporter and channel what there is; without such a line they come in this order. " +
+		"Other columns are not read, and of a reporter only a keyed hash is kept. " +
+		"Importing a file again changes nothing. Orders that no event named are counted as unknown.\n\n" +
+		examples("moat complaint import complaints.csv --zone Asia/Shanghai", "moat complaint import --dump found.txt --found 2026-03-02", "xlsx2csv week.xlsx | moat complaint import -")
+}
+
+// Validate is called when the flags are known.
+func (c *complaintImportCmd) Validate() error {
+	if c.Found != 0 && !c.Dump {
+		return errors.New("--found is for --dump")
+	}
+	return nil
+}
+
+// imported is what became of a file.
+type imported struct {
+	Lines     int64     `json:"lines"` // that were complaints or should have been
+	New       int64     `json:"new"`
+	Duplicate int64     `json:"duplicate"`
+	Unknown   int64     `json:"unknown"`
+	Refused   int64     `json:"refused"`
+	Dropped   []string  `json:"dropped,omitempty"` // columns
+	Bad       []badLine `json:"bad"`               // the first refused, and the first unknown
+	Warning   string    `json:"warning,omitempty"`
+
+	unknown  int // listed
+	began    time.Time
+	duration time.Duration
+}
+
+type badLine struct {
+	Line int    `json:"line"`
+	Why  string `json:"why"`
+}
+
+// maxBadLines bounds the lines that are listed, of the refused and of the unknown each.
+const maxBadLines = 20
+
+func (s *imported) refuse(line int, why string) {
+	s.Refused++
+	if len(s.Bad)-s.unknown < maxBadLines {
+		s.Bad = append(s.Bad, badLine{line, why})
+	}
+}
+
+// Run imports.
+func (c *complaintImportCmd) Run(a *app) (err error) {
+	in, size := io.Reader(os.Stdin), int64(0)
+	if c.File != "-" {
+		f, err := os.Open(c.File)
+		if err != nil {
+			return fmt.Errorf("cannot import complaints: %w", err)
+		}
+		defer f.Close()
+		if s, err := f.Stat(); err == nil && s.Mode().IsRegular() {
+			size = s.Size()
+		}
+		in = f
+	}
+	bar := a.progress("file complaints", "bytes")
+	defer bar.end()
+	in = &counted{r: in, at: func(n int64) { bar.at(n, size) }}
+	r, err := complaint.NewReader(in, complaint.Options{Dump: c.Dump, Location: c.Zone.Location})
+	if err != nil {
+		return fmt.Errorf("cannot import complaints of %s: %w", c.File, err)
+	}
+	file, reporters, end, err := c.filer(a)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, end()) }()
+	s := imported{Bad: []badLine{}, began: time.Now()}
+	_, s.Dropped = r.Header()
+	failed := c.all(a, r, file, &s)
+	bar.end()
+	if known, err := reporters(); err == nil {
+		s.Warning = known.Warning()
+	} else {
+		failed = errors.Join(failed, err)
+	}
+	slices.SortFunc(s.Bad, func(x, y badLine) int { return x.Line - y.Line })
+	s.duration = time.Since(s.began)
+	if a.JSON {
+		failed = errors.Join(failed, a.object(s))
+	} else {
+		a.imported(&s)
+	}
+	if failed == nil && s.Lines > 0 && s.New+s.Duplicate == 0 {
+		return errProblems
+	}
+	return failed
+}
+
+// counted tells how much was read.
+type counted struct {
+	r  io.Reader
+	n  int64
+	at func(int64)
+}
+
+// Read reads.
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.n += int64(n)
+	c.at(c.n)
+	return n, err
+}
+
+// fileFn files a few complaints.
+type fileFn func([]node.NewComplaint) (node.Filed, error)
+
+// filer files through the server that has the data folder open, or alone; end is called when all is filed.
+func (c *complaintImportCmd) filer(a *app) (file fileFn, reporters func() (book.Reporters, error), end func() error, err error) {
+	s, err := a.served()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	recent := book.Query{Partner: c.Partner, Since: moat.TimeOf(time.Now().Add(-30 * 24 * time.Hour))}
+	if s != nil {
+		return func(list []node.NewComplaint) (node.Filed, error) {
+				return patiently(a.ctx, s, api.NewComplaints{Partner: c.Partner, Complaints: list})
+			},
+			func() (book.Reporters, error) {
+				q := recent
+				q.Limit = 1
+				page, err := s.Complaints(a.ctx, q)
+				if err != nil || page.Reporters == nil {
+					return book.Reporters{}, err
+				}
+				return *page.Reporters, nil
+			}, func() error { return nil }, nil
+	}
+	n, err := a.open(c.logFlags, a.log)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return func(list []node.NewComplaint) (node.Filed, error) {
+			return n.File(a.ctx, moat.Everyone(), c.Partner, list, moat.TimeOf(time.Now()))
+		}, func() (book.Reporters, error) {
+			return n.Book.Reporters(context.WithoutCancel(a.ctx), moat.Everyone(), recent)
+		}, func() error {
+			return errors.Join(n.Drain(context.WithoutCancel(a.ctx)), n.Close())
+		}, nil
+}
+
+// patiently files again when the server is full or busy: what is in already changes nothing.
+func patiently(ctx context.Context, s *api.Client, in api.NewComplaints) (node.Filed, error) {
+	for {
+		f, err := s.File(ctx, in)
+		var no *api.Error
+		if !errors.As(err, &no) || no.RetryAfter == 0 {
+			return f, err
+		}
+		select {
+		case <-time.After(no.RetryAfter):
+		case <-ctx.Done():
+			return f, ctx.Err()
+		}
+	}
+}
+
+// all files everything that the reader gives, some at a time.
+func (c *complaintImportCmd) all(a *app, r *complaint.Reader, file fileFn, s *imported) error {
+	list, lines := make([]node.NewComplaint, 0, node.MaxComplaints), make([]int, 0, node.MaxComplaints)
+	send := func() error {
+		if len(list) == 0 {
+			return nil
+		}
+		f, err := file(list)
+		if err != nil {
+			return err
+		}
+		s.New, s.Duplicate, s.Unknown = s.New+int64(f.New), s.Duplicate+int64(f.Duplicate), s.Unknown+int64(f.Unknown)
+		for _, p := range f.Problems {
+			switch {
+			case p.Code != "unknown":
+				s.refuse(lines[p.Index], p.Message)
+			case s.unknown < maxBadLines:
+				s.unknown++
+				s.Bad = append(s.Bad, badLine{lines[p.Index], p.Message})
+			}
+		}
+		list, lines = list[:0], lines[:0]
+		return nil
+	}
+	for a.ctx.Err() == nil {
+		row, err := r.Next()
+		var bad *complaint.LineError
+		switch {
+		case err == io.EOF:
+			return send()
+		case errors.As(err, &bad):
+			s.Lines++
+			s.refuse(bad.Line, bad.Why)
+			continue
+		case err != nil:
+			return errors.Join(send(), err)
+		}
+		s.Lines++
+		list = append(list, node.NewComplaint{Order: row.Order, Kind: row.Kind, ContactedAt: max(row.ContactedAt, moat.Time(c.Found)), Reporter: row.Reporter, Channel: row.Channel})
+		if lines = append(lines, row.Line); len(list) == cap(list) {
+			if err := send(); err != nil {
+				return err
+			}
+		}
+	}
+	return a.ctx.Err()
+}
+
+// imported tells what became of a file.
+func (a *app) imported(s *imported) {
+	o := a.out
+	o.linef("%s in %s: %s new, %s known already, %s of unknown orders, %s refused", o.paint(bold, many(s.Lines, "line")), s.duration.Round(time.Millisecond),
+		number(s.New), number(s.Duplicate), number(s.Unknown), number(s.Refused))
+	if len(s.Dropped) > 0 {
+		o.wrap("  not read: ", strings.Join(s.Dropped, ", "))
+	}
+	for _, b := range s.Bad {
+		o.wrap("  ", fmt.Sprintf("line %d: %s", b.Line, b.Why))
+	}
+	if left := s.Refused + s.Unknown - int64(len(s.Bad)); left > 0 {
+		o.line(o.paint(dim, fmt.Sprintf("  … and %s", many(left, "more line"))))
+	}
+	if s.Warning != "" {
+		o.wrap(o.paint(yellow, "warning: "), s.Warning)
+	}
+	if s.New > 0 {
+		o.line(o.paint(dim, "next: moat complaints · moat findings --detector complaint.shop_surge · moat cases"))
+	}
+}
