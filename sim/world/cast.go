@@ -20,6 +20,7 @@ type partner struct {
 	offset  int       // days by which the local date is ahead of the world's
 	habits  habits
 	serial  uint64 // events so far
+	sent    int64  // of them, those that the platform got
 
 	apps     []*app
 	hosts    []*host

@@ -97,7 +97,6 @@ func (p *partner) machines(day int) {
 		for minute := between(r, 0, every); minute < 24*60; minute += every {
 			e := h.shell(day, "").event(p.at(day, minute), moat.Heartbeat)
 			e.Actor, e.App, e.Version, e.Seq = "system", p.apps[0].id, p.apps[0].version(day), int64(float64(day+1)*24*60/every+minute/every)
-			e.Sent = int64(p.serial)
 		}
 		for range count(r, 1.5) {
 			p.chores(r, h, day)

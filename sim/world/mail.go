@@ -27,9 +27,10 @@ type mail struct {
 
 // letter is a finished event; of those received at once the first sent comes first.
 type letter struct {
-	at moat.Time
-	n  uint64
-	e  *moat.Event
+	at   moat.Time
+	n    uint64
+	e    *moat.Event
+	from *partner
 }
 
 // slabSize is how many events are allocated at once: fewer, larger pieces cost the collector less.
@@ -94,11 +95,11 @@ func (m *mail) deliver(until moat.Time, all bool) []*moat.Event {
 			continue
 		}
 		m.finish(r, s)
-		m.put(s.e)
+		m.put(s.e, s.from)
 		if yes(r, s.from.habits.retries) {
 			again := *s.e
 			again.Received += moat.Time(spread(r, 20, 1.2) * float64(moat.Second))
-			m.put(&again)
+			m.put(&again, s.from)
 			m.w.note(retry)
 		}
 	}
@@ -112,22 +113,29 @@ func (m *mail) deliver(until moat.Time, all bool) []*moat.Event {
 	day := make([]*moat.Event, n)
 	for i, l := range m.due[:n] {
 		day[i] = l.e
+		if operators(l.e.Type) {
+			continue
+		}
+		if l.e.Type == moat.Heartbeat {
+			l.e.Sent = l.from.sent
+			l.e.Mark(moat.FieldSent)
+		}
+		l.from.sent++
 	}
 	m.due = slices.Clone(m.due[n:])
 	return day
 }
 
-func (m *mail) put(e *moat.Event) {
+func (m *mail) put(e *moat.Event, from *partner) {
 	m.n++
-	m.due = append(m.due, letter{e.Received, m.n, e})
+	m.due = append(m.due, letter{e.Received, m.n, e, from})
 }
 
 // finish brings an event into the form in which its partner reports, and notes it if it is a thief's.
 func (m *mail) finish(r *rand.Rand, s *sent) {
 	e, h := s.e, &s.from.habits
-	operator := e.Type == moat.OrderServed || e.Type == moat.Complaint || e.Type == moat.CanaryTouch
 	happened := e.Time
-	if !operator {
+	if !operators(e.Type) {
 		m.distort(e, h)
 	}
 	e.MarkAll()
@@ -143,7 +151,7 @@ func (m *mail) finish(r *rand.Rand, s *sent) {
 		}
 	}
 	delay := moat.Time(spread(r, float64(h.delay), 0.7))
-	if operator {
+	if operators(e.Type) {
 		delay = moat.Time(between(r, 0.05, 2) * float64(moat.Second))
 	} else if h.batch > 0 {
 		delay += h.batch - happened%h.batch
@@ -155,6 +163,11 @@ func (m *mail) finish(r *rand.Rand, s *sent) {
 	if s.by != nil {
 		s.by.record(e)
 	}
+}
+
+// operators tells whether events of a type are the platform's own.
+func operators(t moat.EventType) bool {
+	return t == moat.OrderServed || t == moat.Complaint || t == moat.CanaryTouch
 }
 
 // distort changes what a partner reports badly.
