@@ -233,6 +233,13 @@ func (a *app) drilled(r *drill.Report) {
 	}
 	o.linef("recall at budget  %s (false cases in 1,000 staff-days, worst damage first)", strings.Join(at, " · "))
 	o.linef("harm              %s decisions to mask or worse about honest ones in 1,000 staff-days", decimal(r.HarmPer1000))
+	var noise []string
+	for _, d := range r.Noise() {
+		noise = append(noise, fmt.Sprintf("%s %s", d.ID, number(d.MarginalFalse)))
+	}
+	if len(noise) > 0 {
+		o.linef("noise             %s (false cases fewer without it, and no theft missed more)", strings.Join(noise, " · "))
+	}
 	o.linef("calibration       expected error of case scores %s", rate(r.ECE))
 	o.line()
 	d := newTable(" rrrrrrrrr", "detector", "found", "true", "stated", "in thefts", "in false", "opened", "if removed: recall", "false", "mode")

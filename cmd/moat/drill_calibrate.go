@@ -22,6 +22,14 @@ func (drillCalibrateCmd) Help() string {
 		examples("moat drill calibrate --seeds 1-12", "moat drill calibrate --seeds 1-12 --folds 4 --out discover/detectors/calibration.json")
 }
 
+// Validate is called when the flags are known.
+func (c *drillCalibrateCmd) Validate() error {
+	if c.Folds < 2 || c.Folds > len(c.Seeds) {
+		return fmt.Errorf("--folds wants 2 or more, and a seed for each: there are %d", len(c.Seeds))
+	}
+	return nil
+}
+
 // Run calibrates.
 func (c *drillCalibrateCmd) Run(a *app) error {
 	set, err := c.run(a)

@@ -54,6 +54,18 @@ type Report struct {
 	delays []delay
 }
 
+// Noise lists the detectors without which no theft more would be missed and there would be fewer false cases, the
+// noisiest first, at most five.
+func (r *Report) Noise() (out []Detector) {
+	for _, d := range r.Detectors {
+		if d.MarginalRecall <= 0 && d.MarginalFalse > 0 {
+			out = append(out, d)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Detector) int { return cmp.Compare(b.MarginalFalse, a.MarginalFalse) })
+	return out[:min(len(out), 5)]
+}
+
 // Tally is how thefts ended.
 type Tally struct {
 	Thefts   int              `json:"thefts"`
