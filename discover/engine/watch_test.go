@@ -227,3 +227,63 @@ func TestSilenceQuota(t *testing.T) {
 		t.Errorf("%d times a host was not watched, want 100", s.Overflow)
 	}
 }
+
+// heartbeats are batches of a minute each from 1000 hosts, after which all are watched.
+func heartbeats(tb testing.TB, e *engine.Engine, minutes int) (next func() []byte) {
+	tb.Helper()
+	now, _ := moat.ParseTime("2026-03-02T00:00:00Z")
+	var w moat.BatchWriter
+	n := 0
+	hosts := make([]string, 1000)
+	for i := range hosts {
+		hosts[i] = fmt.Sprintf("h%d", i)
+	}
+	next = func() []byte {
+		w.Reset()
+		for _, h := range hosts {
+			n++
+			now += 60 * moat.Millisecond
+			ev := moat.Event{Partner: "p", ID: fmt.Sprintf("e%d", n), Time: now, Received: now, Type: moat.Heartbeat, Host: h}
+			ev.MarkAll()
+			w.Append(&ev)
+		}
+		return w.Bytes()
+	}
+	for range minutes {
+		run(tb, e, [][]byte{next()})
+	}
+	return next
+}
+
+func BenchmarkHeartbeat(b *testing.B) {
+	e := newEngine(b, plan(b))
+	next := heartbeats(b, e, 20)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := 0; i < b.N; i += 1000 {
+		b.StopTimer()
+		in := next()
+		b.StartTimer()
+		run(b, e, [][]byte{in})
+	}
+}
+
+// TestSilenceAllocations: to be heard of again costs no allocation.
+func TestSilenceAllocations(t *testing.T) {
+	e := newEngine(t, plan(t))
+	next := heartbeats(t, e, 20)
+	in := [][]byte{nil, nil, nil}
+	for i := range in {
+		in[i] = bytes.Clone(next())
+	}
+	i := -1
+	n := testing.AllocsPerRun(2, func() { // and one run before
+		i++
+		if _, err := e.Step(in[i], nil); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n > 20 { // of 1000 events; tables of ids grow now and then
+		t.Errorf("%v allocations for 1000 heartbeats", n)
+	}
+}
