@@ -39,6 +39,9 @@ Time is the time of events. An event that comes late is added to its span of tim
 inside the window, else it is not counted; windows end at the newest time that the entity has seen.
 Statistics of what came before (last, seen, baseline, quantiles, rarity, …) do not include the present event; counts do.
 
+A value is a number, a key (a text), keys (a list of texts) or ip.place; levels is a list of one to four texts, the finest first, given
+as levels: [event.ip, event.network, ip.country]; steps are conditions, given as steps: [condition, …].
+
 State is the memory per entity with the default parameters; a kind with pairs keeps 16 more bytes for each value that an entity has had.
 Cost is that of one event on a state in the processor's cache.
 
