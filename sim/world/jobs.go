@@ -98,10 +98,16 @@ func (k *desk) begin() {
 	}
 	k.login(at, "")
 	if k.q.p.second && yes(k.r, 0.5) {
+		if yes(k.r, 0.03) {
+			k.challenge(at+k.pause(5), moat.Failure)
+		}
 		k.challenge(at+k.pause(8), moat.Success)
 	}
 	if yes(k.r, 0.3) {
 		k.login(k.back, "")
+	}
+	if yes(k.r, 0.003) {
+		k.change(at+k.pause(900), k.account, pick(k.r, []string{"phone", "email", "mfa", "password"}), "", "")
 	}
 	if yes(k.r, q.logsOut) {
 		k.event(k.to, moat.AuthLogout)
@@ -109,6 +115,9 @@ func (k *desk) begin() {
 	if yes(k.r, 0.15) && k.device != "" {
 		e := k.event(at+k.pause(5), moat.ClientSignal)
 		e.Timezone, e.Language = k.q.p.country.timezone, k.q.p.country.language
+		if k.day >= q.abroad && k.day < q.abroad+q.journey && yes(k.r, 0.8) { // the clock goes along
+			e.Timezone = q.where.timezone
+		}
 		if q.seed%40 == 0 {
 			e.Script = "https://cdn." + wordsA[q.seed/40%uint64(len(wordsA))] + "-helper.example/content.js"
 			w.note(clientPlugin)
@@ -157,7 +166,7 @@ func (k *desk) work() {
 	if k.q.exports > 0 && yes(k.r, k.q.exports) {
 		if list := k.moments(1); len(list) > 0 {
 			if orders := k.known(list[0], within(k.r, 20, 160)); len(orders) > 0 {
-				k.access(list[0], "export", whole, orders...)
+				k.access(list[0], pick(k.r, []string{"export", "export", "export_list", "download"}), whole, orders...)
 			}
 		}
 	}
@@ -198,7 +207,7 @@ func (p *partner) shopsQuiet() bool {
 
 // handle is one matter: a call of a buyer, an address to correct, a parcel that is asked after.
 func (k *desk) handle(at moat.Time, o *order) {
-	switch weighted(k.r, 50, 20, 9, 9, 6, 3, 3) {
+	switch weighted(k.r, 50, 20, 9, 9, 6, 3, 3, 0.8, 0.5, 0.6, 0.7) {
 	case 0:
 		k.search(at, o.shop, 1+k.r.IntN(3))
 		k.access(at+k.pause(20), "view", whole, o)
@@ -224,6 +233,15 @@ func (k *desk) handle(at moat.Time, o *order) {
 				k.access(at, "view", whole, o)
 			}
 		}
+	case 7: // the label as a file
+		k.access(at, "download", label, o)
+	case 8: // a double
+		k.access(at, "view", whole, o)
+		k.access(at+k.pause(30), "delete", nil, o)
+	case 9: // an invoice to the customer
+		k.access(at, "send", payment, o)
+	case 10: // in the screen itself
+		k.access(at, "decrypt", []string{"phone"}, o)
 	}
 }
 

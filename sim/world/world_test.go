@@ -91,6 +91,7 @@ func TestContract(t *testing.T) {
 	}
 	decoder := moat.Decoder{AllowPartner: true}
 	var line, again []byte
+	operations := map[string]int{}
 	types, ids := map[moat.EventType]int{}, map[string]moat.Time{}
 	received, events, late := moat.Time(0), 0, 0
 	for day, ok := w.Next(); ok; day, ok = w.Next() {
@@ -108,6 +109,9 @@ func TestContract(t *testing.T) {
 				t.Errorf("id %s stands for two events", key)
 			}
 			ids[key] = e.Time
+			if e.Type == moat.OrderAccess {
+				operations[e.Operation]++
+			}
 			if types[e.Type]++; e.Received-e.Time > 5*moat.Hour {
 				late++
 			}
@@ -134,6 +138,11 @@ func TestContract(t *testing.T) {
 	for typ := moat.NoType + 1; typ < moat.EventTypes; typ++ {
 		if types[typ] == 0 {
 			t.Errorf("there is no %s", typ)
+		}
+	}
+	for _, o := range strings.Fields("view view_list search print print_list export export_list download decrypt modify delete send") {
+		if operations[o] == 0 {
+			t.Errorf("nobody did %s", o)
 		}
 	}
 	for o := range oddities {
@@ -167,29 +176,29 @@ func TestContract(t *testing.T) {
 	t.Logf("%d events, %d staff-days, %d thefts", events, w.Staff(), len(thefts))
 }
 
-// TestCampaigns lets every campaign happen, alone.
+// TestCampaigns lets every campaign happen.
 func TestCampaigns(t *testing.T) {
 	list := Campaigns()
+	found, taken := map[string]int{}, map[string]int{}
+	for seed := range uint64(2) {
+		w := world(t, Config{Seed: seed, Partners: 24, Days: 14, Thefts: 3 * len(list)})
+		for _, ok := w.Next(); ok; _, ok = w.Next() {
+		}
+		for _, x := range w.Thefts() {
+			if found[x.Name]++; x.Partner == "" || x.To < x.From || len(x.Culprits) == 0 {
+				t.Errorf("%s: %+v", x.Name, x)
+			}
+			for _, a := range x.Acts {
+				taken[x.Name] += len(a.Orders) + int(a.Rows)
+			}
+		}
+	}
 	for _, c := range list {
-		if c.Name == "" || !strings.HasSuffix(c.Doc, ".") || c.Name != strings.ToLower(c.Name) {
+		if c.Name == "" || !strings.HasSuffix(c.Doc, ".") {
 			t.Errorf("campaign %q says of itself %q", c.Name, c.Doc)
 		}
-		found, orders := 0, 0
-		for seed := range uint64(2) {
-			w := world(t, Config{Seed: seed, Partners: 10, Days: 12, Thefts: 3, Only: []string{c.Name}})
-			for _, ok := w.Next(); ok; _, ok = w.Next() {
-			}
-			for _, x := range w.Thefts() {
-				if found++; x.Name != c.Name || x.Partner == "" || x.To < x.From {
-					t.Errorf("%s: %+v", c.Name, x)
-				}
-				for _, a := range x.Acts {
-					orders += len(a.Orders) + int(a.Rows)
-				}
-			}
-		}
-		if found < 3 || orders == 0 {
-			t.Errorf("%s: of 6 thieves %d acted and took %d orders", c.Name, found, orders)
+		if found[c.Name] < 2 || taken[c.Name] == 0 {
+			t.Errorf("%s: of 6 thieves %d acted and took %d orders", c.Name, found[c.Name], taken[c.Name])
 		}
 	}
 	names := map[string]bool{}
@@ -365,10 +374,10 @@ func TestBounds(t *testing.T) {
 
 // TestMany is a day of many partners: most small ones are asleep, and nothing grows with all of them together.
 func TestMany(t *testing.T) {
-	w := world(t, Config{Seed: 1, Partners: 3000, Days: 1})
+	w := world(t, Config{Seed: 1, Partners: 1500, Days: 1})
 	day, _ := w.Next()
-	if n := len(day); n < 30_000 || n > 600_000 {
-		t.Errorf("%d events of 3000 partners", n)
+	if n := len(day); n < 20_000 || n > 400_000 {
+		t.Errorf("%d events of 1500 partners", n)
 	}
 }
 
