@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/locate/story"
 	"github.com/moat-platform/moat/serve/api"
+	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/book"
 )
 
@@ -126,11 +129,12 @@ type casesShowCmd struct {
 	ID string `arg:"" help:"Id of the case."`
 }
 
-// story is a case with all that belongs to it.
-type story struct {
+// caseFile is a case with all that belongs to it.
+type caseFile struct {
 	moat.Case
 	Timeline  []moat.Finding  `json:"timeline"`
 	Decisions []moat.Decision `json:"decisions"`
+	Story     *story.Story    `json:"story"`
 }
 
 // Run tells the story.
@@ -140,7 +144,7 @@ func (c *casesShowCmd) Run(a *app) error {
 		return err
 	}
 	defer b.Close()
-	var s story
+	var s caseFile
 	if s.Case, s.Timeline, err = b.Case(a.ctx, moat.Everyone(), c.ID); err != nil {
 		return unknownID(err, "`moat cases` lists them")
 	}
@@ -150,6 +154,9 @@ func (c *casesShowCmd) Run(a *app) error {
 		}
 		s.Decisions = append(s.Decisions, d)
 	}
+	if s.Story, err = c.story(a, &s); err != nil {
+		return err
+	}
 	if a.JSON {
 		return a.object(s)
 	}
@@ -157,7 +164,61 @@ func (c *casesShowCmd) Run(a *app) error {
 	return nil
 }
 
-func (a *app) story(s *story) {
+// story asks the server what happened, which knows the last half minute too, or the files.
+func (c *casesShowCmd) story(a *app, f *caseFile) (*story.Story, error) {
+	s, err := a.served()
+	if err != nil {
+		return nil, err
+	}
+	if s != nil {
+		return s.Timeline(a.ctx, f.ID)
+	}
+	t, closeIt, err := node.ReadStories(a.Data, a.log)
+	if err != nil {
+		return nil, err
+	}
+	defer closeIt()
+	return t.Tell(a.ctx, &f.Case, f.Timeline, f.Decisions)
+}
+
+// steps shows what happened, step by step.
+func (a *app) steps(s *story.Story) {
+	o := a.out
+	for i := range s.Steps {
+		x := &s.Steps[i]
+		mark, st := "  ", plain
+		switch {
+		case x.Beginning:
+			mark, st = "▶ ", red
+		case x.Kind == "finding":
+			st = yellow
+		case x.Kind == "decision":
+			st = green
+		}
+		label := instant(x.From) + "  "
+		for n, l := range fold(clean(mark+x.Text), max(o.width, 120)-len(label)) {
+			if n > 0 {
+				label, l = strings.Repeat(" ", len(label)), "  "+l
+			} else if x.Beginning {
+				l = mark + strings.TrimPrefix(l, strings.TrimSpace(mark)+" ")
+			} else {
+				l = mark + l
+			}
+			o.line(label + o.paint(st, l))
+		}
+		if x.Beginning {
+			o.line(strings.Repeat(" ", 23) + o.paint(dim, "this is where it began: "+clean(x.Why)))
+		}
+	}
+	if s.Usual > 0 {
+		o.line(o.paint(dim, fmt.Sprintf("besides, %s of the same accounts in that time look like their usual work", many(s.Usual, "event"))))
+	}
+	if s.Cut {
+		o.line(o.paint(dim, "there was more than can be told here: moat entity shows all of it"))
+	}
+}
+
+func (a *app) story(s *caseFile) {
 	o := a.out
 	r := rankCell(s.Rank)
 	o.line(o.paint(bold, s.ID), o.paint(r.style, r.text), fmt.Sprintf("risk %.0f of 100,", s.Score), stateOf(&s.Case))
@@ -181,6 +242,9 @@ func (a *app) story(s *story) {
 		who.row(e.Kind, e.ID, cell{role, dim})
 	}
 	who.print(o)
+	o.line()
+	a.damaged(s.Story.Damaged)
+	a.steps(s.Story)
 	o.line()
 	a.findings(s.Timeline)
 	o.line()

@@ -172,6 +172,7 @@ func routes() []*route {
 		{method: "GET", path: "/v1/findings", access: reader, serve: (*API).getFindings},
 		{method: "GET", path: "/v1/cases", access: reader, serve: (*API).getCases},
 		{method: "GET", path: "/v1/cases/{id}", access: reader, serve: (*API).getCase},
+		{method: "GET", path: "/v1/cases/{id}/timeline", access: reader, heavy: true, serve: (*API).getTimeline},
 		{method: "POST", path: "/v1/cases/{id}/verdict", access: reader, body: smallBody, serve: (*API).postVerdict},
 		{method: "POST", path: "/v1/cases/{id}/close", access: reader, body: smallBody, serve: (*API).postClose},
 		{method: "POST", path: "/v1/cases/{id}/reopen", access: reader, body: smallBody, serve: (*API).postReopen},

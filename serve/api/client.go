@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/locate/story"
 	"github.com/moat-platform/moat/locate/trace"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/book"
@@ -197,6 +198,11 @@ func (c *Client) Cases(ctx context.Context, q book.Query) ([]moat.Case, string, 
 // Case returns a case with its timeline and its decisions.
 func (c *Client) Case(ctx context.Context, id string) (CaseFile, error) {
 	return get[CaseFile](ctx, c, http.MethodGet, "/v1/cases/"+segment(id), nil, nil)
+}
+
+// Timeline returns what happened in a case, step by step.
+func (c *Client) Timeline(ctx context.Context, id string) (*story.Story, error) {
+	return get[*story.Story](ctx, c, http.MethodGet, "/v1/cases/"+segment(id)+"/timeline", nil, nil)
 }
 
 // Judge writes down what a case was found to be.

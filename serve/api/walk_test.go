@@ -41,6 +41,7 @@ func TestWalk(t *testing.T) {
 	step("acme", "GET", "/v1/cases?state=open", "", "case", "items.0.id")
 	step("boss", "GET", "/v1/cases?partner=acme&entity=account:alice&since=<today>&limit=1", "")
 	step("acme", "GET", "/v1/cases/<case>", "")
+	step("acme", "GET", "/v1/cases/<case>/timeline", "")
 	step("acme", "POST", "/v1/cases/<case>/assign", `{"owner":"bob"}`)
 	step("acme", "POST", "/v1/cases/<case>/verdict", `{"verdict":"confirmed"}`)
 	step("acme", "POST", "/v1/cases/<case>/close", "")

@@ -51,6 +51,26 @@ func (a *API) getCase(c *call) error {
 	return c.json(http.StatusOK, CaseFile{one, orEmpty(timeline), orEmpty(decisions)})
 }
 
+// getTimeline answers what happened in a case, step by step.
+func (a *API) getTimeline(c *call) error {
+	if err := c.form().end(); err != nil {
+		return err
+	}
+	one, findings, err := a.node.Book.Case(c.ctx, c.tenant(), c.r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	decisions, _, err := a.node.Book.Decisions(c.ctx, c.tenant(), book.Query{Case: one.ID, Limit: book.MaxLimit})
+	if err != nil {
+		return err
+	}
+	s, err := a.node.Stories.Tell(c.ctx, &one, findings, decisions)
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, s)
+}
+
 func orEmpty[T any](list []T) []T {
 	if list == nil {
 		return []T{}

@@ -17,7 +17,9 @@ import (
 	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/locate/ledger"
 	"github.com/moat-platform/moat/locate/scope"
+	"github.com/moat-platform/moat/locate/story"
 	"github.com/moat-platform/moat/store/book"
+	"github.com/moat-platform/moat/store/lake"
 )
 
 // ErrNoFolder says that a folder holds no data of Moat.
@@ -55,10 +57,6 @@ func scopes(dir string, b *book.Book, d *diary.Diary, l *ledger.Ledger, known *i
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, dutiesFile), err)
 	}
-	country := func(ip string) string {
-		net := rule.NetOf(known.Table(), ip)
-		return net.Country()
-	}
 	complaints := func(ctx context.Context, t moat.Tenant, since moat.Time, fn func(string) error) error {
 		for c, err := range b.AllComplaints(ctx, t, book.Query{Since: since}) {
 			if err == nil {
@@ -70,7 +68,7 @@ func scopes(dir string, b *book.Book, d *diary.Diary, l *ledger.Ledger, known *i
 		}
 		return nil
 	}
-	return scope.New(scope.Config{Diary: d, Ledger: l, Country: country, Complaints: complaints, Duties: duties}), nil
+	return scope.New(scope.Config{Diary: d, Ledger: l, Country: countries(known), Complaints: complaints, Duties: duties}), nil
 }
 
 // ReadScopes opens what a data folder knows of scopes for reading, as [ReadLedger] does, with the
@@ -93,6 +91,30 @@ func ReadScopes(dir string, b *book.Book, log *slog.Logger) (f *scope.Finder, cl
 		return nil, nil, errors.Join(err, closeIt())
 	}
 	return f, closeIt, nil
+}
+
+// countries tells the country of an address by what is known of addresses now.
+func countries(known *indicator.Holder) func(ip string) string {
+	return func(ip string) string {
+		net := rule.NetOf(known.Table(), ip)
+		return net.Country()
+	}
+}
+
+// ReadStories opens what a data folder knows of what happened for reading, as [ReadLedger] does. It must be closed.
+func ReadStories(dir string, log *slog.Logger) (t *story.Teller, closeIt func() error, err error) {
+	d, err := ReadDiary(dir, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	known, err := OpenIndicators(dir, log)
+	if err != nil {
+		return nil, nil, errors.Join(err, d.Close())
+	}
+	scan := func(ctx context.Context, f lake.Filter, fn func(lake.Position, *moat.Event) error) error {
+		return lake.ScanDir(ctx, filepath.Join(dir, "lake"), f, nil, fn)
+	}
+	return story.New(story.Config{Diary: d, Scan: scan, Country: countries(known)}), d.Close, nil
 }
 
 // OpenIndicators opens what is known of addresses: what is built in, and what is in the folder

@@ -28,6 +28,7 @@ import (
 	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/locate/ledger"
 	"github.com/moat-platform/moat/locate/scope"
+	"github.com/moat-platform/moat/locate/story"
 	"github.com/moat-platform/moat/river"
 	"github.com/moat-platform/moat/store/book"
 	"github.com/moat-platform/moat/store/lake"
@@ -64,6 +65,7 @@ type Node struct {
 	Indicators *indicator.Holder
 	Desk       *decision.Desk
 	Scopes     *scope.Finder
+	Stories    *story.Teller
 
 	cfg    Config
 	log    *slog.Logger
@@ -179,6 +181,7 @@ func (n *Node) openStores(dir string) (err error) {
 	if n.Diary, err = diary.Open(diary.Config{Dir: filepath.Join(dir, "diary"), Key: hashKey(n.Master, "diary"), Retention: n.cfg.Retention, Logger: n.log}); err != nil {
 		return err
 	}
+	n.Stories = story.New(story.Config{Diary: n.Diary, Scan: n.Lake.Scan, Country: countries(n.Indicators)})
 	n.Scopes, err = scopes(dir, n.Book, n.Diary, n.Ledger, n.Indicators)
 	return err
 }

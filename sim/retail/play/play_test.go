@@ -2,13 +2,17 @@ package play_test
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/sim/retail"
 	"github.com/moat-platform/moat/sim/retail/play"
+	"github.com/moat-platform/moat/store/book"
 )
 
 func world(t *testing.T) *retail.World {
@@ -26,9 +30,9 @@ func world(t *testing.T) *retail.World {
 
 // TestRun plays four weeks over signed HTTP, the river, the engine and the store.
 func TestRun(t *testing.T) {
-	w := world(t)
+	w, dir := world(t), t.TempDir()
 	var last play.State
-	r, err := play.Run(t.Context(), play.Config{Dir: t.TempDir(), World: w, Shown: func(s play.State) { last = s }})
+	r, err := play.Run(t.Context(), play.Config{Dir: dir, World: w, Shown: func(s play.State) { last = s }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,6 +42,7 @@ func TestRun(t *testing.T) {
 	if r.Events < 30_000 || r.Findings == 0 || last.Days != retail.MinDays {
 		t.Errorf("%d events, %d findings, shown %+v", r.Events, r.Findings, last)
 	}
+	stories(t, dir, &r)
 	decided := false
 	for _, o := range r.Verdict.Outcomes {
 		decided = decided || o.Case != nil && len(r.Decisions[o.Case.ID]) > 0
@@ -46,6 +51,66 @@ func TestRun(t *testing.T) {
 		t.Error("nothing was decided about any thief")
 	}
 	t.Logf("%d events in %s", r.Events, r.Took)
+}
+
+// told is what the story of each theft must tell: how it began, and what was taken.
+var told = map[string]struct{ began, taken string }{
+	"password stuffing, export":   {`signed in from 91\.219\..*attempts from the same address, this one opened`, `exported \d+ orders with .* from 91\.219\.`},
+	"bribed clerk's slow drip":    {`viewed \d+ orders.*own access`, `viewed \d+ orders`},
+	"scraper in a stolen session": {`from this address and device`, `(viewed|was refused) \d+ orders .*from`},
+	"stolen app key":              {`pulled \d+ orders through the API .*nobody had used it from`, `pulled \d+ orders through the API`},
+	"new hire's bulk copy":        {`Account robin\.\S+ was seen for the first time`, `robin\.\S+ viewed \d+ orders`},
+	"break-in, database dump":     {`deploy signed in to server .*attempts from the same address`, `deploy read [0-9,]+ rows from the database`},
+}
+
+// stories reads the story of each theft that was found: it begins where the thief came in, and tells what was
+// taken, by whom, in order.
+func stories(t *testing.T, dir string, r *play.Result) {
+	t.Helper()
+	b, err := book.OpenReadOnly(t.Context(), filepath.Join(dir, "book.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	teller, closeIt, err := node.ReadStories(dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeIt()
+	for _, o := range r.Verdict.Outcomes {
+		if o.Case == nil {
+			continue
+		}
+		c, findings, err := b.Case(t.Context(), moat.Everyone(), o.Case.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := teller.Tell(t.Context(), &c, findings, r.Decisions[c.ID])
+		if err != nil {
+			t.Fatal(err)
+		}
+		began, taken, last, text := 0, false, moat.Time(0), ""
+		for _, x := range s.Steps {
+			line := x.Text
+			if x.Beginning {
+				began++
+				line += " " + x.Why
+				if !regexp.MustCompile(told[o.Theft.Name].began).MatchString(line) {
+					t.Errorf("%s begins with %q", o.Theft.Name, line)
+				}
+			}
+			taken = taken || x.Kind != "finding" && regexp.MustCompile(told[o.Theft.Name].taken).MatchString(x.Text)
+			if x.From < last || x.To < x.From {
+				t.Errorf("%s is not in order at %s", o.Theft.Name, x.From)
+			}
+			last = x.From
+			text += x.From.String() + " " + line + "\n"
+		}
+		if began != 1 || !taken || len(s.Steps) == 0 {
+			t.Errorf("the story of %q has %d beginnings, taken is told: %v\n%s", o.Theft.Name, began, taken, text)
+		}
+		t.Logf("%s\n%s", o.Theft.Name, text)
+	}
 }
 
 // TestRefusesData does not mix a play with what is there.

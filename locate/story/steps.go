@@ -1,0 +1,265 @@
+package story
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/lake"
+)
+
+// detailed tells which events say more than a diary keeps.
+var detailed = [moat.EventTypes]bool{moat.AccountChange: true, moat.DBQuery: true, moat.HostProcess: true, moat.HostFile: true, moat.HostNetwork: true, moat.HostMalware: true}
+
+// sorted returns all groups, the earliest first.
+func (g *gathering) sorted() (list []*group) {
+	for _, buckets := range g.groups {
+		for _, x := range buckets {
+			list = append(list, x)
+		}
+	}
+	slices.SortFunc(list, func(a, b *group) int {
+		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.kind, b.kind), cmp.Compare(a.actor, b.actor), cmp.Compare(a.ip, b.ip), cmp.Compare(a.device, b.device),
+			cmp.Compare(a.host, b.host), cmp.Compare(a.operation, b.operation), cmp.Compare(a.destination, b.destination), cmp.Compare(a.app, b.app), cmp.Compare(a.outcome, b.outcome))
+	})
+	return list
+}
+
+// suspect returns the hands that findings rest on, and the unusual ones of those that the case names.
+func (g *gathering) suspect(list []*group) map[hand]bool {
+	suspects := map[hand]bool{}
+	for _, x := range list {
+		if x.hand != (hand{}) && (x.anchored && g.concerns(x) || !g.usual(x) && (g.ips[x.ip] || g.devices[x.device])) {
+			suspects[x.hand] = true
+		}
+	}
+	return suspects
+}
+
+// usual tells whether the hand of a group is one that the accounts used before.
+func (g *gathering) usual(x *group) bool {
+	return g.used[x.hand] || x.device == "" && x.outcome != moat.Success && g.usedFrom[x.ip]
+}
+
+// concerns tells whether a group is an act of somebody in the case.
+func (g *gathering) concerns(x *group) bool {
+	if x.actor != "" && !x.job {
+		return g.accounts[x.actor] || len(g.accounts) == 0 && g.apps[x.app] || x.host != "" && g.hosts[x.host]
+	}
+	return true
+}
+
+// sort is what somebody does.
+type sort struct {
+	actor, operation string
+	kind             moat.EventType
+}
+
+// choose returns the groups that belong to the story, the earliest first, with their details.
+func (g *gathering) choose(ctx context.Context, s *Story) (list []*group, err error) {
+	all := g.sorted()
+	suspects := g.suspect(all)
+	anchored, visits := map[sort]bool{}, map[string][2]moat.Time{}
+	for _, x := range all {
+		if x.anchored {
+			anchored[sort{x.actor, x.operation, x.kind}] = true
+		}
+		if x.host != "" && x.outcome == moat.Success && suspects[x.hand] {
+			v, ok := visits[x.host]
+			if !ok {
+				v[0] = x.first
+			}
+			visits[x.host] = [2]moat.Time{v[0], x.last + margin}
+		}
+	}
+	told := func(x *group) bool {
+		switch {
+		case x.anchored:
+			return true
+		case x.kind == moat.Heartbeat || x.kind == moat.AuthLogout || x.kind == moat.ClientSignal:
+			return false
+		case x.kind == moat.AccountChange:
+			return g.accounts[x.actor] || x.detail != nil && g.accounts[x.detail.Object]
+		case x.hand == (hand{}): // on a server: what was done while somebody was there whom findings rest on
+			v, ok := visits[x.host]
+			return ok && x.kind >= moat.HostLogin && x.kind <= moat.HostMalware && x.first >= v[0] && x.last <= v[1]
+		case !suspects[x.hand] || !g.concerns(x):
+			return false
+		}
+		// With its usual hands an account does its usual work, too.
+		return !g.usual(x) || anchored[sort{x.actor, x.operation, x.kind}]
+	}
+	for _, looked := range []bool{false, true} {
+		list = list[:0]
+		for _, x := range all {
+			if told(x) || !looked && x.kind == moat.AccountChange {
+				list = append(list, x)
+			}
+		}
+		if !looked {
+			if err := g.details(ctx, list); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, x := range all {
+		if x.actor != "" && (g.accounts[x.actor] || g.apps[x.app]) {
+			s.Usual += x.events
+		}
+	}
+	for _, x := range list {
+		if x.actor != "" && (g.accounts[x.actor] || g.apps[x.app]) {
+			s.Usual -= x.events
+		}
+	}
+	return list, nil
+}
+
+// tell makes steps of groups.
+func (g *gathering) tell(s *Story, list []*group) {
+	list = merged(list, 30*moat.Minute)
+	g.begin(list)
+	list = merged(list, 4*moat.Hour)
+	for _, gap := range []moat.Time{14 * moat.Hour, 4 * moat.Day, lookBack} {
+		if len(list) <= MaxSteps {
+			break
+		}
+		list = merged(list, gap)
+	}
+	if len(list) > MaxSteps {
+		list, s.Cut = weightiest(list, MaxSteps), true
+	}
+	if g.young {
+		s.Steps = append(s.Steps, g.birth())
+	}
+	for _, x := range list {
+		s.Steps = append(s.Steps, g.step(x))
+	}
+}
+
+// merged joins groups that are alike, if the gap between them is no longer than that. What opened a door
+// stays a step of its own.
+func merged(list []*group, gap moat.Time) (out []*group) {
+	open := map[key]*group{}
+	for _, x := range list {
+		o := open[x.key]
+		if o == nil || x.begins != "" || x.first-o.last > gap || o.begins != "" && !alike(o) {
+			open[x.key] = x
+			out = append(out, x)
+			continue
+		}
+		o.last = max(o.last, x.last)
+		o.events, o.records, o.named, o.anchored = o.events+x.events, o.records+x.records, o.named || x.named, o.anchored || x.anchored
+		maps.Copy(o.actors, x.actors)
+		maps.Copy(o.orders, x.orders)
+		if o.detail == nil {
+			o.detail = x.detail
+		}
+	}
+	return out
+}
+
+// alike tells whether a step that opened a door goes on in those like it.
+func alike(x *group) bool {
+	return x.kind != moat.AuthLogin && x.kind != moat.HostLogin && x.kind != moat.AccountChange
+}
+
+// weightiest keeps the n groups that matter most, in their order.
+func weightiest(list []*group, n int) []*group {
+	weight := func(x *group) int64 {
+		w := min(x.records, 1<<40) + x.events
+		if x.anchored {
+			w += 1 << 42
+		}
+		if x.begins != "" {
+			w += 1 << 43
+		}
+		return w
+	}
+	kept := slices.Clone(list)
+	slices.SortStableFunc(kept, func(a, b *group) int { return cmp.Compare(weight(b), weight(a)) })
+	kept = kept[:n]
+	slices.SortStableFunc(kept, func(a, b *group) int { return cmp.Compare(a.first, b.first) })
+	return kept
+}
+
+// begin marks the earliest group that opened a door, else the first that took something.
+func (g *gathering) begin(list []*group) {
+	failed := map[string]int64{} // sign-ins, by address
+	var took *group
+	if g.young {
+		return
+	}
+	for _, x := range list {
+		if x.outcome != moat.Success {
+			if x.kind == moat.AuthLogin || x.kind == moat.HostLogin {
+				failed[x.ip] += x.events
+			}
+			continue
+		}
+		if why := g.door(x, failed[x.ip]); why != "" {
+			x.begins = why
+			return
+		}
+		if took == nil && x.records > 0 {
+			took = x
+		}
+	}
+	if took != nil {
+		took.begins = "no break-in or stolen access is seen before it: it was done with the account's own access"
+	}
+}
+
+// door says how a group opened the way for what came after, "" if it did not.
+func (g *gathering) door(x *group, failed int64) string {
+	known := g.born != 0 // otherwise everything is new
+	switch {
+	case x.kind == moat.HostMalware || x.kind == moat.HostFile && x.anchored:
+		return "from here on the server was not only its owner's"
+	case (x.kind == moat.AuthLogin || x.kind == moat.HostLogin) && failed >= 5:
+		return "of " + many(failed+1, "attempt") + " from the same address, this one opened"
+	case x.hand == (hand{}) || g.usual(x) || !g.concerns(x):
+		return ""
+	case x.kind == moat.AccountChange && known:
+		return "whoever changed it could act as this account from here on, and came in an unusual way"
+	case known:
+		return "nobody had used it from this address and device in the 30 days before"
+	}
+	return ""
+}
+
+// details looks whole events up in the lake, for as long as that may take.
+func (g *gathering) details(ctx context.Context, list []*group) error {
+	want := map[string]*group{}
+	var from, to moat.Time
+	for _, x := range list {
+		if !detailed[x.kind] || x.sample == "" || len(want) >= maxDetails {
+			continue
+		}
+		if len(want) == 0 {
+			from = x.first
+		}
+		want[x.sample], to = x, max(to, x.first)
+	}
+	if len(want) == 0 || g.t.cfg.Scan == nil {
+		return nil
+	}
+	short, cancel := context.WithTimeout(ctx, detailsFor)
+	defer cancel()
+	err := g.t.cfg.Scan(short, lake.Filter{Tenant: moat.Only(g.c.Partner), From: from, To: to + 1}, func(_ lake.Position, e *moat.Event) error {
+		if x := want[e.ID]; x != nil && x.detail == nil {
+			x.detail = e.Clone()
+			if delete(want, e.ID); len(want) == 0 {
+				return errEnough
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) || errors.Is(err, lake.ErrDamaged) || errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil // the story is told without
+	}
+	return err
+}
