@@ -23,6 +23,7 @@ import (
 type drillCmd struct {
 	Run       drillRunCmd       `cmd:"" default:"withargs" help:"Measure what the detectors find in a simulated ecosystem, and whom they suspect wrongly."`
 	Calibrate drillCalibrateCmd `cmd:"" help:"Measure what findings are worth, and whether detection gets better by it."`
+	Trace     drillTraceCmd     `cmd:"" help:"Measure how well leaks are traced to their source."`
 }
 
 // drillFlags say which ecosystems are made.

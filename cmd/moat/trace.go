@@ -245,13 +245,12 @@ func (a *app) traceNext(t *trace.Answer) {
 	}
 	a.out.line()
 	s := &t.Sources[0]
-	if s.Kind == "partner" {
-		a.out.line(a.out.paint(dim, "next: moat cases --partner "+shell(s.ID)))
-		return
-	}
-	next := fmt.Sprintf("moat entity %s %s --since %s", s.Kind, shell(s.ID), s.Since)
-	if s.Partner != "" {
+	next := fmt.Sprintf("%s %s", s.Kind, shell(s.ID))
+	if s.Partner != "" && s.Kind != "partner" {
 		next += " --partner " + shell(s.Partner)
 	}
-	a.out.line(a.out.paint(dim, "next: "+next))
+	if s.Since != 0 {
+		next += fmt.Sprintf(" --since %s --until %s", s.Since.Std().Format(time.RFC3339), (s.Until + moat.Second).Std().Format(time.RFC3339))
+	}
+	a.out.line(a.out.paint(dim, "next: moat scope "+next))
 }

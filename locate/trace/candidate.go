@@ -17,11 +17,13 @@ type candidate struct {
 	partners []located // where it was seen with leaked orders; of those that may be at many
 	hits     []hit     // leaked orders, by place
 	sampled  []float64 // by bin: what the controls that it touched showed it, summed
-	controls int       // that it touched
+	controls []int32   // that it touched, by number
+	anytime  float64   // what all orders of the sample that it touched showed it, whenever they were born or leaked
 
 	exposed  float64 // orders that it had in hand, each weighed by what was shown
 	touched  float64 // orders that it had in hand
 	exact    bool    // both were counted, not estimated
+	guessed  float64 // exposed before it was counted
 	times    []moat.Time
 	alone    float64 // log of the Bayes factor of it being the only source, against none
 	prior    float64 // log of its prior odds
@@ -314,18 +316,15 @@ func (c *trial) sample(found map[uint64][]Touch) {
 		order = append(order, k)
 	}
 	slices.Sort(order)
-	inWindow := 0
-	var shown = map[int]float64{}
+	shown := map[int]float64{}
+	c.scratch = map[int]float64{}
 	for _, k := range order {
 		touches := found[k]
-		birth, active := touches[0].Time, false
+		birth := touches[0].Time
 		for i := range touches {
 			birth = min(birth, touches[i].Time)
-			active = active || touches[i].Time >= c.from
 		}
-		if active {
-			inWindow++
-		}
+		c.anytime(touches)
 		bin := c.bin(birth)
 		if bin < 0 {
 			continue
@@ -352,12 +351,48 @@ func (c *trial) sample(found map[uint64][]Touch) {
 				s.sampled = make([]float64, len(c.edges))
 			}
 			s.sampled[bin] += w
-			s.controls++
+			s.controls = append(s.controls, int32(c.population.found))
 		}
 	}
-	c.population.inside = 1
-	if inWindow > 0 {
-		c.population.inside = min(1, float64(max(1, c.population.found))/float64(inWindow))
+	met, all := 1.0, 1.0
+	for _, x := range c.cands {
+		for _, s := range x.sampled {
+			met += s
+		}
+		all += x.anytime
+	}
+	c.population.inside = min(1, met/all)
+}
+
+// fair is the share of what x had in hand in the window that is to be compared with the leaked orders: born
+// when they were, and touched before it would have leaked. What the sample says of x itself counts
+// more, the more of it there is.
+func (c *trial) fair(x *candidate) float64 {
+	met := 5 * c.population.inside
+	for _, s := range x.sampled {
+		met += s
+	}
+	return min(1, met/(5+x.anytime))
+}
+
+// anytime notes what an order of the sample showed to whom in the window.
+func (c *trial) anytime(touches []Touch) {
+	shown := c.scratch
+	clear(shown)
+	for i := range touches {
+		if t := &touches[i]; t.Time >= c.from && t.Time < c.to {
+			if w := Shown(t.Act); w > 0 {
+				a, b := c.of(t)
+				for _, list := range [2][]int{a, b} {
+					for _, x := range list {
+						shown[x] = max(shown[x], w)
+					}
+				}
+			}
+		}
+	}
+	for x, w := range shown {
+		c.cands[x].anytime += w
 	}
 }
 
@@ -391,7 +426,7 @@ func (c *trial) density() {
 	for _, x := range c.cands {
 		k := &c.kinds[slot(x.Kind)]
 		k.seen++
-		switch len(x.hits) + x.controls {
+		switch len(x.hits) + len(x.controls) {
 		case 1:
 			k.once++
 		case 2:
@@ -402,11 +437,10 @@ func (c *trial) density() {
 
 // estimate sets how many orders a candidate had in hand from the controls that it touched.
 func (c *trial) estimate(x *candidate) {
-	floor, mean := 0.0, 0.0
+	mean := 0.0
 	for _, h := range x.hits {
-		floor += h.shown
+		mean += h.shown / float64(len(x.hits))
 	}
-	mean = floor / float64(max(1, len(x.hits)))
 	if !x.exact {
 		x.exposed = 0
 		sum := 0.0
@@ -416,12 +450,21 @@ func (c *trial) estimate(x *candidate) {
 		}
 		// One more, as if the next control were touched: nothing is ever quite unlikely.
 		x.exposed += mean / c.population.share
-		if x.controls > 0 {
-			mean = sum / float64(x.controls)
+		if len(x.controls) > 0 {
+			mean = sum / float64(len(x.controls))
 		}
 		x.touched = max(x.exposed/max(mean, 1e-9), float64(len(x.hits)))
 	}
-	x.exposed = max(x.exposed, floor)
+	c.floor(x)
+}
+
+// floor sees to it that a candidate had in hand at least what leaked of it.
+func (c *trial) floor(x *candidate) {
+	sum := 0.0
+	for _, h := range x.hits {
+		sum += h.shown
+	}
+	x.exposed = max(x.exposed, sum)
 	x.touched = max(x.touched, float64(len(x.hits)))
 }
 
@@ -451,7 +494,7 @@ func (c *trial) measure(ctx context.Context, tenant moat.Tenant, rows Rows) erro
 	var coarse []*candidate
 	var list []Owner
 	for _, x := range c.top {
-		if x.controls < sureControls && x.Kind != moat.Partner && len(coarse) < maxMeasured {
+		if len(x.controls) < sureControls && x.Kind != moat.Partner && len(coarse) < maxMeasured {
 			coarse = append(coarse, x)
 			list = append(list, x.Owner)
 		}
@@ -462,15 +505,66 @@ func (c *trial) measure(ctx context.Context, tenant moat.Tenant, rows Rows) erro
 	}
 	for i, x := range coarse {
 		if e := &counted[i]; e.Known && e.Orders > 0 {
+			x.guessed = x.exposed
 			x.exact, x.times = true, e.Times
-			x.touched, x.exposed = float64(e.Orders)*c.population.inside, e.Weight*c.population.inside
+			x.touched, x.exposed = float64(e.Orders)*c.fair(x), e.Weight*c.fair(x)
 			c.estimate(x)
-			c.weighAlone(x)
 		}
+	}
+	c.even()
+	for _, x := range c.top {
+		c.weighAlone(x)
 	}
 	c.likelyFirst()
 	c.correct()
 	return nil
+}
+
+// even scales the estimates of candidates that had nearly the same orders in hand as one that was
+// counted by what the sample was wrong there: a partner with one app is as large as the app.
+func (c *trial) even() {
+	for _, x := range c.top {
+		if x.exact || len(x.controls) > 4*sureControls {
+			continue
+		}
+		best, like := 1.0, 0.7
+		for _, y := range c.top {
+			if !y.exact || y.guessed == 0 {
+				continue
+			}
+			if both := common(x.controls, y.controls); float64(both) >= like*float64(len(x.controls)+len(y.controls)-both) && both > 0 {
+				like = float64(both) / float64(len(x.controls)+len(y.controls)-both)
+				best = min(2, max(0.5, y.exposed/y.guessed))
+			}
+		}
+		x.exposed, x.touched = x.exposed*best, x.touched*best
+		c.floor(x)
+	}
+	for _, x := range c.top {
+		if x.exact {
+			continue
+		}
+		for _, y := range c.top { // who had all that another had in hand had not less
+			if y.exact && y.exposed > x.exposed && len(x.hits) >= len(y.hits) && c.alike(x, y) == len(y.hits)+len(y.controls) {
+				x.exposed, x.touched = y.exposed, max(x.touched, y.touched)
+			}
+		}
+	}
+}
+
+// common counts the numbers that two rising lists share.
+func common(a, b []int32) (n int) {
+	for i, j := 0, 0; i < len(a) && j < len(b); {
+		switch {
+		case a[i] < b[j]:
+			i++
+		case a[i] > b[j]:
+			j++
+		default:
+			i, j, n = i+1, j+1, n+1
+		}
+	}
+	return n
 }
 
 const (

@@ -8,8 +8,9 @@ import (
 	"github.com/moat-platform/moat"
 )
 
-// unit is candidates that the evidence cannot tell apart, such as a person and the only device that
-// the person uses: they had the same orders in hand by the same acts.
+// unit is candidates that the evidence cannot tell apart: a person and the only device that the person
+// uses, who had the same orders in hand by the same acts; or an app and its server, or the destination that sends
+// to it, through which the same orders went.
 type unit struct {
 	members   []*candidate // the one that is named first
 	lead      *candidate   // whose figures stand for all
@@ -33,6 +34,7 @@ const (
 	beam       = 8
 	hopeless   = 25 // a set so much (e^-25) less likely than the best is not built upon
 	twinShare  = 0.8
+	alikeShare = 0.9
 	twinLog    = 3 // log of the Bayes factor within which twins must be
 )
 
@@ -75,19 +77,56 @@ func narrowness(k moat.EntityKind) int {
 	return slices.Index([]moat.EntityKind{moat.Account, moat.Device, moat.IP, moat.Host, moat.App, moat.Outlet}, k) & 15 // others last
 }
 
-// twin returns the unit to which x belongs: one without another of its kind, whose leader did with
-// the leaked orders what x did.
+// twin returns the unit to which x belongs: its leader explains the leak as well as x, and they had the
+// same orders in hand, by the same acts or as far as leaked orders and controls show. Two persons, or two devices, are
+// never joined: they are told apart, or stand beside each other with what each has of the probability.
 func (c *trial) twin(x *candidate) *unit {
 	for _, u := range c.units {
-		if math.Abs(u.lead.alone-x.alone) > twinLog || slices.ContainsFunc(u.members, func(m *candidate) bool { return m.Kind == x.Kind }) {
+		if math.Abs(u.lead.alone-x.alone) > twinLog || !joinable(u, x) {
 			continue
 		}
 		both := together(u.lead, x)
 		if either := len(u.lead.hits) + len(x.hits) - both; float64(both) >= twinShare*float64(either) {
 			return u
 		}
+		both = c.alike(u.lead, x)
+		either := len(u.lead.hits) + len(u.lead.controls) + len(x.hits) + len(x.controls) - both
+		if machine(u.lead.Kind) && machine(x.Kind) && float64(both) >= alikeShare*float64(either) {
+			return u
+		}
 	}
 	return nil
+}
+
+// joinable tells whether x may be a member of u.
+func joinable(u *unit, x *candidate) bool {
+	for _, m := range u.members {
+		if m.Kind == x.Kind && (!machine(x.Kind) || x.Kind == moat.Partner) {
+			return false
+		}
+	}
+	return true
+}
+
+// machine tells whether a kind is no person and nothing that a person holds.
+func machine(k moat.EntityKind) bool {
+	return k != moat.Account && k != moat.Device && k != moat.Outlet
+}
+
+// alike counts the leaked orders and controls that both had in hand.
+func (c *trial) alike(a, b *candidate) int {
+	n := common(a.controls, b.controls)
+	for i, j := 0, 0; i < len(a.hits) && j < len(b.hits); {
+		switch {
+		case a.hits[i].order < b.hits[j].order:
+			i++
+		case a.hits[i].order > b.hits[j].order:
+			j++
+		default:
+			i, j, n = i+1, j+1, n+1
+		}
+	}
+	return n
 }
 
 // together counts the leaked orders that two candidates touched by the same act.

@@ -48,9 +48,10 @@ func (m *Memory) Add(e *moat.Event) {
 	m.touches = append(m.touches, Touch{Time: e.Time, Count: e.Touched(), Source: s, Act: a, Shops: e.Shops})
 	keys := make([]uint64, 0, len(e.Orders))
 	for _, o := range e.Orders {
-		if k := xxh3.HashString(o); !slices.Contains(keys, k) {
-			keys = append(keys, k)
-			m.orders[k] = append(m.orders[k], i)
+		k := xxh3.HashString(o)
+		keys = append(keys, k)
+		if had := m.orders[k]; len(had) == 0 || had[len(had)-1] != i { // an event may name an order twice
+			m.orders[k] = append(had, i)
 		}
 	}
 	m.named = append(m.named, keys)
@@ -104,8 +105,8 @@ func within(t, from, to moat.Time) bool { return t >= from && (to == 0 || t < to
 func (m *Memory) Touches(_ context.Context, tenant moat.Tenant, ids []string, from, to moat.Time, fn func(i int, t *Touch) error) (int, error) {
 	for i, id := range ids {
 		for _, n := range m.orders[xxh3.HashString(id)] {
-			if t := m.touches[n]; within(t.Time, from, to) && tenant.Sees(t.Source.Partner) {
-				if err := fn(i, &t); err != nil {
+			if t := &m.touches[n]; within(t.Time, from, to) && tenant.Sees(t.Source.Partner) {
+				if err := fn(i, t); err != nil {
 					return 0, err
 				}
 			}
@@ -120,9 +121,9 @@ func (m *Memory) Sample(_ context.Context, tenant moat.Tenant, n int, from, to m
 	for i, k := range m.sorted {
 		met := false
 		for _, j := range m.orders[k] {
-			if t := m.touches[j]; within(t.Time, from, to) && tenant.Sees(t.Source.Partner) {
+			if t := &m.touches[j]; within(t.Time, from, to) && tenant.Sees(t.Source.Partner) {
 				met = true
-				if err := fn(k, &t); err != nil {
+				if err := fn(k, t); err != nil {
 					return 0, err
 				}
 			}

@@ -175,6 +175,7 @@ type trial struct {
 	index    map[Owner]int
 	bySource map[*run.Source][]int
 	byAct    map[actOf][]int
+	scratch  map[int]float64
 	kinds    [kinds]kindStats
 
 	units []*unit
@@ -193,7 +194,7 @@ type population struct {
 	orders float64 // estimate of all that were born when the leaked ones were
 	found  int     // controls
 	bins   []int   // of them by birth
-	inside float64 // share of orders touched in the window that were born in it
+	inside float64 // share of what was in hand in the window that is to be compared, see fair
 }
 
 // open checks the question, joins repetitions and takes a sample if there are too many orders.
