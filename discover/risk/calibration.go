@@ -19,6 +19,9 @@ const (
 	Thin = 20
 	// MaxShift bounds how far log-odds move from what the detector states: odds change at most twelvefold.
 	MaxShift = 2.5
+	// MaxDoubt bounds how far log-odds fall for a detector that was never right: perhaps nobody tried what it looks
+	// for. Its odds fall at most fivefold.
+	MaxDoubt = 1.6
 )
 
 // CalibrationVersion is that of the form of a [Calibration].
@@ -68,8 +71,8 @@ type Measure struct {
 
 // Odds returns the odds p/(1-p) that a finding of the detector with a score 0..1 is about a theft. Thin
 // data counts little: the measure weighs N/(N+[Thin]), the rest is what the detector states;
-// and log-odds move at most [MaxShift]. So a detector that was never right in a few
-// findings still counts.
+// and log-odds move at most [MaxShift], and fall at most [MaxDoubt] for a detector that was
+// never right. So one that was wrong a few times, or that looks for what nobody tried, still counts.
 func (c Calibration) Odds(detector string, score float64) float64 {
 	return math.Exp(c.logOdds(detector, score))
 }
@@ -82,7 +85,11 @@ func (c Calibration) logOdds(detector string, score float64) float64 {
 	}
 	weight := float64(m.N) / float64(m.N+Thin)
 	move := weight * (m.Slope*stated + m.Shift - stated)
-	return stated + min(max(move, -MaxShift), MaxShift)
+	least := -MaxShift
+	if m.True == 0 {
+		least = -MaxDoubt
+	}
+	return stated + min(max(move, least), MaxShift)
 }
 
 // enough is the share of what was measured that must still hold for OpenAt to hold.

@@ -13,11 +13,13 @@ import (
 // TestOdds: what is not measured is believed, thin data counts little, and nothing moves without bound.
 func TestOdds(t *testing.T) {
 	c := risk.Calibration{Detectors: map[string]risk.Measure{
-		"never of few":  {N: 5, Slope: 1, Shift: -10},
-		"never of many": {N: 10_000, Slope: 1, Shift: -10},
-		"half as sure":  {N: 20, True: 10, Slope: 1, Shift: -2 * math.Ln2},
-		"exact":         {N: math.MaxInt32, True: 1, Slope: 0.5, Shift: 0.25},
-		"always":        {N: 1000, True: 1000, Slope: 1, Shift: 20},
+		"never of few":      {N: 5, Slope: 1, Shift: -10},
+		"never of very few": {N: 1, Slope: 1, Shift: -10},
+		"never of many":     {N: 10_000, Slope: 1, Shift: -10},
+		"rarely of many":    {N: 10_000, True: 1, Slope: 1, Shift: -10},
+		"half as sure":      {N: 20, True: 10, Slope: 1, Shift: -2 * math.Ln2},
+		"exact":             {N: math.MaxInt32, True: 1, Slope: 0.5, Shift: 0.25},
+		"always":            {N: 1000, True: 1000, Slope: 1, Shift: 20},
 	}}
 	for _, x := range []struct {
 		detector    string
@@ -27,8 +29,10 @@ func TestOdds(t *testing.T) {
 		{"unknown", 0.8, 4},
 		{"unknown", 1, 999},
 		{"unknown", 0, 1.0 / 999},
-		{"never of few", 0.5, math.Exp(-2)},
-		{"never of many", 0.5, math.Exp(-risk.MaxShift)},
+		{"never of few", 0.5, math.Exp(-risk.MaxDoubt)},
+		{"never of very few", 0.5, math.Exp(-10.0 / 21)},
+		{"never of many", 0.5, math.Exp(-risk.MaxDoubt)},
+		{"rarely of many", 0.5, math.Exp(-risk.MaxShift)},
 		{"half as sure", 0.5, 0.5},
 		{"exact", 0.5, math.Exp(0.25)},
 		{"exact", 0.8, math.Exp(0.5*math.Log(4) + 0.25)},
