@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -318,7 +319,11 @@ func (g *generic) condition(t testing.TB, env *cel.Env, c *rule.Compiled) *condi
 	if err != nil {
 		t.Fatal(err)
 	}
-	parsed, iss := env.Parse(c.Detector.When.S)
+	when := c.Detector.When.S
+	for _, l := range c.Let {
+		when = regexp.MustCompile(`\b`+l.Name+`\b`).ReplaceAllLiteralString(when, "("+l.Value.S+")")
+	}
+	parsed, iss := env.Parse(when)
 	if iss.Err() != nil {
 		t.Fatal(iss.Err())
 	}

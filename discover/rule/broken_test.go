@@ -98,7 +98,7 @@ func TestBase(t *testing.T) {
 // is merged into base, NAME.raw stands alone; @@ marks where a problem must point,
 // and NAME.want is all that is said. Run with -update after reading what changed.
 func TestBroken(t *testing.T) {
-	const path, count = "testdata/broken.txtar", 91
+	const path, count = "testdata/broken.txtar", 97
 	golden, err := txtar.ParseFile(path)
 	if err != nil {
 		t.Fatal(err)

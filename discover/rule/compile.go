@@ -516,5 +516,6 @@ func (c *compiler) variable(e ast.Expr) *variable {
 	if v.slot >= 0 {
 		c.uses = append(c.uses, v.slot)
 	}
+	c.uses = append(c.uses, v.uses...)
 	return v
 }

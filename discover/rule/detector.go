@@ -28,6 +28,7 @@ const (
 	MaxNodes           = 200 // of one expression, after parsing
 	MaxDepth           = 32
 	MaxFeatures        = 16 // of one detector
+	MaxLets            = 8
 	MaxParams          = 16
 	MaxTests           = 32
 	MaxSteps           = 8   // of a sequence
@@ -57,6 +58,7 @@ type Detector struct {
 	Subject        moat.EntityKind
 	Params         []Param
 	Features       []Feature
+	Let            []Let
 	When           Text
 	After          Text // how long the subject must be silent; empty = When is asked at every event
 	Confidence     Text
@@ -83,6 +85,13 @@ func (d *Detector) rowName() string {
 // Problem returns a problem of d's file at line (from 1).
 func (d *Detector) Problem(line int, code, what string) *Problem {
 	return &Problem{File: d.File, Row: d.rowName(), Line: line, Column: min(line, 1), Code: code, What: what}
+}
+
+// Let is a number that the condition, the confidence and the reason may use by name: what would
+// otherwise be written twice, or hard to read.
+type Let struct {
+	Name  string
+	Value Text
 }
 
 // Param is a number that an operator may change without touching the rule.

@@ -28,6 +28,7 @@ type variable struct {
 	enum  *moat.Field // for event.type and its like
 	slot  int         // of a feature's output; -1 otherwise
 	first int         // slot of the feature's first output
+	uses  []int       // slots that it reads, if it is a let
 	doc   string
 }
 
@@ -208,6 +209,16 @@ func (x *environment) declare(f *Feature, slot int) error {
 		return fmt.Errorf("cannot declare feature %s of %s: %w", f.Name, x.detector.ID, err)
 	}
 	x.env = env
+	return nil
+}
+
+// name makes v known to the expressions after it.
+func (x *environment) name(name string, v *variable) error {
+	env, err := x.env.Extend(cel.Variable(name, v.typ))
+	if err != nil {
+		return fmt.Errorf("cannot name %s of %s: %w", name, x.detector.ID, err)
+	}
+	x.vars[name], x.env = v, env
 	return nil
 }
 

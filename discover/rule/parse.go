@@ -165,7 +165,7 @@ func (p *parser) detector(n *yaml.Node) *Detector {
 	set := func(name string, f func(v *yaml.Node)) func(k, v *yaml.Node) {
 		return func(_, v *yaml.Node) { given[name] = true; f(v) }
 	}
-	var features, params, tests *yaml.Node
+	var features, params, lets, tests *yaml.Node
 	p.each(n, "a detector", map[string]func(k, v *yaml.Node){
 		"id": set("id", func(v *yaml.Node) {
 			d.ID = p.text(v, 64)
@@ -199,6 +199,7 @@ func (p *parser) detector(n *yaml.Node) *Detector {
 		"evasions":        set("evasions", func(v *yaml.Node) { d.Evasions = p.texts(v, 400) }),
 		"params":          set("params", func(v *yaml.Node) { params = v }),
 		"features":        set("features", func(v *yaml.Node) { features = v }),
+		"let":             set("let", func(v *yaml.Node) { lets = v }),
 		"tests":           set("tests", func(v *yaml.Node) { tests = v }),
 	})
 	for _, need := range []string{"id", "dimension", "title", "doc", "on", "subject", "when", "confidence", "reason", "false_positives", "evasions", "tests"} {
@@ -212,6 +213,9 @@ func (p *parser) detector(n *yaml.Node) *Detector {
 	}
 	if features != nil {
 		p.features(features, d)
+	}
+	if lets != nil {
+		p.lets(lets, d)
 	}
 	if tests != nil {
 		p.tests(tests, d)
@@ -393,6 +397,26 @@ func (p *parser) params(n *yaml.Node, d *Detector) {
 			p.add(k, "value", fmt.Sprintf("the default of %.32s is outside its bounds", prm.Name), "")
 		}
 		d.Params = append(d.Params, prm)
+	}
+}
+
+func (p *parser) lets(n *yaml.Node, d *Detector) {
+	if n.Kind != yaml.MappingNode || len(n.Content) > 2*MaxLets {
+		p.add(n, "value", fmt.Sprintf("let must be a mapping of at most %d names to expressions", MaxLets), "")
+		return
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, l := n.Content[i], Let{Name: n.Content[i].Value, Value: p.expression(n.Content[i+1])}
+		switch {
+		case !namePattern.MatchString(l.Name):
+			p.add(k, "value", fmt.Sprintf("%.32q is no name", l.Name), "lower-case letters, digits and _")
+		case l.Name == "event" || l.Name == "ip" || l.Name == "ua" || l.Name == "params",
+			slices.ContainsFunc(d.Features, func(f Feature) bool { return f.Name == l.Name }),
+			slices.ContainsFunc(d.Let, func(o Let) bool { return o.Name == l.Name }):
+			p.add(k, "duplicate", fmt.Sprintf("%.32q is the name of something else", l.Name), "")
+		default:
+			d.Let = append(d.Let, l)
+		}
 	}
 }
 

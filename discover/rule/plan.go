@@ -280,6 +280,9 @@ func (b *builder) detector(d *Detector, src []byte) error {
 			return err
 		}
 	}
+	if err := b.lets(x, d.Let); err != nil {
+		return err
+	}
 	if len(b.problems) > before {
 		return nil // expressions that use broken features would only repeat the trouble
 	}
@@ -306,6 +309,28 @@ func (b *builder) detector(d *Detector, src []byte) error {
 	}
 	c.Index = len(b.plan.Detectors)
 	b.plan.Detectors = append(b.plan.Detectors, c)
+	return nil
+}
+
+// lets makes values known under their names to the expressions after them. They do not know each other, or
+// what eight of them cost would not be bounded by their text.
+func (b *builder) lets(x *environment, lets []Let) error {
+	values := make([]*variable, len(lets))
+	for i, l := range lets {
+		if tree := x.checked(l.Value, cel.DoubleType); tree != nil {
+			c := &compiler{b: b, x: x, text: l.Value, tree: tree}
+			values[i] = &variable{typ: cel.DoubleType, num: c.num(tree.Expr()), slot: -1}
+			values[i].uses = c.uses
+		}
+	}
+	for i, v := range values {
+		if v == nil {
+			continue
+		}
+		if err := x.name(lets[i].Name, v); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

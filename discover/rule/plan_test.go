@@ -77,6 +77,27 @@ func TestSharing(t *testing.T) {
 	}
 }
 
+// A let stands for its expression: in the condition, the confidence, the reason and the evidence.
+func TestLet(t *testing.T) {
+	named := detector(t, "named", "let: {many: touched + 2 * ips}\nwhen: many > 4\nconfidence: many / 100\nreason: '{many} of {event.actor}'\n")
+	plain := detector(t, "plain", "when: touched + 2 * ips > 4\nconfidence: (touched + 2 * ips) / 100\nreason: '{touched + 2 * ips} of {event.actor}'\n")
+	p := compile(t, rule.Options{}, named, plain)
+	f := p.NewFrame()
+	f.Event = &moat.Event{Actor: "bob"}
+	for i := range 9 {
+		for j := range f.Slots {
+			f.Slots[j] = float64(i)
+		}
+		var got []string
+		for _, c := range p.Detectors {
+			got = append(got, fmt.Sprint(c.When(&f), c.Confidence(&f), c.Reason(&f), c.Evidence(&f)))
+		}
+		if got[0] != got[1] {
+			t.Errorf("%d: %s, want %s", i, got[0], got[1])
+		}
+	}
+}
+
 func TestOverride(t *testing.T) {
 	d := detector(t, "one", "features:\n  touched: {kind: count, window: params.most}\n  ips: {kind: distinct, window: 1d, value: event.ip, where: event.rows < params.most}\n"+
 		"when: touched > params.most && ips > 0\nconfidence: params.most / 100\n")
