@@ -42,7 +42,7 @@ type campaign struct {
 
 // campaigns lists the ways to steal.
 func campaigns() []campaign {
-	return slices.Concat(takeovers(), insiders(), keys(), walkers())
+	return slices.Concat(takeovers(), guessers(), insiders(), comers(), scrapers(), keys(), walkers())
 }
 
 // thief is a theft in the making.

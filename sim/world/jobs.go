@@ -57,6 +57,9 @@ func (p *partner) plants(day int) []*desk {
 		if a := p.first(admin, day); a != nil && day == q.hired {
 			k := a.desk(day)
 			k.change(k.from+k.pause(1800), q.account, "sub_account", "", q.role)
+		} else if a != nil && day == q.left {
+			k := a.desk(day)
+			k.change(k.from+k.pause(1800), q.account, "status", "active", "closed")
 		}
 		if q.works(day) {
 			k := q.desk(day)
@@ -98,8 +101,11 @@ func (k *desk) begin() {
 	}
 	k.login(at, "")
 	if k.q.p.second && yes(k.r, 0.5) {
-		if yes(k.r, 0.03) {
-			k.challenge(at+k.pause(5), moat.Failure)
+		for yes(k.r, 0.05) { // a code mistyped, a message missed; whose phone's clock is wrong does it again and again
+			for range 1 + q.seed%16/15*4 {
+				k.challenge(at, pick(k.r, []moat.Outcome{moat.Failure, moat.Failure, moat.Denied}))
+				at += k.pause(25)
+			}
 		}
 		k.challenge(at+k.pause(8), moat.Success)
 	}

@@ -98,7 +98,7 @@ func TestContract(t *testing.T) {
 		for _, e := range day {
 			events++
 			if e.Received < received {
-				t.Fatalf("event %s of %s is out of order", e.ID, e.Partner)
+				t.Fatalf("event is out of order, %s after %s: %s", e.Received, received, moat.AppendJSON(nil, e))
 			}
 			received = e.Received
 			if err := e.Check(); err != nil {
