@@ -177,6 +177,93 @@ func TestTruncatedRiver(t *testing.T) {
 	goOn(t, n, found)
 }
 
+// TestLostBook loses the book and keeps the state: the findings are made again from the lake, and are the same.
+func TestLostBook(t *testing.T) {
+	dir, found := worked(t)
+	for _, f := range glob(t, dir, "book.db*") {
+		if err := os.Remove(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n, log := reopen(t, dir)
+	if !strings.Contains(log.String(), "the book was lost or is older") || !strings.Contains(log.String(), "put book.db back") {
+		t.Errorf("the log does not tell of the book: %s", log)
+	}
+	goOn(t, n, found)
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n, log = reopen(t, dir)
+	defer n.Close()
+	if strings.Contains(log.String(), "lost") {
+		t.Errorf("the next start complains, too: %s", log)
+	}
+}
+
+// TestLostStores loses one folder after the other. Each is told of at the start; the indexes are built again from
+// the lake, so that they answer as before.
+func TestLostStores(t *testing.T) {
+	for name, want := range map[string]string{"lake": "missing from the lake", "ledger": "index=ledger", "diary": "index=diary"} {
+		t.Run(name, func(t *testing.T) {
+			dir, found := worked(t)
+			before := rows(t, dir)
+			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+			n, log := reopen(t, dir)
+			if !strings.Contains(log.String(), want) || !strings.Contains(log.String(), "backup of the folder") && !strings.Contains(log.String(), "put the folder back") {
+				t.Errorf("the log does not tell of the %s: %s", name, log)
+			}
+			if l, d := n.Ledger.Stats(), n.Diary.Stats(); l.Total().Rows != before[0] || d.Total().Rows != before[1] {
+				t.Errorf("%d and %d rows, want %v", l.Total().Rows, d.Total().Rows, before)
+			}
+			goOn(t, n, found)
+			if err := n.Close(); err != nil {
+				t.Fatal(err)
+			}
+			n, log = reopen(t, dir)
+			defer n.Close()
+			if strings.Contains(log.String(), "missing") {
+				t.Errorf("the next start complains, too: %s", log)
+			}
+		})
+	}
+}
+
+// rows returns the rows of ledger and diary.
+func rows(t *testing.T, dir string) [2]int64 {
+	t.Helper()
+	n := open(t, dir)
+	defer n.Close()
+	l, d := n.Ledger.Stats(), n.Diary.Stats()
+	return [2]int64{l.Total().Rows, d.Total().Rows}
+}
+
+// TestLostRun loses one whole file of the diary from between others.
+func TestLostRun(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 3 {
+		n := open(t, dir)
+		send(t, n, 20*i, 20*i+20)
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runs := glob(t, filepath.Join(dir, "diary"), "*.run")
+	if len(runs) < 3 {
+		t.Fatalf("there are %d files", len(runs))
+	}
+	slices.Sort(runs)
+	if err := os.Remove(runs[1]); err != nil {
+		t.Fatal(err)
+	}
+	n, log := reopen(t, dir)
+	defer n.Close()
+	if !strings.Contains(log.String(), "events are missing from the index: a file of it is gone") {
+		t.Errorf("the log does not tell of the file: %s", log)
+	}
+}
+
 // TestDiskFull lets a process run into a limit on the size of its files, as a full disk would stop it; what it
 // acknowledged is all there once there is room again.
 func TestDiskFull(t *testing.T) {

@@ -41,6 +41,9 @@ func (n *Node) openPartition(ctx context.Context, id int) (*partition, error) {
 	p.store = &keeper{p: p, sinks: []sink{lakeSink{n.Lake.Writer(id)}, byOrder, byEntity}}
 	defer func() { p.store.seq = p.seq }()
 	files := p.snapshots()
+	if files, err = p.checkBook(ctx, files); err != nil {
+		return nil, err
+	}
 	for i, f := range files {
 		err := p.restore(f)
 		if err == nil {
@@ -48,7 +51,7 @@ func (n *Node) openPartition(ctx context.Context, id int) (*partition, error) {
 			if i+1 < len(files) {
 				p.older = seqOf(files[i+1])
 			}
-			return p, nil
+			return p, p.checkStores(ctx, byOrder, byEntity)
 		}
 		n.log.Error("a snapshot cannot be read and was set aside", "file", f, "error", err)
 		if err := os.Rename(f, f+".damaged"); err != nil {

@@ -119,6 +119,10 @@ func Open(cfg Config) (*Set, error) {
 		s.releaseAll()
 		return nil, err
 	}
+	for _, g := range s.Stats().Gaps {
+		cfg.Logger.Warn("events are missing from the index: a file of it is gone, or the log had lost them", "dir", cfg.Dir, "partition", g.Partition,
+			"first", g.First, "last", g.Last, "hint", "put the file back from a backup; answers about that time lack them")
+	}
 	s.wg.Add(1)
 	go s.keep()
 	s.wantMerge()
@@ -308,6 +312,15 @@ func (s *Set) cutoff() moat.Time {
 type Stats struct {
 	Runs    []Info
 	Damaged int // runs set aside since Open
+	// Gaps are between runs, in the order of the log: what should be there and is not. What may have
+	// expired is none.
+	Gaps []Gap
+}
+
+// Gap is a part of the log, both ends included, that is in no run.
+type Gap struct {
+	Partition   int
+	First, Last uint64
 }
 
 // Total returns the sums over all runs.
@@ -324,8 +337,12 @@ func (s *Set) Stats() Stats {
 	defer s.mu.Unlock()
 	st := Stats{Damaged: s.damaged}
 	for _, p := range s.parts {
-		for _, f := range p.files {
-			st.Runs = append(st.Runs, f.info())
+		for i, f := range p.files {
+			info := f.info()
+			st.Runs = append(st.Runs, info)
+			if i > 0 && info.First > p.files[i-1].foot.Last+1 && p.files[i-1].info().Received >= s.cutoff() {
+				st.Gaps = append(st.Gaps, Gap{info.Partition, p.files[i-1].foot.Last + 1, info.First - 1})
+			}
 		}
 	}
 	slices.SortFunc(st.Runs, func(a, b Info) int {

@@ -1,0 +1,96 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/lake"
+	"github.com/moat-platform/moat/store/run"
+)
+
+// A snapshot never passes the store. Where one did, something was lost: a folder was deleted, is not mounted, or
+// comes from an older backup.
+
+// checkBook returns the snapshots that may be used. A book that ends before the newest was lost or replaced: then
+// none may, and the events of the lake are folded again, which makes the same findings with the same ids.
+func (p *partition) checkBook(ctx context.Context, snapshots []string) ([]string, error) {
+	if len(snapshots) == 0 {
+		return nil, nil
+	}
+	known, err := p.n.Book.Position(ctx, p.id)
+	if err != nil {
+		return nil, err
+	}
+	if known >= seqOf(snapshots[0]) {
+		return snapshots, nil
+	}
+	p.n.log.Error("the book was lost or is older than the state: its findings and cases are made again from the events that are kept",
+		"partition", p.id, "book_up_to", known, "state_up_to", seqOf(snapshots[0]),
+		"hint", "partners, keys, and what people decided are only in a backup of the book: stop, put book.db back, and start again; or make them anew")
+	return nil, nil
+}
+
+// checkStores says what is missing from lake, ledger and diary, and builds an index that is behind the lake again.
+func (p *partition) checkStores(ctx context.Context, byOrder, byEntity *run.Writer) error {
+	kept := p.n.Lake.Position(p.id)
+	if kept < p.seq {
+		p.n.log.Error("events are missing from the lake: it was lost or is older than the state", "partition", p.id, "dir", filepath.Join(p.n.cfg.Dir, "lake"),
+			"first", kept+1, "last", p.seq, "hint", "stop, put the folder back from a backup, and start again; until then queries and replays lack these events")
+	}
+	for name, w := range map[string]*run.Writer{"ledger": byOrder, "diary": byEntity} {
+		from := w.Position()
+		if from >= p.seq {
+			continue
+		}
+		p.n.log.Error("events are missing from an index: it was lost or is older than the state; it is built again from the lake", "index", name, "partition", p.id,
+			"first", from+1, "last", p.seq, "hint", "what the lake does not hold any more is in a backup of the folder only")
+		if err := p.index(ctx, w, from); err != nil {
+			return fmt.Errorf("cannot build %s again: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// index hands an index the events of the lake after a message of the log, up to where the engine is.
+func (p *partition) index(ctx context.Context, w *run.Writer, after uint64) error {
+	var (
+		b   moat.BatchWriter
+		seq uint64
+	)
+	step := func() error {
+		if b.Len() == 0 {
+			return nil
+		}
+		batch := append([]byte(nil), b.Bytes()...)
+		b.Reset()
+		return w.Append(seq, batch, nil)
+	}
+	err := p.n.Lake.Scan(ctx, lake.Filter{Tenant: moat.Everyone(), Partition: &p.id}, func(at lake.Position, e *moat.Event) error {
+		if at.Seq <= after || at.Seq > p.seq {
+			return nil
+		}
+		if at.Seq != seq {
+			if err := step(); err != nil {
+				return err
+			}
+			seq = at.Seq
+		}
+		b.Append(e)
+		return nil
+	})
+	if err == nil {
+		err = step()
+	}
+	if err != nil {
+		return err
+	}
+	if seq < p.seq { // the position must not stay behind what is there
+		b.Reset()
+		if err := w.Append(p.seq, append([]byte(nil), b.Bytes()...), nil); err != nil {
+			return err
+		}
+	}
+	return w.Flush(ctx)
+}
