@@ -5,7 +5,7 @@ FUZZTIME ?= 20s
 ROUNDS ?= 20
 SEEDS ?= 1-12
 
-.PHONY: build run test bench drill calibrate fuzz soak
+.PHONY: build run test bench drill calibrate fuzz soak bench-trace
 
 # The program, as bin/moat.
 build:
@@ -32,6 +32,11 @@ drill:
 # What findings are worth, measured again; written if it is better on seeds that it has not seen.
 calibrate:
 	go run ./cmd/moat drill calibrate --seeds $(SEEDS) --folds 4 --out discover/detectors/calibration.json
+
+# A trace of 1,000 orders among ROWS touches, which are kept in bin/trace-rows: ledger and diary of 100 M take 4 GB and minutes.
+ROWS ?= 100000000
+bench-trace:
+	TRACE_ROWS=$(ROWS) TRACE_DIR=$(CURDIR)/bin/trace-rows go test ./locate/trace -run '^$$' -bench Trace -benchtime 10x -timeout 2h
 
 # Every fuzz test for FUZZTIME each.
 fuzz:

@@ -223,7 +223,7 @@ func (l *Ledger) Sample(ctx context.Context, tenant moat.Tenant, n int, from, to
 	gap := max(1, math.MaxUint64/uint64(max(1, st.Total().Keys)))
 	seen := map[uint64]bool{}
 	lo := uint64(0)
-	for width, read := uint64(firstSlice), uint64(0); ; width *= 2 {
+	for width, read := uint64(firstSlice), uint64(0); ; {
 		hi := uint64(math.MaxUint64)
 		if rest := (hi - lo) / gap; rest > width {
 			hi = lo + width*gap - 1
@@ -244,15 +244,14 @@ func (l *Ledger) Sample(ctx context.Context, tenant moat.Tenant, n int, from, to
 		if len(seen) >= n || read >= maxSampled {
 			return float64(lo) / math.MaxUint64, v.Damaged(), nil
 		}
-		if need := read * uint64(n-len(seen)) / uint64(max(1, len(seen))); need < width {
-			width = max(need/2+1, firstSlice/2)
-		}
+		need := read * uint64(min(n, maxSampled)-len(seen)) / uint64(max(1, len(seen)))
+		width = min(2*width, need+firstSlice/8)
 	}
 }
 
 // A sample begins with as many keys as firstSlice, and has at most about maxSampled.
 const (
-	firstSlice = 1 << 11
+	firstSlice = 1 << 10
 	maxSampled = 1 << 19
 )
 

@@ -291,7 +291,7 @@ func (c *trial) compare(ctx context.Context, tenant moat.Tenant, rows Rows) erro
 	back := max(3*moat.Day, c.lag)
 	n := controls
 	if c.born[1]-c.born[0] > 0 { // some of those that are found will be too old or too young
-		n = int(min(4*controls, controls*float64(c.to-c.from+back)/float64(c.born[1]-c.born[0])))
+		n = int(min(2*controls, controls*float64(c.to-c.from+back)/float64(c.born[1]-c.born[0])))
 	}
 	share, err := rows.Sample(ctx, tenant, n, max(0, c.from-back), c.to, func(order uint64, t *Touch) error {
 		if t.Act.Type == moat.Complaint || t.Act.Type == moat.CanaryTouch || len(found[order]) >= maxPerID {

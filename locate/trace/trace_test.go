@@ -1,0 +1,307 @@
+package trace
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/locate/diary"
+	"github.com/moat-platform/moat/locate/ledger"
+)
+
+const day0 = 1_772_409_600 * moat.Second
+
+// office is a past: 1,500 orders in ten days, each seen by two of ten clerks of acme through its app, and by a
+// courier of post; clerk 3 shares a device with clerk 4, clerk 7 sees everything masked.
+func office() []*moat.Event {
+	r := rand.New(rand.NewPCG(1, 1))
+	var events []*moat.Event
+	for i := range 1500 {
+		at := day0 + moat.Time(i)*10*moat.Minute
+		a := r.IntN(10)
+		for _, c := range []int{a, (a + 1 + r.IntN(9)) % 10} {
+			device := fmt.Sprintf("dev-%d", c)
+			if c == 4 {
+				device = "dev-3"
+			}
+			at += moat.Minute
+			events = append(events, &moat.Event{Type: moat.OrderAccess, Time: at, Partner: "acme", App: "erp", Host: "web", Actor: fmt.Sprintf("clerk%d", c), Device: device, IP: "192.0.2.7",
+				Operation: "view", Fields: []string{"phone", "address"}, Encrypted: c == 7, Orders: []string{id(i)}, Shops: []string{fmt.Sprint("shop", i%3)}})
+		}
+		events = append(events, &moat.Event{Type: moat.OrderAccess, Time: at + moat.Hour, Partner: "post", App: "hub", Actor: fmt.Sprintf("rider%d", r.IntN(6)), Device: "scanner", Outlet: fmt.Sprint("north", i%2),
+			Operation: "view", Fields: []string{"phone", "address"}, Orders: []string{id(i)}, Shops: []string{fmt.Sprint("shop", i%3)}})
+	}
+	return events
+}
+
+func id(i int) string { return fmt.Sprintf("o-%04d", i) }
+
+// had returns the orders that who had in hand, oldest first.
+func had(events []*moat.Event, who string) (list []string) {
+	for _, e := range events {
+		if e.Actor == who || e.Device == who || e.Outlet == who || e.App == who {
+			for _, o := range e.Orders {
+				if !slices.Contains(list, o) {
+					list = append(list, o)
+				}
+			}
+		}
+	}
+	return list
+}
+
+func memory(events []*moat.Event) *Memory {
+	m := NewMemory()
+	for _, e := range events {
+		m.Add(e)
+	}
+	m.Ready()
+	return m
+}
+
+// every takes n of list, evenly.
+func every(list []string, n int) (out []Leaked) {
+	for i := range n {
+		out = append(out, Leaked{ID: list[i*len(list)/n]})
+	}
+	return out
+}
+
+func ask(t *testing.T, rows Rows, tenant moat.Tenant, q Question) *Answer {
+	t.Helper()
+	a, err := (&Tracer{Rows: rows}).Trace(t.Context(), tenant, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func warned(a *Answer, code string) bool {
+	return slices.ContainsFunc(a.Warnings, func(w Warning) bool { return w.Code == code })
+}
+
+// TestNamed leaks what somebody had in hand, and wants the narrowest name that the evidence carries.
+func TestNamed(t *testing.T) {
+	events := office()
+	rows := memory(events)
+	for _, c := range []struct {
+		name, who string
+		n         int
+		want      string
+		partner   string
+	}{
+		{"a person, whose device nobody else uses", "clerk1", 20, "clerk1, at device dev-1", "acme"},
+		{"a person who shares the device", "clerk3", 30, "clerk3", "acme"},
+		{"the device of two", "dev-3", 30, "device dev-3", "acme"},
+		{"an outlet, by anybody there", "north1", 60, "outlet north1", "post"},
+		{"everything that there is", "erp", 40, "", ""},
+	} {
+		a := ask(t, rows, moat.Everyone(), Question{Orders: every(had(events, c.who), c.n)})
+		if c.want == "" {
+			if a.Verdict != NotEnough {
+				t.Errorf("%s: %s was named", c.name, a.Sources[0].Name)
+			}
+			continue
+		}
+		s := a.Sources[0]
+		if a.Verdict != Found || s.Name != c.want || s.Partner != c.partner || a.Partners[0].Partner != c.partner || s.Leaked != c.n || a.Orders.Unexplained > c.n/5 {
+			t.Errorf("%s: %s, %q at %q of posterior %.2f, %d leaked, %d not explained; want %q", c.name, a.Verdict, s.Name, s.Partner, s.Posterior, s.Leaked, a.Orders.Unexplained, c.want)
+		}
+	}
+}
+
+// TestTwo leaks what two people had in hand.
+func TestTwo(t *testing.T) {
+	events := office()
+	q := Question{Orders: append(every(had(events, "clerk1"), 20), every(had(events, "rider2"), 15)...)}
+	a := ask(t, memory(events), moat.Everyone(), q)
+	names := []string{a.Sources[0].ID, a.Sources[1].ID}
+	if slices.Sort(names); !slices.Equal(names, []string{"clerk1", "rider2"}) || !a.Sources[1].Named || a.Partners[1].Posterior < 0.9 {
+		t.Errorf("named %v, %+v", names, a.Partners)
+	}
+}
+
+// TestTime leaves out what was touched after the leak, and counts half what clocks may explain.
+func TestTime(t *testing.T) {
+	events := office()
+	orders := had(events, "clerk1")
+	born := map[string]moat.Time{}
+	for _, e := range events {
+		if _, ok := born[e.Orders[0]]; !ok {
+			born[e.Orders[0]] = e.Time
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		after  moat.Time // of the leak, after the first sight
+		hits   bool
+		skewed bool
+	}{
+		{"long after", 5 * moat.Hour, true, false},
+		{"before everything but for the skew", -2 * moat.Minute, true, true},
+		{"long before", -moat.Hour, false, false},
+	} {
+		q := Question{Orders: every(orders, 20)}
+		for i := range q.Orders {
+			q.Orders[i].At = born[q.Orders[i].ID] + c.after
+		}
+		a := ask(t, memory(events), moat.Everyone(), q)
+		if got := len(a.Sources) > 0; got != c.hits || warned(a, WarnSkew) != c.skewed {
+			t.Errorf("%s: sources %v, warnings %v", c.name, got, a.Warnings)
+		}
+	}
+}
+
+// TestUnknown counts apart what was asked twice and what nobody saw.
+func TestUnknown(t *testing.T) {
+	events := office()
+	q := Question{Orders: append(every(had(events, "clerk1"), 10), Leaked{ID: "nobody's"}, Leaked{ID: id(0)}, Leaked{ID: id(0)}, Leaked{ID: "none"}, Leaked{ID: "never"})}
+	a := ask(t, memory(events), moat.Everyone(), q)
+	if o := a.Orders; o.Asked != 15 || o.Unknown != 3 || o.Known != o.Distinct-3 || !slices.Equal(o.UnknownIDs, []string{"nobody's", "none", "never"}) || !warned(a, WarnUnknown) {
+		t.Errorf("%+v, %v", a.Orders, a.Warnings)
+	}
+	a = ask(t, memory(events), moat.Everyone(), Question{Orders: []Leaked{{ID: "x"}}})
+	if a.Verdict != NotEnough || a.None != 1 || len(a.Sources) != 0 {
+		t.Errorf("of an order that nobody saw: %+v", a)
+	}
+}
+
+// TestMasked prefers who saw fields in clear to who saw the same orders masked.
+func TestMasked(t *testing.T) {
+	events := office()
+	for _, o := range had(events, "clerk7") { // a colleague sees all of it in clear, and nothing else
+		events = append(events, &moat.Event{Type: moat.OrderAccess, Time: day0 + 12*moat.Day, Partner: "acme", App: "erp", Actor: "mallory", Device: "dev-m", Operation: "view", Fields: []string{"phone"}, Orders: []string{o}})
+	}
+	a := ask(t, memory(events), moat.Everyone(), Question{Orders: every(had(events, "mallory"), 20)})
+	if a.Sources[0].ID != "mallory" || !a.Sources[0].Named {
+		t.Errorf("%s is named first with %.2f", a.Sources[0].Name, a.Sources[0].Posterior)
+	}
+}
+
+// TestFramed has a competitor name twelve orders of a clerk among ten honest complaints.
+func TestFramed(t *testing.T) {
+	events := office()
+	q := Question{}
+	for i, o := range every(had(events, "clerk5"), 12) {
+		o.By = "rival"
+		q.Orders = append(q.Orders, o)
+		q.Orders = append(q.Orders, Leaked{ID: id(i*97 + 5), By: fmt.Sprint("customer", i)})
+	}
+	a := ask(t, memory(events), moat.Everyone(), q)
+	if !warned(a, WarnReporter) {
+		t.Errorf("no warning of one reporter: %v", a.Warnings)
+	}
+	if a.Verdict == Found && !warned(a, WarnFramed) {
+		t.Errorf("%s is named, and nobody warns: %v", a.Sources[0].Name, a.Warnings)
+	}
+	alone := slices.Clone(q.Orders)
+	for i := range alone {
+		alone[i].By = ""
+	}
+	if b := ask(t, memory(events), moat.Everyone(), Question{Orders: alone}); a.Sources[0].Posterior > b.Sources[0].Posterior {
+		t.Errorf("orders of one reporter count more (%.3f) than those of nobody (%.3f)", a.Sources[0].Posterior, b.Sources[0].Posterior)
+	}
+}
+
+// TestTenancy shows a partner only its own.
+func TestTenancy(t *testing.T) {
+	events := office()
+	q := Question{Orders: every(had(events, "clerk1"), 20)}
+	a := ask(t, memory(events), moat.Only("post"), q)
+	for _, s := range a.Sources {
+		if s.Partner != "post" || strings.Contains(s.Name+s.Reason+fmt.Sprint(s.Path), "clerk") {
+			t.Errorf("post sees %+v", s)
+		}
+	}
+	if !warned(a, WarnOwnOnly) || len(a.Partners) > 1 {
+		t.Errorf("%v, %v", a.Warnings, a.Partners)
+	}
+	for _, tenant := range []moat.Tenant{moat.Only("other"), {}} {
+		if a := ask(t, memory(events), tenant, q); a.Orders.Known != 0 || len(a.Sources) != 0 {
+			t.Errorf("%v sees %+v", tenant, a)
+		}
+	}
+}
+
+func TestInvalid(t *testing.T) {
+	for name, q := range map[string]Question{
+		"none":          {},
+		"an empty id":   {Orders: []Leaked{{}}},
+		"a long id":     {Orders: []Leaked{{ID: strings.Repeat("x", 129)}}},
+		"a weight":      {Orders: []Leaked{{ID: "x", Weight: 2}}},
+		"a skew":        {Orders: []Leaked{{ID: "x"}}, Skew: -1},
+		"an empty span": {Orders: []Leaked{{ID: "x"}}, Since: 5, Until: 5},
+	} {
+		if _, err := (&Tracer{Rows: NewMemory()}).Trace(t.Context(), moat.Everyone(), q); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	many := Question{}
+	for i := range 3 * MaxLooked {
+		many.Orders = append(many.Orders, Leaked{ID: id(i)})
+	}
+	if a := ask(t, memory(office()), moat.Everyone(), many); a.Orders.Looked != MaxLooked || a.Orders.Distinct != 3*MaxLooked || !warned(a, WarnSampled) {
+		t.Errorf("%+v", a.Orders)
+	}
+}
+
+// TestKept holds the answer from a real ledger and diary against that from memory. All orders are in both samples.
+func TestKept(t *testing.T) {
+	events := office()
+	l, err := ledger.Open(ledger.Config{Dir: t.TempDir(), Key: [16]byte{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	d, err := diary.Open(diary.Config{Dir: t.TempDir(), Key: [16]byte{2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	lw, err := l.Writer(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dw, err := d.Writer(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seq := uint64(0)
+	for batch := range slices.Chunk(events, 500) {
+		var w moat.BatchWriter
+		for _, e := range batch {
+			e.MarkAll()
+			w.Append(e)
+		}
+		seq++
+		if err := errors.Join(lw.Append(seq, slices.Clone(w.Bytes()), nil), dw.Append(seq, slices.Clone(w.Bytes()), nil)); err != nil {
+			t.Fatal(err)
+		}
+		if seq == 5 { // half of it in files
+			if err := errors.Join(lw.Flush(t.Context()), dw.Flush(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, who := range []string{"clerk1", "rider3", "north0"} {
+		for _, tenant := range []moat.Tenant{moat.Everyone(), moat.Only("acme")} {
+			q := Question{Orders: append(every(had(events, who), 16), every(had(events, "erp"), 4)...)}
+			a, b := ask(t, Kept(l, d), tenant, q), ask(t, memory(events), tenant, q)
+			if got, want := digest(a), digest(b); got != want {
+				t.Errorf("%s for %v: ledger and diary say\n%s\nmemory says\n%s", who, tenant, got, want)
+			}
+		}
+	}
+}
+
+func digest(a *Answer) string {
+	s := fmt.Sprintln(a.Verdict, a.Orders, a.Population, a.Unexplained, a.Warnings)
+	for _, x := range a.Sources {
+		s += fmt.Sprintf("%s %.6f %d %.2f %v %.4g %v %v %s\n", x.Name, x.Posterior, x.Leaked, x.Touched, x.Exact, x.P, x.Since, x.Until, x.Reason)
+	}
+	return s
+}
