@@ -78,6 +78,14 @@ func ComplaintID(partner, order, kind string, contacted Time, reporter, channel 
 	return stableID("k", partner, order, kind, strconv.FormatInt(int64(contacted), 10), reporter, channel)
 }
 
+// TouchID returns the id of the event that says that an event used a canary.
+func TouchID(token, partner, event string) string { return stableID("t", token, partner, event) }
+
+// LotID returns the id of canaries that are planted together.
+func LotID(owner, partner, channel, period, kind string, first int) string {
+	return stableID("cl", owner, partner, channel, period, kind, strconv.Itoa(first))
+}
+
 // stableID hashes parts, each with its length, to 16 base32 characters after a prefix.
 func stableID(prefix string, parts ...string) string {
 	b := make([]byte, 0, 256)

@@ -192,6 +192,10 @@ func routes() []*route {
 		{method: "GET", path: "/v1/complaints", access: reader, serve: (*API).getComplaints},
 		{method: "POST", path: "/v1/complaints", access: reader, body: complaintsBody, heavy: true, serve: (*API).postComplaints},
 		{method: "POST", path: "/v1/traces", access: reader, body: tracesBody, heavy: true, serve: (*API).postTrace},
+		{method: "GET", path: "/v1/canaries", access: reader, serve: (*API).getCanaries},
+		{method: "POST", path: "/v1/canaries", access: reader, body: smallBody, heavy: true, serve: (*API).postCanaries},
+		{method: "GET", path: "/v1/canaries/{id}", access: reader, serve: (*API).getCanary},
+		{method: "POST", path: "/v1/canaries/check", access: reader, body: ordersBody, serve: (*API).postCanaryCheck},
 
 		{method: "GET", path: "/v1/audit", access: reader, serve: (*API).getAudit},
 		{method: "GET", path: "/v1/audit/verify", access: operator, heavy: true, limit: verifyFor, serve: (*API).getAuditVerify},

@@ -269,6 +269,8 @@ func (c *call) query(more ...string) (book.Query, error) {
 			q.Reporter = f.text(name)
 		case "channel":
 			q.Channel = f.text(name)
+		case "planted":
+			q.Planted = f.text(name)
 		case "active":
 			switch s := f.text(name); s {
 			case "", "false":

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/locate/canary"
 	"github.com/moat-platform/moat/locate/story"
 	"github.com/moat-platform/moat/locate/trace"
 	"github.com/moat-platform/moat/serve/node"
@@ -154,6 +155,7 @@ func valuesOf(q book.Query) url.Values {
 	set("kind", q.Kind)
 	set("reporter", q.Reporter)
 	set("channel", q.Channel)
+	set("planted", q.Planted)
 	set("since", q.Since.String())
 	set("until", q.Until.String())
 	if q.Limit != 0 {
@@ -272,6 +274,26 @@ func (c *Client) File(ctx context.Context, in NewComplaints) (node.Filed, error)
 // Trace looks for the sources of a leak.
 func (c *Client) Trace(ctx context.Context, q TraceQuestion) (trace.Answer, error) {
 	return get[trace.Answer](ctx, c, http.MethodPost, "/v1/traces", nil, q)
+}
+
+// Canaries returns one page of lots of canaries, the latest first, and the cursor of the next page.
+func (c *Client) Canaries(ctx context.Context, q book.Query) ([]canary.Lot, string, error) {
+	return pageOf[canary.Lot](ctx, c, "/v1/canaries", q)
+}
+
+// Canary returns a lot with its values.
+func (c *Client) Canary(ctx context.Context, id string) (node.Planted, error) {
+	return get[node.Planted](ctx, c, http.MethodGet, "/v1/canaries/"+segment(id), nil, nil)
+}
+
+// PlaceCanaries plants canaries.
+func (c *Client) PlaceCanaries(ctx context.Context, in NewCanaries) (node.Planted, error) {
+	return get[node.Planted](ctx, c, http.MethodPost, "/v1/canaries", nil, in)
+}
+
+// CheckCanaries asks which values are canaries.
+func (c *Client) CheckCanaries(ctx context.Context, q CanaryQuestion) (CanaryAnswer, error) {
+	return get[CanaryAnswer](ctx, c, http.MethodPost, "/v1/canaries/check", nil, q)
 }
 
 // EntityQuestion asks what is known of an entity. Kind and ID are required.

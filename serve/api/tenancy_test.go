@@ -33,6 +33,10 @@ func bodyFor(r api.Route, partner, caseID string) string {
 		return fmt.Sprintf(`{"partner":%q,"complaints":[{"order":"acme-order-1","kind":"spam","reporter":"r"}]}`, partner)
 	case "POST /v1/traces":
 		return `{"ids":["acme-order-1"]}`
+	case "POST /v1/canaries":
+		return fmt.Sprintf(`{"partner":%q,"channel":"x","kind":"order","count":1,"pattern":"44##############"}`, partner)
+	case "POST /v1/canaries/check":
+		return `{"values":["4401234567890123"],"report":true}`
 	case "POST /v1/partners":
 		return `{"id":"fourth","name":"Fourth"}`
 	case "POST /v1/keys":

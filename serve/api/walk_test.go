@@ -77,6 +77,13 @@ func TestWalk(t *testing.T) {
 	step("boss", "GET", "/v1/complaints?partner=acme&limit=1&cursor=<leak>", "")
 	step("other", "GET", "/v1/complaints", "")
 	step("boss", "POST", "/v1/traces", `{"ids":["acme-order-1","acme-order-1"],"orders":[{"id":"never-seen","at":"<tomorrow>","by":"hotline","weight":0.5}]}`)
+	step("boss", "POST", "/v1/canaries", `{"partner":"acme","channel":"app:erp","kind":"order","count":2,"example":"4401234567890123","period":"2026-11"}`, "lot", "id", "planted", "values.0")
+	step("acme", "POST", "/v1/canaries", `{"channel":"wiki","kind":"credential","count":1,"pattern":"svc-@@@@@@@@@@","period":"2026-11"}`, "mine", "id")
+	step("boss", "GET", "/v1/canaries?planted=acme&kind=order", "")
+	step("acme", "GET", "/v1/canaries", "")
+	step("acme", "GET", "/v1/canaries/<mine>", "")
+	step("boss", "POST", "/v1/canaries/check", `{"values":["<planted>","no canary"],"report":true}`)
+	step("acme", "POST", "/v1/canaries/check", `{"values":["<planted>","no canary"]}`)
 	step("acme", "GET", "/v1/audit?limit=3", "")
 	step("boss", "GET", "/v1/audit?object=<wide>", "")
 	step("boss", "GET", "/v1/audit/verify", "")
@@ -146,8 +153,9 @@ var (
 	hashes  = regexp.MustCompile(`[0-9a-f]{64}`)
 	cursors = regexp.MustCompile(`"next": "[^"]*"`)
 	secrets = regexp.MustCompile(`mk_[a-z2-7]{16}_[a-z2-7]{52}`)
-	keyed   = regexp.MustCompile(`"[kr]_[a-z2-7]{16}"`) // ids that hang on the master key
-	manual  = regexp.MustCompile(`d_[a-z2-7]{16}`)      // those that people made hang on the time
+	keyed   = regexp.MustCompile(`"(k|r|cn|cl)_[a-z2-7]{16}"`) // ids that hang on the master key
+	planted = regexp.MustCompile(`"(44\d{14}|svc-[a-z]{10})"`)
+	manual  = regexp.MustCompile(`d_[a-z2-7]{16}`) // those that people made hang on the time
 	keyIDs  = regexp.MustCompile(`"[a-z2-7]{16}"`)
 )
 
@@ -167,7 +175,7 @@ func (w *world) scrub(a answer) string {
 	for _, r := range []struct {
 		what *regexp.Regexp
 		with string
-	}{{times, "<time>"}, {hashes, "<hash>"}, {cursors, `"next": "<cursor>"`}, {secrets, "<secret>"}, {manual, "<decision>"}, {keyed, `"<hash>"`}, {keyIDs, `"<key>"`}} {
+	}{{times, "<time>"}, {hashes, "<hash>"}, {cursors, `"next": "<cursor>"`}, {secrets, "<secret>"}, {manual, "<decision>"}, {keyed, `"<hash>"`}, {planted, `"<planted>"`}, {keyIDs, `"<key>"`}} {
 		s = r.what.ReplaceAllString(s, r.with)
 	}
 	return s
@@ -177,6 +185,8 @@ func golden(t *testing.T, file string, got []byte) {
 	t.Helper()
 	got = times.ReplaceAll(got, []byte("<time>"))
 	got = regexp.MustCompile(`cursor=\S+`).ReplaceAll(got, []byte("cursor=<cursor>"))
+	got = planted.ReplaceAll(got, []byte(`"<planted>"`))
+	got = regexp.MustCompile(`cl_[a-z2-7]{16}`).ReplaceAll(got, []byte("<lot>"))
 	got = manual.ReplaceAll(got, []byte("<decision>"))
 	got = regexp.MustCompile(`/v1/keys/\S+`).ReplaceAll(got, []byte("/v1/keys/<key>"))
 	if *update {

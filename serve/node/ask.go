@@ -37,13 +37,14 @@ func (n *Node) Ask(ctx context.Context, ev *moat.Event) (Answer, error) {
 	err := p.do(ctx, func() { a = p.answer(ev) })
 	if err == nil {
 		n.notes.add(ev)
+		n.touches(ev, n.notes.add)
 	}
 	return a, err
 }
 
 // answer runs on the owner's goroutine.
 func (p *partition) answer(ev *moat.Event) Answer {
-	found := p.engine.Ask(ev)
+	found := p.askCanaries(ev, p.engine.Ask(ev))
 	a := Answer{Event: ev.ID, Reasons: []Reason{}}
 	seen := map[moat.Entity]bool{}
 	var worst moat.Risk

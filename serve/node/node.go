@@ -76,6 +76,8 @@ type Node struct {
 	group  sync.WaitGroup
 	notes  notes
 
+	canaries canaries
+
 	closing chan struct{} // closed when nothing that fails may be tried again
 }
 
@@ -146,6 +148,9 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return err
 	}
 	if err = n.openStores(dir); err != nil {
+		return err
+	}
+	if err = n.openCanaries(ctx); err != nil {
 		return err
 	}
 	for i := range n.River.Partitions() {
@@ -330,6 +335,7 @@ func (n *Node) keepHouse(ctx context.Context) {
 					n.log.Warn("housekeeping failed", "work", name, "error", err)
 				}
 			}
+			n.refreshCanaries(ctx)
 			changed, err := n.Indicators.Refresh()
 			if err != nil {
 				n.log.Warn("indicators not refreshed", "error", err)

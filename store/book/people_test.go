@@ -316,6 +316,9 @@ func TestTenants(t *testing.T) {
 		told := complaint("a", "r", 1)
 		_, err = b.AddComplaints(ctx, []Complaint{told})
 		ok(t, err)
+		planted := CanaryLot{ID: "cl_1", Partner: "b", Channel: "app:erp", Period: "2026-11", Kind: "order", Placed: start, Body: []byte("{}")} // at b, by the operator
+		ok(t, b.PlaceCanaries(ctx, everyone, planted, "root"))
+		ok(t, want(b.PlaceCanaries(ctx, everyone, planted, "root"), ErrExists))
 		manual := moat.Decision{Partner: "a", Scope: "account", Value: "x", Action: moat.Deny, Until: b.now() + moat.Hour, Reason: "r"}
 		ofMine := manual
 		ofMine.Partner, ofMine.Case = "b", c.ID // my decision, hung on another's case
@@ -341,6 +344,19 @@ func TestTenants(t *testing.T) {
 					return fmt.Errorf("saw %v", v)
 				}
 				return nil
+			},
+			"Canaries": func(ctx context.Context, x moat.Tenant) error { return empty(b.Canaries(ctx, x, Query{Planted: "b"})) },
+			"AllCanaries": func(ctx context.Context, x moat.Tenant) error {
+				for v := range b.AllCanaries(ctx, x, Query{}) {
+					return fmt.Errorf("saw %v", v)
+				}
+				return nil
+			},
+			"Canary": func(ctx context.Context, x moat.Tenant) error { return hidden(b.Canary(ctx, x, planted.ID)) },
+			"PlaceCanaries": func(ctx context.Context, x moat.Tenant) error {
+				l := planted
+				l.ID, l.Owner, l.Partner = "cl_2", "a", "a"
+				return hidden(nil, errors.Join(b.PlaceCanaries(ctx, x, l, "eve"), b.PlaceCanaries(ctx, x, planted, "eve")))
 			},
 			"Complaints": func(ctx context.Context, x moat.Tenant) error { return empty(b.Complaints(ctx, x, Query{Order: "o1"})) },
 			"AllComplaints": func(ctx context.Context, x moat.Tenant) error {

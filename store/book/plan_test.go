@@ -31,6 +31,8 @@ func TestPlans(t *testing.T) {
 	check(t, b, complaintsTable(), everyone, Query{}, "complaints_time")
 	check(t, b, complaintsTable(), moat.Only("a"), Query{Since: start}, "complaints_partner")
 	check(t, b, complaintsTable(), moat.Only("a"), Query{Order: "o"}, "complaints_order")
+	check(t, b, canariesTable(), everyone, Query{}, "canaries_placed")
+	check(t, b, canariesTable(), moat.Only("a"), Query{Kind: "order"}, "canaries_partner")
 	check(t, b, auditTable(), moat.Only("a"), Query{}, "audit_partner")
 	check(t, b, auditTable(), everyone, Query{Object: "c"}, "audit_object")
 }

@@ -30,6 +30,7 @@ type Query struct {
 	Kind     string         // complaints, canaries
 	Reporter string         // complaints: its keyed hash
 	Channel  string         // canaries
+	Planted  string         // canaries: the partner that they are planted at
 	Since    moat.Time      // any: at or after; a finding's time, a case's Opened, a decision's From, else when it was written
 	Until    moat.Time      // any: before
 	Limit    int            // 1..1000; 0 means 100
@@ -141,7 +142,7 @@ func (q *Query) given() string {
 	}{
 		{"entity", q.Entity != moat.Entity{}}, {"detector", q.Detector != ""}, {"case", q.Case != ""}, {"rank", q.Rank != moat.NoRank},
 		{"state", q.State != ""}, {"scope", q.Scope != ""}, {"value", q.Value != ""}, {"active", q.Active != 0}, {"waiting", q.Waiting},
-		{"object", q.Object != ""}, {"order", q.Order != ""}, {"kind", q.Kind != ""}, {"reporter", q.Reporter != ""}, {"channel", q.Channel != ""},
+		{"object", q.Object != ""}, {"order", q.Order != ""}, {"kind", q.Kind != ""}, {"reporter", q.Reporter != ""}, {"channel", q.Channel != ""}, {"planted", q.Planted != ""},
 	} {
 		if f.set {
 			names = append(names, f.name)

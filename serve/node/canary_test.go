@@ -1,0 +1,188 @@
+package node_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/locate/canary"
+	"github.com/moat-platform/moat/serve/node"
+	"github.com/moat-platform/moat/store/book"
+)
+
+// planted is a node with two partners and canaries in both.
+func planted(t *testing.T, dir string) (n *node.Node, orders, keys node.Planted) {
+	t.Helper()
+	n = open(t, dir)
+	for _, p := range []string{"merchant", "courier"} {
+		if _, err := n.Book.CreatePartner(t.Context(), moat.Everyone(), book.Partner{ID: p, Name: p}, "root"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return n, place(t, n, moat.Everyone(), canary.Lot{Partner: "merchant", Channel: "app:erp", Kind: canary.Order, Pattern: "44##############", Count: 10}),
+		place(t, n, moat.Everyone(), canary.Lot{Partner: "merchant", Channel: "wiki", Kind: canary.Credential, Pattern: "svc-@@@@@@@@@@", Count: 2})
+}
+
+func place(t *testing.T, n *node.Node, tenant moat.Tenant, l canary.Lot) node.Planted {
+	t.Helper()
+	p, err := n.PlaceCanaries(t.Context(), tenant, l, "boss", now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// TestCanary: what is planted is like any other order until it is used; then a case of the worst rank names the channel, also after a
+// restart, and a replay finds the same.
+func TestCanary(t *testing.T) {
+	dir := t.TempDir()
+	n, orders, keys := planted(t, dir)
+	at := now() - moat.Hour
+	act := func(id string, e moat.Event) *moat.Event {
+		e.ID, e.Time, e.Received = id, at, at
+		if e.Type == moat.NoType {
+			e.Type = moat.OrderAccess
+		}
+		return &e
+	}
+	// The usual traffic.
+	list := append([]string{}, orders.Values...)
+	for i := range 40 {
+		list = append(list, fmt.Sprintf("45%014d", i))
+	}
+	put(t, n, act("n1", moat.Event{Partner: "merchant", App: "erp", Actor: "li", Operation: "view_list", Orders: list}),
+		act("n2", moat.Event{Partner: "merchant", App: "erp", Actor: "system", ActorKind: moat.ActorSystem, Operation: "api_pull", Orders: list}),
+		act("n3", moat.Event{Partner: "merchant", App: "erp", Actor: "li", Operation: "print_list", Orders: list}))
+	if f := findings(t, n); len(f) != 0 {
+		t.Fatalf("the usual traffic was found: %+v", f)
+	}
+	// A restart loses none.
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n = open(t, dir)
+	leaked := act("x1", moat.Event{Partner: "courier", App: "tms", Actor: "wang", IP: "9.8.7.6", Operation: "view", Orders: []string{orders.Values[3]}})
+	put(t, n, leaked, leaked)
+	if f := findings(t, n); len(f) < 2 {
+		t.Fatalf("found: %+v", f)
+	}
+	put(t, n, act("x2", moat.Event{Partner: "merchant", Type: moat.AuthLogin, Actor: keys.Values[1], IP: "9.8.7.6", Outcome: moat.Failure}))
+	cases, _, err := n.Book.Cases(t.Context(), moat.Only("merchant"), book.Query{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var worst *moat.Case
+	for i := range cases {
+		for _, e := range cases[i].Entities {
+			if e == (moat.Entity{Kind: moat.Partner, ID: "merchant"}) {
+				worst = &cases[i]
+			}
+		}
+	}
+	if worst == nil || worst.Rank != moat.P1 || !strings.Contains(worst.Reason, "app:erp") {
+		t.Fatalf("no case of the worst rank names the channel: %+v", cases)
+	}
+	seen := map[string]bool{}
+	for _, f := range findings(t, n) {
+		seen[f.Partner+" "+f.Detector+" "+f.Entity.String()] = true
+		if f.Partner == "merchant" && strings.Contains(f.Reason, "courier") || f.Partner == "courier" && (strings.Contains(f.Reason, "erp") || strings.Contains(f.Reason, "merchant")) {
+			t.Errorf("one partner learns of the other: %s", f.Reason)
+		}
+	}
+	for _, want := range []string{"merchant access.canary_used partner:merchant", "courier access.canary_hand account:wang", "merchant account.canary_key ip:9.8.7.6"} {
+		if !seen[want] {
+			t.Errorf("not found: %s; but %v", want, seen)
+		}
+	}
+	live := len(findings(t, n))
+	// A question about a planted order is answered at once.
+	a, err := n.Ask(t.Context(), act("q", moat.Event{Partner: "courier", App: "tms", Actor: "chen", Operation: "view", Orders: []string{orders.Values[5]}}))
+	if err != nil || a.Risk < 0.5 {
+		t.Errorf("the answer is %+v, %v", a, err)
+	}
+	if _, ok, err := n.ReportCanary(t.Context(), moat.Everyone(), "", orders.Values[9], now()); err != nil || !ok {
+		t.Errorf("reporting: %v, %v", ok, err)
+	}
+	if err := errors.Join(n.Drain(t.Context()), n.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if r := replay(t, node.ReplayConfig{Dir: dir}); r.Total.New != 0 || r.Total.Gone != 0 || r.Total.Same < live {
+		t.Errorf("of %d findings and more a replay finds %+v", live, r.Total)
+	}
+}
+
+// TestCanaryTenants: nobody learns of what others planted, and nobody plants at others.
+func TestCanaryTenants(t *testing.T) {
+	n, secret, _ := planted(t, t.TempDir())
+	defer n.Close()
+	merchant, courier := moat.Only("merchant"), moat.Only("courier")
+	own := place(t, n, merchant, canary.Lot{Channel: "app:erp", Kind: canary.Order, Pattern: "44##############", Count: 3})
+	if own.Owner != "merchant" || own.First != 0 || own.Values[0] == secret.Values[0] {
+		t.Errorf("placed %+v", own)
+	}
+	for _, c := range []struct {
+		tenant moat.Tenant
+		lots   int
+		sees   [2]bool // the operator's, the merchant's
+	}{{moat.Everyone(), 3, [2]bool{true, true}}, {merchant, 1, [2]bool{false, true}}, {courier, 0, [2]bool{}}, {moat.Tenant{}, 0, [2]bool{}}, {moat.Only(""), 0, [2]bool{}}} {
+		lots, _, err := n.Lots(t.Context(), c.tenant, book.Query{})
+		if err != nil || len(lots) != c.lots {
+			t.Errorf("%+v sees %d lots, want %d, %v", c.tenant, len(lots), c.lots, err)
+		}
+		for i, p := range []node.Planted{secret, own} {
+			if _, ok := n.FindCanary(c.tenant, "", p.Values[0]); ok != c.sees[i] {
+				t.Errorf("%+v finds canary %d: %v", c.tenant, i, ok)
+			}
+			if _, err := n.Lot(t.Context(), c.tenant, p.ID); (err == nil) != c.sees[i] || err != nil && !errors.Is(err, book.ErrNotFound) {
+				t.Errorf("%+v opens lot %d: %v", c.tenant, i, err)
+			}
+			if _, ok, err := n.ReportCanary(t.Context(), c.tenant, "", p.Values[0], now()); ok != c.sees[i] || err != nil {
+				t.Errorf("%+v reports canary %d: %v, %v", c.tenant, i, ok, err)
+			}
+		}
+	}
+	for _, tenant := range []moat.Tenant{courier, {}, moat.Only("")} {
+		if _, err := n.PlaceCanaries(t.Context(), tenant, canary.Lot{Partner: "merchant", Channel: "x", Kind: canary.Order, Pattern: "44##############", Count: 1}, "eve", now()); !errors.Is(err, book.ErrNotFound) {
+			t.Errorf("%+v plants at the merchant: %v", tenant, err)
+		}
+	}
+	if _, err := n.PlaceCanaries(t.Context(), moat.Everyone(), canary.Lot{Partner: "merchant", Channel: "x", Kind: canary.Order, Pattern: "44##", Count: 1}, "boss", now()); !errors.Is(err, book.ErrInvalid) {
+		t.Errorf("a narrow pattern: %v", err)
+	}
+	if !n.IsCanary(own.Values[0]) || n.IsCanary("4400000000000000") {
+		t.Error("counting orders would count canaries")
+	}
+	// The operator says that a phone rang: its number is not kept.
+	phone := place(t, n, moat.Everyone(), canary.Lot{Partner: "courier", Channel: "outlet:hz-7", Kind: canary.Phone, Pattern: "+1 202-555-01##", Count: 1})
+	e := &moat.Event{Partner: "courier", ID: "r", Time: now(), Received: now(), Type: moat.CanaryTouch, Token: phone.Values[0]}
+	n.Watch(e, func(e *moat.Event) {
+		if e.Channel != "outlet:hz-7" || !strings.HasPrefix(e.Token, "cn_") || e.Verdict != "used" {
+			t.Errorf("it became %s", moat.AppendJSON(nil, e))
+		}
+	})
+	stranger := &moat.Event{Partner: "courier", ID: "s", Time: now(), Received: now(), Type: moat.CanaryTouch, Token: "+86 138 0013 8000"}
+	n.Watch(stranger, func(e *moat.Event) {
+		if strings.Contains(string(moat.AppendJSON(nil, e)), "8000\"") {
+			t.Errorf("a number is kept: %s", moat.AppendJSON(nil, e))
+		}
+	})
+}
+
+// BenchmarkWatch is what the watch costs an event of one order that is nothing planted.
+func BenchmarkWatch(b *testing.B) {
+	n := open(b, b.TempDir())
+	defer n.Close()
+	if _, err := n.Book.CreatePartner(b.Context(), moat.Everyone(), book.Partner{ID: "merchant", Name: "m"}, "root"); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := n.PlaceCanaries(b.Context(), moat.Everyone(), canary.Lot{Partner: "merchant", Channel: "app:erp", Kind: canary.Order, Pattern: "44##############", Count: 1000}, "boss", now()); err != nil {
+		b.Fatal(err)
+	}
+	e := &moat.Event{Partner: "merchant", Type: moat.OrderAccess, Actor: "li@shop-1", Operation: "view", Orders: []string{"4403112233445566"}, KeyID: "k1"}
+	b.ReportAllocs()
+	for b.Loop() {
+		n.Watch(e, func(*moat.Event) {})
+	}
+}
