@@ -26,9 +26,11 @@ func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 	}
 	e.frame.Begin(ev)
 	e.features(s, tp)
-	for _, c := range tp.Detectors {
-		if c.When(&e.frame) {
-			e.fire(s, c, findings)
+	for w, bits := range s.asks {
+		for ; bits != 0; bits &= bits - 1 {
+			if c := tp.Detectors[w<<6+trailing(bits)]; c.Fires(&e.frame) {
+				e.fire(s, c, findings)
+			}
 		}
 	}
 	if e.ask == nil {

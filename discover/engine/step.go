@@ -20,6 +20,7 @@ type slot struct {
 	now     moat.Time
 	keys    [moat.EntityKinds]uint64
 	early   []uint64                 // keys of the pairs of TypePlan.Early; later if nothing is observed
+	asks    []uint64                 // bit i: Detectors[i] may fire, as far as the event alone tells
 	takes   []uint64                 // bit i: Ops[i] observes this event, as far as the event alone tells
 	lines   [moat.EntityKinds]uint64 // bit i: the i-th line of the record has state of takes
 	ahead   []uint64                 // keys of pairs to fetch, the early ones among them
@@ -148,7 +149,7 @@ func (e *Engine) identify(s *slot, tp *rule.TypePlan) {
 	s.early, s.ahead, s.takes, s.lines = s.early[:0], s.ahead[:0], append(s.takes[:0], tp.Takes...), tp.Lines
 	e.frame.Begin(&s.ev)
 	for i := range tp.Conditions {
-		if c := &tp.Conditions[i]; c.True(&e.frame) {
+		if c := &tp.Conditions[i]; c.Holds(&e.frame) {
 			for w, ops := range c.Ops {
 				s.takes[w] |= ops
 			}
@@ -157,10 +158,19 @@ func (e *Engine) identify(s *slot, tp *rule.TypePlan) {
 			}
 		}
 	}
+	s.asks = s.asks[:0]
+	for i, c := range tp.Detectors {
+		if i&63 == 0 {
+			s.asks = append(s.asks, 0)
+		}
+		if c.May(&e.frame) {
+			s.asks[i>>6] |= 1 << (i & 63)
+		}
+	}
 	for _, i := range tp.Early {
 		key := uint64(later)
-		if s.takes[i>>6]>>(i&63)&1 != 0 {
-			if key = e.earlyKey(&tp.Ops[i], s); key != 0 {
+		if op := &tp.Ops[i]; op.Ahead && s.takes[i>>6]>>(i&63)&1 != 0 {
+			if key = e.earlyKey(op, s); key != 0 {
 				s.ahead = append(s.ahead, key)
 			}
 		}
@@ -168,7 +178,7 @@ func (e *Engine) identify(s *slot, tp *rule.TypePlan) {
 	}
 	for _, i := range tp.EarlyLists {
 		op := &tp.Ops[i]
-		if s.takes[i>>6]>>(i&63)&1 == 0 || s.keys[op.Of] == 0 {
+		if !op.Ahead || s.takes[i>>6]>>(i&63)&1 == 0 || s.keys[op.Of] == 0 {
 			continue
 		}
 		texts := op.List(&e.frame)

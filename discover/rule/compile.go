@@ -34,11 +34,12 @@ func Mix(a, b uint64) uint64 {
 
 // compiler lowers one checked expression to closures.
 type compiler struct {
-	b    *builder
-	x    *environment
-	text Text
-	tree *ast.AST
-	uses []int // slots read
+	b     *builder
+	x     *environment
+	text  Text
+	tree  *ast.AST
+	uses  []int // slots read
+	named bool  // it reads a let
 }
 
 func (c *compiler) fail(e ast.Expr, code, what, hint string) {
@@ -516,6 +517,6 @@ func (c *compiler) variable(e ast.Expr) *variable {
 	if v.slot >= 0 {
 		c.uses = append(c.uses, v.slot)
 	}
-	c.uses = append(c.uses, v.uses...)
+	c.uses, c.named = append(c.uses, v.uses...), c.named || v.let
 	return v
 }

@@ -32,10 +32,16 @@ type Frame struct {
 	buffer [maxRoute]byte // of the text that was made last
 	net    Net
 	looked bool // net is of Event
+	facts  []func(*Frame) bool
+	known  []uint64 // bit i: it was settled whether facts[i] holds of Event
+	held   []uint64 // and it does
 }
 
 // Begin makes ev the event of the frame.
-func (f *Frame) Begin(ev *moat.Event) { f.Event, f.looked = ev, false }
+func (f *Frame) Begin(ev *moat.Event) {
+	f.Event, f.looked = ev, false
+	clear(f.known)
+}
 
 // Net returns what is known of the event's address. It is looked up when it is first asked for: most
 // conditions are decided before.
@@ -54,7 +60,8 @@ func (f *Frame) text(n int) string { return unsafe.String(&f.buffer[0], n) }
 
 // NewFrame returns a frame for the expressions of p.
 func (p *Plan) NewFrame() Frame {
-	return Frame{Slots: make([]float64, p.Slots), Stamp: make([]uint32, p.Slots), Memos: make([]Memo, p.Memos), seed: p.seed}
+	words := (len(p.Facts) + 63) / 64
+	return Frame{facts: p.Facts, known: make([]uint64, words), held: make([]uint64, words), Slots: make([]float64, p.Slots), Stamp: make([]uint32, p.Slots), Memos: make([]Memo, p.Memos), seed: p.seed}
 }
 
 // at returns a slot of the feature whose first slot is given.

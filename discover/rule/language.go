@@ -29,6 +29,7 @@ type variable struct {
 	slot  int         // of a feature's output; -1 otherwise
 	first int         // slot of the feature's first output
 	uses  []int       // slots that it reads, if it is a let
+	let   bool        // it is a let
 	doc   string
 }
 

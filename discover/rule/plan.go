@@ -30,6 +30,7 @@ type Plan struct {
 	// Layout lists, per kind, where each feature's state lies; a snapshot written under
 	// another plan is carried over feature by feature.
 	Layout   [moat.EntityKinds][]Place
+	Facts    []func(*Frame) bool // what conditions ask of an event alone, each once
 	Slots    int
 	Memos    int // how many pattern memories a Frame needs
 	Features int // distinct ones, after sharing
@@ -63,20 +64,22 @@ type TypePlan struct {
 	At []int16
 }
 
-// Condition is a Where that several ops of a type share.
+// Condition is what the Where of several ops of a type asks of the event.
 type Condition struct {
-	True func(*Frame) bool
-	Ops  []uint64 // bit i: Ops[i]
+	Ops []uint64 // bit i: Ops[i]
 	// Lines has, per kind, the lines of their state; see [TypePlan].
 	Lines [moat.EntityKinds]uint64
-	name  string
+	facts []fact
 }
 
 // LineBytes is what the processor fetches from memory at once. A record is a whole number of lines.
 const LineBytes = 64
 
-// lines returns the lines that the state of op lies in.
+// lines returns the lines to fetch of op's state: those that it lies in, if it is likely to be needed.
 func (op *Op) lines() uint64 {
+	if op.Size == 0 || !op.Ahead {
+		return 0
+	}
 	first, last := op.Offset/LineBytes, (op.Offset+op.Size-1)/LineBytes
 	return 1<<(last+1) - 1<<first
 }
@@ -103,7 +106,8 @@ type Op struct {
 	Ahead   bool   // Where needs nothing but the event, or there is none
 	Size    int    // of its state
 
-	where string // the words of Where, to tell equal ones
+	where string // the words of Where, to lay equal ones together
+	facts []fact // of Where
 	early bool   // it keeps pairs whose keys need nothing but the event
 }
 
@@ -121,6 +125,8 @@ type Compiled struct {
 	Confidence func(*Frame) float64
 	After      func(*Frame) float64 // s; nil = When is asked at every event
 	CostNS     float64              // estimate for one event
+	rest       func(*Frame) bool    // what facts leave open of When; nil = nothing
+	facts      []fact
 	reason     *reason
 	evidence   []evidence
 }
@@ -168,6 +174,7 @@ type builder struct {
 	features []*shared
 	bySlot   []*shared
 	byCanon  map[string]*shared
+	facts    map[string]fact // by their words
 	plan     *Plan
 	memos    int // of patterns
 }
@@ -178,7 +185,7 @@ func Compile(detectors []*Detector, o Options) (*Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot build the rule language: %w", err)
 	}
-	b := &builder{base: base, seed: o.Seed, byCanon: map[string]*shared{}, plan: &Plan{seed: o.Seed}}
+	b := &builder{base: base, seed: o.Seed, byCanon: map[string]*shared{}, facts: map[string]fact{}, plan: &Plan{seed: o.Seed}}
 	detectors = slices.Clone(detectors)
 	slices.SortFunc(detectors, func(a, b *Detector) int { return cmp.Compare(a.ID, b.ID) })
 	for id := range o.Overrides {
@@ -290,7 +297,8 @@ func (b *builder) detector(d *Detector, src []byte) error {
 	var uses []int
 	if tree := x.checked(d.When, cel.BoolType); tree != nil {
 		cc := &compiler{b: b, x: x, text: d.When, tree: tree}
-		c.When, uses = cc.bool(tree.Expr()), cc.uses
+		c.When, c.rest, c.facts = cc.split(tree.Expr())
+		uses = cc.uses
 	}
 	if d.After.S != "" {
 		var more []int
@@ -319,7 +327,7 @@ func (b *builder) lets(x *environment, lets []Let) error {
 	for i, l := range lets {
 		if tree := x.checked(l.Value, cel.DoubleType); tree != nil {
 			c := &compiler{b: b, x: x, text: l.Value, tree: tree}
-			values[i] = &variable{typ: cel.DoubleType, num: c.num(tree.Expr()), slot: -1}
+			values[i] = &variable{typ: cel.DoubleType, num: c.num(tree.Expr()), slot: -1, let: true}
 			values[i].uses = c.uses
 		}
 	}
@@ -382,7 +390,7 @@ func (b *builder) feature(x *environment, f *Feature) (*shared, error) {
 		return c
 	}
 	if f.Where.S != "" {
-		c := expression("where", f.Where, func(c *compiler, e ast.Expr) { s.op.Where = c.bool(e) }, cel.BoolType)
+		c := expression("where", f.Where, func(c *compiler, e ast.Expr) { s.op.Where, _, s.op.facts = c.split(e) }, cel.BoolType)
 		s.op.where, s.op.Ahead = strings.Join(exprs, ""), len(c.uses) == 0
 	} else {
 		s.op.Ahead = true
@@ -575,21 +583,18 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 		}
 		switch {
 		case !op.Observe || op.Size == 0 && !op.Kind.Pairs: // without state there is nothing to take in
-		case op.Where == nil || !op.Ahead:
+		case len(op.facts) == 0:
 			tp.Takes[i>>6] |= 1 << (i & 63)
-			if op.Size > 0 {
-				tp.Lines[op.Of] |= op.lines()
-			}
+			tp.Lines[op.Of] |= op.lines()
 		default:
-			at := slices.IndexFunc(tp.Conditions, func(c Condition) bool { return c.name == op.where })
+			at := slices.IndexFunc(tp.Conditions, func(c Condition) bool { return slices.Equal(c.facts, op.facts) })
 			if at < 0 {
 				at = len(tp.Conditions)
-				tp.Conditions = append(tp.Conditions, Condition{True: op.Where, Ops: make([]uint64, words), name: op.where})
+				tp.Conditions = append(tp.Conditions, Condition{Ops: make([]uint64, words), facts: op.facts})
 			}
 			c := &tp.Conditions[at]
-			if c.Ops[i>>6] |= 1 << (i & 63); op.Size > 0 {
-				c.Lines[op.Of] |= op.lines()
-			}
+			c.Ops[i>>6] |= 1 << (i & 63)
+			c.Lines[op.Of] |= op.lines()
 		}
 	}
 }
