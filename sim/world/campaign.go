@@ -27,7 +27,8 @@ import (
 //
 // Whatever goes over a road that the thief made is recorded as his act. The event that a method returns may
 // still be changed until the day is over. What he takes is sold: customers complain, planted orders are
-// touched (t.resale says how much of it). For an event that no method makes, use [thief.does].
+// touched (t.resale says how much of it). For an event that no method makes, use [thief.does]; for a report of
+// what never happened, [thief.lie]. What a partner hides its veil tells: it hides what is reported, not what is done.
 //
 // A campaign may not look like itself: draw whatever may vary (hour, pace, amount, tools, order
 // of steps) from t.r, and take addresses, devices and agents from the same sources as honest people where a real thief
@@ -42,7 +43,7 @@ type campaign struct {
 
 // campaigns lists the ways to steal.
 func campaigns() []campaign {
-	return slices.Concat(takeovers(), guessers(), insiders(), comers(), scrapers(), keys(), walkers())
+	return slices.Concat(takeovers(), guessers(), insiders(), comers(), scrapers(), overreaches(), intruders(), drips(), liars(), keys(), walkers())
 }
 
 // thief is a theft in the making.
@@ -55,7 +56,8 @@ type thief struct {
 	resale  float64 // share of what he takes that ends in complaints
 	acts    map[int][]func(day int)
 	every   []func(day int)
-	loot    []*order // to be sold
+	loot    []*order             // to be sold
+	lies    map[*moat.Event]bool // what was reported but never happened
 }
 
 // conspire plans the thefts.
@@ -238,7 +240,7 @@ func (t *thief) takes(orders ...*order) { t.loot = append(t.loot, orders...) }
 // record notes a finished event as an act.
 func (t *thief) record(e *moat.Event) {
 	a := truth.Act{Event: e.ID, Time: e.Time}
-	if e.Outcome == moat.Success {
+	if e.Outcome == moat.Success && !t.lies[e] {
 		a.Orders = e.Orders
 		if len(e.Orders) == 0 && e.Type != moat.HTTPRequest {
 			a.Rows = max(e.Rows, e.Count)

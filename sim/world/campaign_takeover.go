@@ -140,6 +140,7 @@ func recovery(t *thief) bool {
 	if yes(t.r, 0.5) {
 		changes = append(changes, "mfa")
 	}
+	var last moat.Time
 	t.on(t.day, func(day int) {
 		k := g.desk(t, q, day)
 		t.blameAll(k)
@@ -149,6 +150,7 @@ func recovery(t *thief) bool {
 			at += moat.Time(spread(t.r, 100, 0.7) * float64(moat.Second))
 			k.change(at, k.account, what, "", "")
 		}
+		last = at
 		if !t.careful && yes(t.r, 0.4) {
 			t.empty(k, t.browse(k, at, 2), 2)
 		}
@@ -161,7 +163,7 @@ func recovery(t *thief) bool {
 		k := g.desk(t, q, day)
 		at := t.moment(k)
 		if wait == 0 {
-			at = max(at, t.To+moat.Time(between(t.r, 10, 90)*float64(moat.Minute)))
+			at = max(at, last+moat.Time(between(t.r, 10, 90)*float64(moat.Minute)))
 		}
 		k.login(at, "")
 		if p.second { // the codes come to the thief

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 
 	"github.com/moat-platform/moat"
 )
@@ -41,8 +42,9 @@ type partner struct {
 	queue  []*order // that came in and are to be packed or delivered
 	seen   []*order // of the last days, for a warehouse and a courier
 	beside []func(k *desk)
-	shared string // account that two people use
-	robbed bool   // has a thief
+	shared string                   // account that two people use
+	robbed bool                     // has a thief
+	veil   func(e *moat.Event) bool // tells what the partner does not report; nil: nothing is hidden
 }
 
 // office is a place with an address, until it changes.
@@ -67,6 +69,8 @@ type app struct {
 	rate      float64 // milliseconds of a call
 	sends     []*receiver
 	taps      []tap
+	grows     int // day on which it is granted one more scope
+	growth    int // which of grants that is
 	calls     int64
 	heartbeat int64
 }
@@ -76,9 +80,18 @@ type tap func(day int, at moat.Time, orders []*order)
 
 // receiver is a system that orders are handed to.
 type receiver struct {
-	to   string
-	kind string
-	from int // day
+	to    string
+	kind  string
+	from  int // day
+	moves int // day on which it gets another address
+}
+
+// url is the address on a day.
+func (x *receiver) url(day int) string {
+	if day < x.moves {
+		return x.to
+	}
+	return strings.Replace(x.to, ".example", "-2.example", 1)
 }
 
 // host is a server.
@@ -291,7 +304,7 @@ func (p *partner) build(r *rand.Rand) {
 		p.hosts = append(p.hosts, h)
 	}
 	for i := range apps {
-		a := &app{p: p, id: p.id + "-" + suffix[i%len(suffix)], key: "ak" + digits(mix(p.seed, uint64(i)+7), 10), rotates: never, library: pick(r, libraries),
+		a := &app{p: p, id: p.id + "-" + suffix[i%len(suffix)], key: "ak" + digits(mix(p.seed, uint64(i)+7), 10), rotates: never, grows: never, library: pick(r, libraries),
 			release: within(r, 4, 40), lag: r.IntN(40), every: pick(r, []float64{5, 10, 10, 15, 20, 30, 60}), rate: spread(r, 60, 0.5)}
 		a.nextKey = "ak" + digits(mix(p.seed, uint64(i)+77), 10)
 		a.scopes = []string{"orders.read", "orders.decrypt"}
@@ -359,14 +372,16 @@ func (w *World) connect(p *partner) {
 		}
 		if s.system == p && !known[to.id] {
 			known[to.id] = true
-			a.sends = append(a.sends, &receiver{to: to.url(), kind: kind})
+			a.sends = append(a.sends, &receiver{to: to.url(), kind: kind, moves: never})
 		}
 	}
-	extra := []receiver{{"https://gw." + pick(r, wordsA) + "-sms.example/send", "sms", 0}, {"https://print." + pick(r, wordsA) + "-labels.example/v2", "other", 0}, {"smtp://mail." + p.id + ".example", "mail", 0}}
+	extra := []receiver{{"https://gw." + pick(r, wordsA) + "-sms.example/send", "sms", 0, never}, {"https://print." + pick(r, wordsA) + "-labels.example/v2", "other", 0, never}, {"smtp://mail." + p.id + ".example", "mail", 0, never}}
 	for _, x := range extra {
 		if yes(r, 0.3) {
 			if x.from = 0; yes(r, 0.35) {
 				x.from = within(r, 5, 50) // a new integration
+			} else if yes(r, 0.25) {
+				x.moves = within(r, 1, 50)
 			}
 			a.sends = append(a.sends, &x)
 		}

@@ -110,7 +110,7 @@ func (a *app) push(c *caller, at moat.Time, day int, orders []*order) {
 			if s.from == day && s.from > 0 {
 				a.p.w.note(newDestination)
 			}
-			c.transmit(at+moat.Time(mix(uint64(at), 9)%uint64(20*moat.Second)), s.to, s.kind, []string{"phone", "tracking_no"}, orders...)
+			c.transmit(at+moat.Time(mix(uint64(at), 9)%uint64(20*moat.Second)), s.url(day), s.kind, []string{"phone", "tracking_no"}, orders...)
 		}
 	}
 	for _, f := range a.taps {

@@ -176,6 +176,9 @@ func (k *desk) work() {
 			}
 		}
 	}
+	if k.q.seed%31 == 0 && (k.role == operation || k.role == clerk || k.role == manager) {
+		k.macro()
+	}
 	if k.day == k.q.late {
 		k.stayLate()
 	}
@@ -304,6 +307,20 @@ func (k *desk) stayLate() {
 		}
 	}
 	k.w.note(overtime)
+}
+
+// macro has a program of the person's own turn the pages of lists, into a table of the team's.
+func (k *desk) macro() {
+	gap := 3 + float64(k.q.seed>>8%9)
+	for _, at := range k.moments(1) {
+		for range within(k.r, 5, 40) {
+			if list := k.known(at, 20); len(list) > 0 {
+				k.access(at, "view_list", listed, list...)
+			}
+			at += moat.Time(gap * between(k.r, 0.95, 1.05) * float64(moat.Second))
+		}
+		k.w.note(screenMacro)
+	}
 }
 
 // probe goes through many orders that belong together, as they do when something went wrong.

@@ -115,13 +115,50 @@ func (p *partner) machines(day int) {
 			e.Object, e.Change, e.Before, e.After = a.id, "key", a.key, a.nextKey
 			p.w.note(keyRotation)
 		}
+		a.evolve(r, day)
+	}
+}
+
+// evolve is what an app's owners do to it: it may do more, or hands orders to another place.
+func (a *app) evolve(r *rand.Rand, day int) {
+	p := a.p
+	q := p.first(admin, day)
+	if q == nil {
+		q = p.people[0]
+	}
+	k := q.desk(day)
+	at := k.from + moat.Time(between(r, 0.1, 0.9)*float64(k.to-k.from))
+	for _, s := range a.sends {
+		switch {
+		case s.from == day && day > 0:
+			k.change(at, a.id, "webhook", "", s.to)
+		case s.moves == day:
+			k.change(at, a.id, "webhook", s.to, s.url(day))
+			p.w.note(movedEndpoint)
+		}
+	}
+	if day < a.grows {
+		return
+	}
+	g := grants[a.growth]
+	if day == a.grows {
+		k.grant(at, a, g.scope)
+	}
+	p.w.note(newScope)
+	c := a.caller(day, 0)
+	c.method = g.method
+	for range within(r, 1, 12) { // the new feature is used
+		if orders := newest(p.shops, at, within(r, 1, 60)); len(orders) > 0 {
+			c.pull(at, orders...)
+		}
+		at += moat.Time(spread(r, 1500, 0.8) * float64(moat.Second))
 	}
 }
 
 // chores is what a server does now and then.
 func (p *partner) chores(r *rand.Rand, h *host, day int) {
 	at := p.at(day, between(r, 0, 24*60))
-	switch weighted(r, 5, 3, 2, 2, 0.03) {
+	switch weighted(r, 5, 3, 2, 2, 0.03, 0.5) {
 	case 0:
 		h.shell(day, "app").connect(at, pick(r, h.peers), 443, int64(spread(r, 40_000, 1.5)), "/usr/bin/java")
 	case 1:
@@ -136,6 +173,9 @@ func (p *partner) chores(r *rand.Rand, h *host, day int) {
 		e := h.shell(day, "root").event(at, moat.HostMalware)
 		e.Path, e.Name, e.Action = "/opt/app/lib/agent-"+strconv.Itoa(r.IntN(9))+".jar", pick(r, []string{"PUA.Java.Packed", "Heur.Suspicious.Zip", "Eicar-Test-Signature"}), "quarantined"
 		p.w.note(benignMalware)
+	case 5: // a picture of a return, made smaller
+		h.shell(day, "app").file(at, "create", "/var/www/html/uploads/"+hex(r.Uint64(), 12)+pick(r, []string{".jpg", ".png", ".pdf"}))
+		h.shell(day, "app").process(at+moat.Second, pick(r, []string{"/usr/bin/convert", "/usr/bin/convert", "/bin/sh"}), "", "/usr/bin/java")
 	}
 }
 
@@ -221,6 +261,9 @@ func (p *partner) deploy(r *rand.Rand, day int) {
 		s.login(at, "sshd", "publickey", moat.Success)
 		s.process(at+3*moat.Second, "/usr/bin/systemctl", "restart "+a.id, "/bin/bash")
 		s.file(at+5*moat.Second, "modify", "/opt/"+a.id+"/app.jar")
+		for range within(r, 0, 4) {
+			s.file(at+6*moat.Second, "create", "/var/www/html/static/"+pick(r, wordsA)+"."+hex(r.Uint64(), 8)+pick(r, []string{".js", ".css", ".html"}))
+		}
 		s.process(at+9*moat.Second, "/usr/bin/java", "-jar /opt/"+a.id+"/app.jar", "/usr/lib/systemd/systemd")
 		at += moat.Time(between(r, 40, 400) * float64(moat.Second))
 	}
@@ -232,19 +275,19 @@ func (p *partner) visit(r *rand.Rand, day int) {
 	see := func(at moat.Time, ip, agent, method, path string, status int64) *moat.Event {
 		return p.visited(at, ip, agent, method, path, status, nil)
 	}
-	pages := []string{"/", "/login", "/orders", "/orders/view", "/static/app.js", "/api/orders/list", "/api/health", "/api/profile"}
+	pages := []string{"/", "/login", "/orders", "/orders/view", "/orders/search", "/track", "/static/app.js", "/api/orders/list", "/api/health", "/api/profile"}
 	for range min(60, len(p.people)*2) {
 		q := pick(r, p.people)
-		see(p.at(day, between(r, q.from, q.to)), p.offices[q.place].on(day), q.browser.agent(day, q.lag), "GET", pick(r, pages), pick(r, []int64{200, 200, 200, 304, 302, 404}))
+		see(p.at(day, between(r, q.from, q.to)), p.offices[q.place].on(day), q.browser.agent(day, q.lag), pick(r, []string{"GET", "GET", "GET", "POST"}), pick(r, pages), pick(r, []int64{200, 200, 200, 200, 304, 302, 404, 500}))
 	}
 	if yes(r, 0.25) {
 		ip, at := address(r, crawls), p.at(day, between(r, 0, 1400))
 		agent := pick(r, []string{"Mozilla/5.0 zgrab/0.x", "curl/8.5.0", "Mozilla/5.0 (compatible; CensysInspect/1.1; +https://about.censys.io/)", "python-requests/2.31.0", ""})
 		doors := []string{"/.env", "/wp-login.php", "/actuator/health", "/.git/config", "/phpmyadmin/index.php", "/api/v1/users", "/admin/login", "/server-status", "/cgi-bin/luci", "/vendor/phpunit/phpunit/src/Util/PHP/eval-stdin.php"}
 		for range within(r, 4, 60) {
-			e := see(at, ip, agent, "GET", pick(r, doors), pick(r, []int64{404, 404, 404, 403, 301}))
+			e := see(at, ip, agent, pick(r, []string{"GET", "GET", "GET", "POST"}), pick(r, doors), pick(r, []int64{404, 404, 404, 403, 301}))
 			if yes(r, 0.3) {
-				e.WAF = []string{strconv.Itoa(930_100 + 10*r.IntN(9))}
+				e.WAF = []string{strconv.Itoa(pick(r, []int{930, 932, 933, 942})*1000 + 100 + 10*r.IntN(9))}
 			}
 			at += moat.Time(spread(r, 1, 1) * float64(moat.Second))
 		}
@@ -307,6 +350,10 @@ func (k *desk) develop() {
 		if yes(k.r, 0.05) {
 			rows, template = int64(within(k.r, 500, 3000)), "select * from orders where created > ?"
 			k.w.note(adHocQuery)
+		}
+		if yes(k.r, 0.03) {
+			s.user = k.q.p.apps[0].id
+			k.w.note(serviceByHand)
 		}
 		s.query(at, template, []string{"orders"}, pick(k.r, []string{"DBeaver", "DataGrip", "mysql"}), rows).IP = k.ip
 	}

@@ -60,7 +60,9 @@ type habits struct {
 	noAgent   bool
 	noDevice  bool
 	noFields  bool
-	form      int // of ids
+	form      int       // of ids
+	down, up  moat.Time // between them nothing is sent
+	loses     bool      // and lost, not sent later
 }
 
 // post takes an event of a partner, by a thief or not, and returns it. Until the end of the day it may be changed.
@@ -92,6 +94,13 @@ func (m *mail) deliver(until moat.Time, all bool) []*moat.Event {
 	for i := range m.box {
 		s := &m.box[i]
 		if s.e.Time < m.w.cfg.Start { // of the day before the first
+			continue
+		}
+		if s.by == nil && s.from.veil != nil && s.from.veil(s.e) { // what thieves do there on their own account stays to be found
+			continue
+		}
+		if h := &s.from.habits; h.loses && !operators(s.e.Type) && s.e.Time >= h.down && s.e.Time < h.up {
+			m.w.note(outage)
 			continue
 		}
 		m.finish(r, s)
@@ -158,6 +167,10 @@ func (m *mail) finish(r *rand.Rand, s *sent) {
 		if h.batch >= 3*moat.Hour {
 			m.w.note(lateBatch)
 		}
+	}
+	if !operators(e.Type) && happened >= h.down && happened < h.up {
+		delay += h.up - happened
+		m.w.note(outage)
 	}
 	e.Received = happened + delay
 	if s.by != nil {

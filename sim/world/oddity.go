@@ -41,13 +41,18 @@ const (
 	lostParcels                  // a manager goes through the orders of an outlet one after another
 	clientPlugin                 // a browser plug-in changes the page
 	keyRotation                  // an app's key is replaced
+	screenMacro                  // a macro turns the pages of order lists
+	newScope                     // an app is granted more, and calls what it never called
+	movedEndpoint                // a system that takes orders in gets another address
+	serviceByHand                // a developer uses the app's own database account
+	outage                       // a partner reports nothing for hours, and sends it later or never
 	oddities
 )
 
 var oddityNames = [oddities]string{"bulk job", "month-end export", "weekly export", "travel", "VPN", "kiosk", "new hire", "leaver", "role change", "password reset", "wrong clock",
 	"retry", "late batch", "missing fields", "constant device", "private address", "deployment", "night dump", "covered shift", "moved office", "NAT change", "mistyped password",
 	"new destination", "internet scan", "sale day", "new device", "overtime", "holiday", "benign malware", "ad-hoc query", "erasure", "large customer", "shared password",
-	"lost parcels", "client plug-in", "key rotation"}
+	"lost parcels", "client plug-in", "key rotation", "screen macro", "new scope", "moved endpoint", "service account by hand", "reporting outage"}
 
 // String names the oddity.
 func (o oddity) String() string { return oddityNames[o] }

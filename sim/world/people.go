@@ -247,6 +247,11 @@ func (q *person) fate(r *rand.Rand) {
 // upset draws what will happen to a partner as a whole.
 func (p *partner) upset(r *rand.Rand) {
 	days := p.w.cfg.Days
+	if yes(r, 0.2*float64(days)/30) {
+		h := &p.habits
+		h.down = p.at(r.IntN(days), between(r, 0, 24*60))
+		h.up, h.loses = h.down+moat.Time(min(72, spread(r, 6, 0.8))*float64(moat.Hour)), yes(r, 0.5)
+	}
 	for i := range p.offices {
 		if yes(r, 0.15*float64(days)/30) {
 			o := &p.offices[i]
@@ -260,6 +265,9 @@ func (p *partner) upset(r *rand.Rand) {
 	for _, a := range p.apps {
 		if yes(r, 0.2*float64(days)/30) {
 			a.rotates = within(r, 1, max(2, days-1))
+		}
+		if yes(r, 0.15*float64(days)/30) {
+			a.grows, a.growth = within(r, 1, max(2, days-1)), r.IntN(len(grants))
 		}
 	}
 	if n := len(p.hosts); n > 1 && yes(r, 0.2*float64(days)/30) { // a server is replaced
