@@ -21,6 +21,7 @@ type commands struct {
 
 	Serve     serveCmd     `cmd:"" group:"Run" help:"Run a node: take events in over HTTP, find, decide, answer."`
 	Ingest    ingestCmd    `cmd:"" group:"Run" help:"Load logs or events from files and judge them."`
+	Canary    canaryCmd    `cmd:"" group:"Run" help:"Plant orders, phones, addresses and credentials that belong to nobody."`
 	Complaint complaintCmd `cmd:"" group:"Run" help:"File complaints of customers, and dumps of leaked orders."`
 
 	Findings   findingsCmd   `cmd:"" group:"Look" help:"Show what detectors saw."`

@@ -2,13 +2,17 @@ package main
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/locate/canary"
 	"github.com/moat-platform/moat/locate/ledger"
 	"github.com/moat-platform/moat/serve/api"
 	"github.com/moat-platform/moat/serve/node"
+	"github.com/moat-platform/moat/store/book"
 )
 
 // ordersCmd tells who touched orders.
@@ -44,6 +48,9 @@ func (c *ordersCmd) Run(a *app) error {
 			a.out.line()
 		}
 		a.out.line(a.out.paint(bold, "order "+clean(o.ID)), "touched", many(len(o.Touches), "time"))
+		if o.Canary != nil {
+			a.out.wrap(a.out.paint(yellow, "planted: "), fmt.Sprintf("it is a canary in %s of %s for %s, and nobody's order", o.Canary.Channel, o.Canary.Partner, o.Canary.Period))
+		}
 		if len(o.Touches) == 0 {
 			a.out.line("No event named it.")
 			continue
@@ -74,9 +81,19 @@ func (c *ordersCmd) ask(a *app) (api.Orders, error) {
 	if err != nil {
 		return api.Orders{}, err
 	}
+	planted, err := a.canaries()
+	if err != nil && !errors.Is(err, book.ErrNoBook) {
+		a.log.Warn("whether orders are planted is not known", "error", err)
+	}
 	out := api.Orders{Damaged: found.Damaged}
 	for _, o := range found.Orders {
-		out.Items = append(out.Items, api.Order{ID: o.ID, Touches: touchesOf(o.Touches), Cut: o.Cut})
+		x := api.Order{ID: o.ID, Touches: touchesOf(o.Touches), Cut: o.Cut}
+		if planted != nil {
+			if found, ok := node.LookCanary(planted, moat.Everyone(), canary.Order, o.ID); ok {
+				x.Canary = &found
+			}
+		}
+		out.Items = append(out.Items, x)
 	}
 	return out, nil
 }

@@ -274,7 +274,7 @@ func TestPower(t *testing.T) {
 		n         int
 		leak, use float64
 		want      float64
-	}{{0, 1, 1, 0}, {1, 1, 1, 1}, {10, 0.1, 1, 1 - math.Pow(0.9, 10)}, {300, 0.1, 0.1, 1 - math.Pow(0.99, 300)}, {5, 2, -1, 0}} {
+	}{{0, 1, 1, 0}, {-1, 1, 1, 0}, {1, 1, 1, 1}, {10, 0.1, 1, 1 - math.Pow(0.9, 10)}, {300, 0.1, 0.1, 1 - math.Pow(0.99, 300)}, {5, 2, -1, 0}} {
 		if got := Power(c.n, c.leak, c.use); math.Abs(got-c.want) > 1e-12 {
 			t.Errorf("Power(%d, %v, %v) = %v, want %v", c.n, c.leak, c.use, got, c.want)
 		}

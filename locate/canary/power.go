@@ -7,6 +7,9 @@ import "math"
 // the same probability as any order, because it looks like one. With r = n / (N + n) canaries among N orders this is
 // 1 − (1 − r)^k for k = leak·use·(N + n) used orders, up to terms of the order of r.
 func Power(n int, leak, use float64) float64 {
+	if n <= 0 {
+		return 0
+	}
 	return -math.Expm1(float64(n) * math.Log1p(-clamp(leak)*clamp(use)))
 }
 

@@ -6,8 +6,10 @@ import (
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/dispose/decision"
+	"github.com/moat-platform/moat/locate/canary"
 	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/locate/ledger"
+	"github.com/moat-platform/moat/serve/node"
 )
 
 // What the indexes know: who touched an order, and what an entity did.
@@ -128,6 +130,8 @@ type Order struct {
 	ID      string  `json:"id"`
 	Touches []Touch `json:"touches"`       // oldest first
 	Cut     bool    `json:"cut,omitempty"` // there are more, later ones
+	// Canary is there if the order is planted and the caller may know.
+	Canary *node.Canary `json:"canary,omitempty"`
 }
 
 // Orders is who touched some orders.
@@ -180,14 +184,20 @@ func (a *API) orders(c *call, q OrdersQuestion) error {
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, ordersOf(found))
+	out := ordersOf(found)
+	for i := range out.Items {
+		if x, ok := a.node.FindCanary(c.tenant(), canary.Order, out.Items[i].ID); ok {
+			out.Items[i].Canary = &x
+		}
+	}
+	return c.json(http.StatusOK, out)
 }
 
 func ordersOf(found *ledger.Answer) Orders {
 	out := Orders{Items: make([]Order, len(found.Orders)), Damaged: found.Damaged}
 	for i := range found.Orders {
 		o := &found.Orders[i]
-		out.Items[i] = Order{o.ID, touchesOf(o.Touches), o.Cut}
+		out.Items[i] = Order{ID: o.ID, Touches: touchesOf(o.Touches), Cut: o.Cut}
 	}
 	return out
 }

@@ -83,6 +83,8 @@ func TestWalk(t *testing.T) {
 	step("acme", "GET", "/v1/canaries", "")
 	step("acme", "GET", "/v1/canaries/<mine>", "")
 	step("boss", "POST", "/v1/canaries/check", `{"values":["<planted>","no canary"],"report":true}`)
+	step("boss", "GET", "/v1/orders?id=<planted>&from=<tomorrow>", "")
+	step("acme", "GET", "/v1/orders?id=<planted>&from=<tomorrow>", "")
 	step("acme", "POST", "/v1/canaries/check", `{"values":["<planted>","no canary"]}`)
 	step("acme", "GET", "/v1/audit?limit=3", "")
 	step("boss", "GET", "/v1/audit?object=<wide>", "")
@@ -154,7 +156,7 @@ var (
 	cursors = regexp.MustCompile(`"next": "[^"]*"`)
 	secrets = regexp.MustCompile(`mk_[a-z2-7]{16}_[a-z2-7]{52}`)
 	keyed   = regexp.MustCompile(`"(k|r|cn|cl)_[a-z2-7]{16}"`) // ids that hang on the master key
-	planted = regexp.MustCompile(`"(44\d{14}|svc-[a-z]{10})"`)
+	planted = regexp.MustCompile(`(?:44\d{14}|svc-[a-z]{10})\b`)
 	manual  = regexp.MustCompile(`d_[a-z2-7]{16}`) // those that people made hang on the time
 	keyIDs  = regexp.MustCompile(`"[a-z2-7]{16}"`)
 )
@@ -175,7 +177,7 @@ func (w *world) scrub(a answer) string {
 	for _, r := range []struct {
 		what *regexp.Regexp
 		with string
-	}{{times, "<time>"}, {hashes, "<hash>"}, {cursors, `"next": "<cursor>"`}, {secrets, "<secret>"}, {manual, "<decision>"}, {keyed, `"<hash>"`}, {planted, `"<planted>"`}, {keyIDs, `"<key>"`}} {
+	}{{times, "<time>"}, {hashes, "<hash>"}, {cursors, `"next": "<cursor>"`}, {secrets, "<secret>"}, {manual, "<decision>"}, {keyed, `"<hash>"`}, {planted, "<planted>"}, {keyIDs, `"<key>"`}} {
 		s = r.what.ReplaceAllString(s, r.with)
 	}
 	return s
@@ -185,7 +187,7 @@ func golden(t *testing.T, file string, got []byte) {
 	t.Helper()
 	got = times.ReplaceAll(got, []byte("<time>"))
 	got = regexp.MustCompile(`cursor=\S+`).ReplaceAll(got, []byte("cursor=<cursor>"))
-	got = planted.ReplaceAll(got, []byte(`"<planted>"`))
+	got = planted.ReplaceAll(got, []byte("<planted>"))
 	got = regexp.MustCompile(`cl_[a-z2-7]{16}`).ReplaceAll(got, []byte("<lot>"))
 	got = manual.ReplaceAll(got, []byte("<decision>"))
 	got = regexp.MustCompile(`/v1/keys/\S+`).ReplaceAll(got, []byte("/v1/keys/<key>"))

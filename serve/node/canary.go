@@ -188,10 +188,11 @@ type Canary struct {
 
 // FindCanary looks a value up, of one kind or of any ("").
 func (n *Node) FindCanary(t moat.Tenant, k canary.Kind, value string) (Canary, bool) {
-	return findCanary(n.canaries.index.Load(), t, k, value)
+	return LookCanary(n.canaries.index.Load(), t, k, value)
 }
 
-func findCanary(x *canary.Index, t moat.Tenant, k canary.Kind, value string) (Canary, bool) {
+// LookCanary is [Node.FindCanary] in an index.
+func LookCanary(x *canary.Index, t moat.Tenant, k canary.Kind, value string) (Canary, bool) {
 	for _, kind := range canary.Kinds {
 		if k != "" && k != kind {
 			continue
