@@ -90,7 +90,7 @@ func fill(b *testing.B, dir string, rows int64) (*ledger.Ledger, *diary.Diary) {
 	}
 	load := runtest.New(1, 1_000_000, 2000)
 	for seq := uint64(1); ; seq++ {
-		if seq%500 == 0 {
+		if seq%4000 == 1 {
 			if st = l.Stats(); st.Total().Rows >= rows {
 				break
 			}
@@ -102,7 +102,7 @@ func fill(b *testing.B, dir string, rows int64) (*ledger.Ledger, *diary.Diary) {
 		if err := dw.Append(seq, batch, nil); err != nil {
 			b.Fatal(err)
 		}
-		if seq*512*3 > uint64(rows) {
+		if seq%4000 == 0 { // few and large, as a server writes them
 			if err := lw.Flush(b.Context()); err != nil {
 				b.Fatal(err)
 			}
