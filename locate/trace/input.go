@@ -2,6 +2,7 @@ package trace
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,6 +63,8 @@ func checkID(id string) error {
 func readObject(line string) ([]Leaked, error) {
 	var x struct {
 		Leaked
+		Order       string    `json:"order"` // of a complaint as it is listed; its id is its own
+		Reporter    string    `json:"reporter"`
 		Orders      []string  `json:"orders"`
 		Time        moat.Time `json:"time"`
 		ContactedAt moat.Time `json:"contacted_at"`
@@ -69,6 +72,9 @@ func readObject(line string) ([]Leaked, error) {
 	}
 	if err := json.Unmarshal([]byte(line), &x); err != nil {
 		return nil, fmt.Errorf("no JSON object of an order: %w", err)
+	}
+	if x.Order != "" {
+		x.Orders = append(x.Orders, x.Order)
 	}
 	if x.ID != "" && len(x.Orders) == 0 {
 		return []Leaked{x.Leaked}, checkID(x.ID)
@@ -82,10 +88,7 @@ func readObject(line string) ([]Leaked, error) {
 			at = t
 		}
 	}
-	by := x.By
-	if by == "" {
-		by = x.Actor
-	}
+	by := cmp.Or(x.By, x.Reporter, x.Actor)
 	var list []Leaked
 	for _, id := range x.Orders {
 		if err := checkID(id); err != nil {

@@ -24,6 +24,7 @@ func TestReadOrders(t *testing.T) {
 	check("a;1772409600;x", Leaked{ID: "a", At: at, By: "x"})
 	check("\"a\"\t1772409600000", Leaked{ID: "a", At: at})
 	check(`{"id":"a","at":"2026-03-02T00:00:00Z","by":"x","weight":0.5}`, Leaked{ID: "a", At: at, By: "x", Weight: 0.5})
+	check(`{"id":"k_1","partner":"p","order":"a","kind":"scam_call","time":"2026-03-02T00:00:00Z","reporter":"x","weight":0.5}`, Leaked{ID: "a", At: at, By: "x", Weight: 0.5})
 	check(`{"type":"complaint","time":1772500000,"contacted_at":1772409600,"orders":["a","b"],"actor":"x"}`, Leaked{ID: "a", At: at, By: "x"}, Leaked{ID: "b", At: at, By: "x"})
 	for in, want := range map[string]string{
 		"a\nb,soon":                    "line 2",
