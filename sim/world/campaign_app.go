@@ -90,7 +90,7 @@ func (t *thief) sink(p *partner, a *app) (url, kind string) {
 }
 
 // siphon hands a share of what an app takes in to another system, for some days.
-func (t *thief) siphon(a *app, from, to int, share float64, url, kind string, fields []string) {
+func (t *thief) siphon(a *app, from, to int, share float64, url, kind string) {
 	delay := spread(t.r, 8, 1)
 	t.tap(a, func(day int, at moat.Time, orders []*order) {
 		if day < from || day >= to {
@@ -102,7 +102,7 @@ func (t *thief) siphon(a *app, from, to int, share float64, url, kind string, fi
 			return
 		}
 		t.blame(moat.App, a.id)
-		t.caller(a, day, a.servers(day)[0]).transmit(at+moat.Time(delay*between(r, 0.5, 2)*float64(moat.Second)), url, kind, fields, some...)
+		t.caller(a, day, a.servers(day)[0]).transmit(at+moat.Time(delay*between(r, 0.5, 2)*float64(moat.Second)), url, kind, passed(kind), some...)
 		t.takes(some...)
 	})
 }
@@ -122,9 +122,9 @@ func webhook(t *thief) bool {
 	if len(a.sends) > 0 {
 		before = pick(t.r, a.sends).to
 	}
-	fields, share := whole, 1.0
+	share := 1.0
 	if t.careful {
-		fields, share = []string{"phone", "tracking_no"}, between(t.r, 0.4, 1)
+		share = between(t.r, 0.4, 1)
 	}
 	start := q.shift(t.day)
 	t.on(start, func(day int) {
@@ -142,7 +142,7 @@ func webhook(t *thief) bool {
 		}
 		k.change(at, a.id, "webhook", before, url)
 	})
-	t.siphon(a, start+1, start+1+within(t.r, 2, 10), share, url, kind, fields)
+	t.siphon(a, start+1, start+1+within(t.r, 2, 10), share, url, kind)
 	return true
 }
 
@@ -158,10 +158,10 @@ func rogue(t *thief) bool {
 	}
 	a := p.apps[0]
 	url, kind := t.sink(p, a)
-	fields, share := whole, between(t.r, 0.5, 1)
+	share := between(t.r, 0.5, 1)
 	if t.careful {
-		fields, share = []string{"phone", "tracking_no"}, between(t.r, 0.1, 0.4)
+		share = between(t.r, 0.1, 0.4)
 	}
-	t.siphon(a, t.day, t.day+within(t.r, 6, 25), share, url, kind, fields)
+	t.siphon(a, t.day, t.day+within(t.r, 6, 25), share, url, kind)
 	return true
 }

@@ -85,7 +85,7 @@ func trojan(t *thief) bool {
 		}
 		for at := k.from + moat.Time(k.r.Float64()*every*float64(moat.Minute)); at < end; at += moat.Time(every * max(0.2, 1+jitter*k.r.NormFloat64()) * float64(moat.Minute)) {
 			if list := k.known(at, size); len(list) > 0 {
-				k.access(at, "view_list", label, list...).Encrypted = false
+				k.unmask(at, list...)
 				t.takes(list...)
 			}
 		}

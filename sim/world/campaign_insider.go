@@ -45,7 +45,7 @@ func bribedClerk(t *thief) bool {
 		for _, at := range k.moments(n) {
 			if screens {
 				if list := k.known(at, within(k.r, 10, 30)); len(list) > 0 {
-					k.access(at, "view_list", whole, list...).Encrypted = false
+					k.unmask(at, list...)
 					t.takes(list...)
 				}
 			} else if o := k.one(at); o != nil {
@@ -90,7 +90,7 @@ func bribedOnce(t *thief) bool {
 				for n := 0; n < stretch && len(orders) > 0; n++ {
 					o := orders[0]
 					if orders = orders[1:]; o.ready < at {
-						k.access(at, operation, whole, o)
+						k.access(at, operation, p.shown(operation), o)
 						t.takes(o)
 					}
 					at += moat.Time(spread(k.r, gap, 0.5) * float64(moat.Second))

@@ -120,6 +120,9 @@ func spraying(t *thief) bool {
 					near = pick(t.r, abroad)
 				}
 				g := guise{ip: address(t.r, near.home), agent: agent}
+				if yes(t.r, 0.6) { // or none
+					g.device = hex(t.r.Uint64(), 12)
+				}
 				if t.careful {
 					g.agent = anyBrowser(t.r, false).agent(day, t.r.IntN(60))
 				}

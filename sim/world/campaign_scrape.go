@@ -61,7 +61,7 @@ func scrape(t *thief) bool {
 			for len(orders) > 0 {
 				n := min(size, len(orders))
 				page := orders[len(orders)-n:] // from the newest back
-				k.access(at, "view_list", whole, page...).Encrypted = false
+				k.unmask(at, page...)
 				t.takes(page...)
 				orders = orders[:len(orders)-n]
 				at += moat.Time(gap * max(0.2, 1+jitter*t.r.NormFloat64()) * float64(moat.Second))
@@ -115,9 +115,9 @@ func foreign(t *thief) bool {
 		for n := 0; n < hits && len(strange) > 0; n++ {
 			at += moat.Time(spread(t.r, gap, 0.5) * float64(moat.Second))
 			o := strange[t.r.IntN(len(strange))]
-			e := k.access(at, operation, label, o)
+			e := k.access(at, operation, p.shown(operation), o)
 			if yes(t.r, 0.1) {
-				e.Outcome, e.Reason, e.Fields = moat.Denied, "not your shop", nil
+				e.Outcome, e.Reason, e.Fields, e.Shops, e.Bytes, e.FileHash = moat.Denied, "not your shop", nil, nil, 0, ""
 				continue
 			}
 			t.takes(o)

@@ -27,7 +27,6 @@ func (t *thief) served(p *partner) bool {
 
 // knock searches a web server for holes and returns when that is done.
 func (t *thief) knock(p *partner, at moat.Time, ip, agent string) moat.Time {
-	doors := []string{"/.env", "/wp-login.php", "/upload.php", "/actuator/env", "/.git/config", "/api/v1/users", "/admin/login", "/api/files/upload", "/console", "/manager/html", "/solr/admin", "/api/export"}
 	tries := within(t.r, 30, 250)
 	if t.careful {
 		tries = within(t.r, 2, 9)
@@ -48,7 +47,7 @@ func (t *thief) tool() string {
 		_, agent := t.machine()
 		return agent
 	}
-	return pick(t.r, []string{"python-requests/2.31.0", "curl/8.5.0", "Mozilla/5.0 zgrab/0.x", "Go-http-client/1.1", "sqlmap/1.8.4#stable (https://sqlmap.org)"})
+	return pick(t.r, scanners)
 }
 
 func breakIn(t *thief) bool {
@@ -57,8 +56,7 @@ func breakIn(t *thief) bool {
 		return false
 	}
 	ip, agent, away := t.hideout(p.country), t.tool(), address(t.r, pick(t.r, abroad).cloud)
-	kind := pick(t.r, []struct{ user, root, suffix, parent, shell string }{{"www-data", "/var/www/html/uploads/", ".php", "/usr/sbin/php-fpm8.2", "/bin/sh"}, {"tomcat", "/opt/tomcat/webapps/files/", ".jsp", "/usr/bin/java", "/bin/bash"},
-		{"app", "/var/www/html/static/", ".jspx", "/usr/bin/java", "/bin/sh"}, {"nginx", "/usr/share/nginx/html/img/", ".php", "/usr/sbin/php-fpm", "/bin/dash"}})
+	kind := p.stack()
 	name := hex(t.r.Uint64(), within(t.r, 4, 12)) + kind.suffix
 	if t.careful {
 		name = pick(t.r, []string{"index", "health", "thumb", "style", "cache"}) + kind.suffix
@@ -74,7 +72,7 @@ func breakIn(t *thief) bool {
 		t.blame(moat.IP, ip)
 		t.blame(moat.Host, p.front(day).id)
 		at += moat.Time(spread(t.r, 600, 1) * float64(moat.Second))
-		e := t.visit(p, at, ip, agent, "POST", pick(t.r, []string{"/upload", "/api/files/upload", "/api/import", "/orders/attach"}), pick(t.r, []int64{200, 200, 201, 500}))
+		e := t.visit(p, at, ip, agent, "POST", pick(t.r, []string{"/api/files/upload", "/orders/attach"}), pick(t.r, []int64{200, 200, 500}))
 		if !t.careful && yes(t.r, 0.4) {
 			e.WAF = []string{strconv.Itoa(933_100 + 10*t.r.IntN(9))}
 		}
@@ -193,7 +191,7 @@ func byHand(t *thief) bool {
 	if q != nil && yes(t.r, 0.6) {
 		ip = "" // one who works here
 	}
-	client := pick(t.r, []string{"DBeaver", "DataGrip", "mysql", "psql", "Navicat"})
+	client := pick(t.r, clients)
 	visits, share := within(t.r, 1, 2), 1.0
 	if t.careful {
 		visits, share = within(t.r, 3, 5), 0.04
@@ -208,15 +206,13 @@ func byHand(t *thief) bool {
 			s := t.shell(p.db(), day, p.apps[0].id, from)
 			t.blame(moat.Account, s.user)
 			t.blame(moat.IP, from)
-			look := []string{"show tables", "select count(*) from orders", "select * from orders limit ?", "select id, created from orders where shop = ? limit ?"}
 			for range within(t.r, 2, 9) {
-				s.query(at, pick(t.r, look), []string{"orders"}, client, int64(within(t.r, 1, 100))).IP = from
+				s.query(at, pick(t.r, byEye), []string{"orders"}, client, int64(within(t.r, 1, 100))).IP = from
 				at += moat.Time(spread(t.r, 70, 0.8) * float64(moat.Second))
 			}
 			for range within(t.r, 1, 4) {
 				rows := max(200, min(60_000, int64(share*spread(t.r, 0.5, 0.6)*float64(p.size(day)))))
-				e := s.query(at, pick(t.r, []string{"select * from orders where created > ?", "select name, phone, address from orders where created between ? and ?", "select o.*, b.phone from orders o join buyers b on b.id = o.buyer"}),
-					pick(t.r, [][]string{{"orders"}, {"orders"}, {"orders", "buyers"}}), client, rows)
+				e := s.query(at, pick(t.r, byMany), []string{"orders"}, client, rows)
 				e.IP = from
 				t.takes(newest(p.shops, at, int(min(rows, 2000)))...)
 				at += moat.Time(spread(t.r, 240, 0.8) * float64(moat.Second))

@@ -22,7 +22,7 @@ func comers() []campaign {
 
 // copies takes orders in the way of somebody at his own desk: a few files, or lists on the screen, or page after page.
 func (t *thief) copies(k *desk, orders []*order, bulk bool) {
-	size, gap, operation := within(k.r, 15, 50), 20.0, "view_list"
+	size, gap, operation := within(k.r, 15, 50), 20.0, ""
 	if bulk {
 		size, gap, operation = within(k.r, 80, 1000), 150, pick(k.r, []string{"export", "export", "export_list", "download"})
 	}
@@ -34,7 +34,11 @@ func (t *thief) copies(k *desk, orders []*order, bulk bool) {
 		n := min(len(orders), size)
 		part := slices.DeleteFunc(slices.Clone(orders[:n]), func(o *order) bool { return o.ready == 0 || o.ready > at })
 		if orders = orders[n:]; len(part) > 0 {
-			k.access(at, operation, whole, part...).Encrypted = false
+			if operation == "" {
+				k.unmask(at, part...)
+			} else {
+				k.access(at, operation, whole, part...)
+			}
 			t.takes(part...)
 		}
 	}

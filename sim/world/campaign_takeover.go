@@ -208,7 +208,7 @@ func sessionTheft(t *thief) bool {
 		}
 		for range pages {
 			if list := k.known(at, within(t.r, 20, 50)); len(list) > 0 && at < k.to {
-				k.access(at, "view_list", whole, list...).Encrypted = false
+				k.unmask(at, list...)
 				t.takes(list...)
 			}
 			at += moat.Time(spread(t.r, gap, 0.6) * float64(moat.Second))

@@ -86,6 +86,17 @@ type receiver struct {
 	moves int // day on which it gets another address
 }
 
+// passed are the fields that a kind of system gets.
+func passed(kind string) []string {
+	switch kind {
+	case "sms", "mail":
+		return []string{"phone", "tracking_no"}
+	case "courier", "other":
+		return label
+	}
+	return whole
+}
+
 // url is the address on a day.
 func (x *receiver) url(day int) string {
 	if day < x.moves {
@@ -375,9 +386,10 @@ func (w *World) connect(p *partner) {
 			a.sends = append(a.sends, &receiver{to: to.url(), kind: kind, moves: never})
 		}
 	}
-	extra := []receiver{{"https://gw." + pick(r, wordsA) + "-sms.example/send", "sms", 0, never}, {"https://print." + pick(r, wordsA) + "-labels.example/v2", "other", 0, never}, {"smtp://mail." + p.id + ".example", "mail", 0, never}}
+	extra := []receiver{{"https://gw." + pick(r, wordsA) + "-sms.example/send", "sms", 0, never}, {"https://print." + pick(r, wordsA) + "-labels.example/v2", "other", 0, never}, {"smtp://mail." + p.id + ".example", "mail", 0, never},
+		{"https://" + pick(r, wordsA) + "-erp.example/" + pick(r, []string{"orders", "in"}), "erp", 0, never}, {"https://api." + pick(r, wordsA) + "data.example/v1/push", "isv", 0, never}}
 	for _, x := range extra {
-		if yes(r, 0.3) {
+		if yes(r, 0.25) {
 			if x.from = 0; yes(r, 0.35) {
 				x.from = within(r, 5, 50) // a new integration
 			} else if yes(r, 0.25) {

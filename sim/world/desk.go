@@ -110,7 +110,12 @@ func (k *desk) change(at moat.Time, object, what, before, after string) *moat.Ev
 // access shows orders; an operation is one of the contract.
 func (k *desk) access(at moat.Time, operation string, fields []string, orders ...*order) *moat.Event {
 	e := k.event(at, moat.OrderAccess)
-	e.Operation, e.Fields, e.Encrypted = operation, fields, operation == "view_list"
+	e.Operation, e.Fields = operation, fields
+	if operation == "view_list" { // masked, but where lists are open, or somebody pressed "show all"
+		if e.Encrypted = k.q.p.seed%5 >= 2 && mix(k.q.seed, uint64(at))%12 > 0; !e.Encrypted {
+			e.Fields = k.q.p.shown(operation)
+		}
+	}
 	e.Orders, e.Shops = numbers(orders), shopsOf(orders)
 	e.Count = int64(len(orders))
 	e.URL = "/orders/" + operation
@@ -119,6 +124,24 @@ func (k *desk) access(at moat.Time, operation string, fields []string, orders ..
 		e.FileHash = hex(mix(k.q.seed, uint64(at)), 64)
 	}
 	return e
+}
+
+// unmask shows a list with all that can be read in it.
+func (k *desk) unmask(at moat.Time, orders ...*order) *moat.Event {
+	e := k.access(at, "view_list", nil, orders...)
+	e.Fields, e.Encrypted = k.q.p.shown("view_list"), false
+	return e
+}
+
+// shown are the fields that the pages of a partner show.
+func (p *partner) shown(operation string) []string {
+	switch {
+	case operation == "decrypt":
+		return []string{"phone"}
+	case operation == "print" || operation == "download" || p.kind == Logistics && operation != "modify":
+		return label
+	}
+	return whole
 }
 
 // search looks for an order by what a customer says.

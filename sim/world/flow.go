@@ -106,11 +106,11 @@ func (c *caller) erase(at moat.Time, reason string, n int64) *moat.Event {
 // push hands orders to the receivers of a kind, and to who listens.
 func (a *app) push(c *caller, at moat.Time, day int, orders []*order) {
 	for _, s := range a.sends {
-		if (s.kind == "sms" || s.kind == "other" || s.kind == "mail") && day >= s.from && len(orders) > 0 {
+		if s.kind != "courier" && s.kind != "wms" && day >= s.from && len(orders) > 0 {
 			if s.from == day && s.from > 0 {
 				a.p.w.note(newDestination)
 			}
-			c.transmit(at+moat.Time(mix(uint64(at), 9)%uint64(20*moat.Second)), s.url(day), s.kind, []string{"phone", "tracking_no"}, orders...)
+			c.transmit(at+moat.Time(mix(uint64(at), 9)%uint64(20*moat.Second)), s.url(day), s.kind, passed(s.kind), orders...)
 		}
 	}
 	for _, f := range a.taps {

@@ -2,6 +2,7 @@ package world
 
 import (
 	"slices"
+	"strconv"
 
 	"github.com/moat-platform/moat"
 )
@@ -94,7 +95,11 @@ func (k *desk) begin() {
 		w.note(passwordReset)
 	case yes(k.r, q.typos):
 		for range within(k.r, 1, 2) {
-			k.login(at, "wrong password")
+			if e := k.login(at, "wrong password"); yes(k.r, 0.12) { // in the name
+				e.Actor, e.Reason, e.Role, e.Outlet = k.account[:len(k.account)-1], "no such account", "", ""
+			} else if yes(k.r, 0.15) { // a private window, or the page had not looked yet
+				e.Device = ""
+			}
 			at += k.pause(14)
 		}
 		w.note(mistyped)
@@ -216,6 +221,11 @@ func (p *partner) shopsQuiet() bool {
 
 // handle is one matter: a call of a buyer, an address to correct, a parcel that is asked after.
 func (k *desk) handle(at moat.Time, o *order) {
+	if yes(k.r, 0.008) { // a number with a slip in it, or of another shop
+		x := order{id: o.id[:len(o.id)-1] + strconv.Itoa(k.r.IntN(10)), shop: o.shop}
+		e := k.access(at-k.pause(10), pick(k.r, []string{"view", "view", "print", "download", "modify"}), nil, &x)
+		e.Outcome, e.Reason, e.Shops, e.Bytes, e.FileHash = moat.Denied, pick(k.r, []string{"no such order", "no such order", "not your shop"}), nil, 0, ""
+	}
 	switch weighted(k.r, 50, 20, 9, 9, 6, 3, 3, 0.8, 0.5, 0.6, 0.7) {
 	case 0:
 		k.search(at, o.shop, 1+k.r.IntN(3))

@@ -160,22 +160,27 @@ func (p *partner) chores(r *rand.Rand, h *host, day int) {
 	at := p.at(day, between(r, 0, 24*60))
 	switch weighted(r, 5, 3, 2, 2, 0.03, 0.5) {
 	case 0:
-		h.shell(day, "app").connect(at, pick(r, h.peers), 443, int64(spread(r, 40_000, 1.5)), "/usr/bin/java")
+		h.shell(day, "app").connect(at, pick(r, h.peers), 443, int64(spread(r, 40_000, 1.5)), pick(r, []string{"/usr/bin/java", "/usr/bin/java", "/usr/bin/curl", p.stack().parent}))
 	case 1:
 		exe := pick(r, []string{"/usr/sbin/logrotate", "/usr/bin/certbot", "/usr/bin/apt-get", "/usr/lib/sysstat/sa1", "/usr/bin/find"})
 		h.shell(day, "root").process(at, exe, "", "/usr/sbin/cron")
 	case 2:
 		h.shell(day, "root").file(at, "modify", pick(r, []string{"/etc/resolv.conf", "/var/spool/cron/root", "/etc/nginx/nginx.conf", "/etc/hosts"}))
 	case 3:
-		h.shell(day, "app").query(at, pick(r, []string{"select * from orders where id = ?", "update orders set state = ? where id = ?", "select id, state from orders where shop = ? and created > ? limit ?"}),
-			[]string{"orders"}, "jdbc", int64(within(r, 1, 200)))
+		h.shell(day, "app").query(at, pick(r, []string{"select * from orders where id = ?", "update orders set state = ? where id = ?", "select id, state from orders where shop = ? and created > ? limit ?", "select * from orders where id between ? and ?"}),
+			[]string{"orders"}, "jdbc", max(0, int64(spread(r, 12, 2))-4))
+		if yes(r, 0.03) {
+			e := h.shell(day, p.apps[0].id).query(at, "update orders set state = ? where id = ?", []string{"orders"}, "jdbc", 0)
+			e.Outcome, e.Reason = moat.Failure, pick(r, []string{"lock wait timeout", "connection lost", "syntax error"})
+		}
 	case 4:
 		e := h.shell(day, "root").event(at, moat.HostMalware)
 		e.Path, e.Name, e.Action = "/opt/app/lib/agent-"+strconv.Itoa(r.IntN(9))+".jar", pick(r, []string{"PUA.Java.Packed", "Heur.Suspicious.Zip", "Eicar-Test-Signature"}), "quarantined"
 		p.w.note(benignMalware)
 	case 5: // a picture of a return, made smaller
-		h.shell(day, "app").file(at, "create", "/var/www/html/uploads/"+hex(r.Uint64(), 12)+pick(r, []string{".jpg", ".png", ".pdf"}))
-		h.shell(day, "app").process(at+moat.Second, pick(r, []string{"/usr/bin/convert", "/usr/bin/convert", "/bin/sh"}), "", "/usr/bin/java")
+		x := p.stack()
+		h.shell(day, x.user).file(at, "create", x.root+hex(r.Uint64(), 12)+pick(r, []string{".jpg", ".png", ".pdf"}))
+		h.shell(day, x.user).process(at+moat.Second, pick(r, []string{"/usr/bin/convert", "/usr/bin/convert", "/usr/bin/exiftool", x.shell}), "", x.parent)
 	}
 }
 
@@ -275,17 +280,16 @@ func (p *partner) visit(r *rand.Rand, day int) {
 	see := func(at moat.Time, ip, agent, method, path string, status int64) *moat.Event {
 		return p.visited(at, ip, agent, method, path, status, nil)
 	}
-	pages := []string{"/", "/login", "/orders", "/orders/view", "/orders/search", "/track", "/static/app.js", "/api/orders/list", "/api/health", "/api/profile"}
+	pages := []string{"/", "/login", "/orders", "/orders/view", "/orders/search", "/orders/attach", "/api/files/upload", "/track", "/static/app.js", "/api/orders/list", "/api/health", "/api/profile"}
 	for range min(60, len(p.people)*2) {
 		q := pick(r, p.people)
 		see(p.at(day, between(r, q.from, q.to)), p.offices[q.place].on(day), q.browser.agent(day, q.lag), pick(r, []string{"GET", "GET", "GET", "POST"}), pick(r, pages), pick(r, []int64{200, 200, 200, 200, 304, 302, 404, 500}))
 	}
 	if yes(r, 0.25) {
 		ip, at := address(r, crawls), p.at(day, between(r, 0, 1400))
-		agent := pick(r, []string{"Mozilla/5.0 zgrab/0.x", "curl/8.5.0", "Mozilla/5.0 (compatible; CensysInspect/1.1; +https://about.censys.io/)", "python-requests/2.31.0", ""})
-		doors := []string{"/.env", "/wp-login.php", "/actuator/health", "/.git/config", "/phpmyadmin/index.php", "/api/v1/users", "/admin/login", "/server-status", "/cgi-bin/luci", "/vendor/phpunit/phpunit/src/Util/PHP/eval-stdin.php"}
+		agent := pick(r, scanners)
 		for range within(r, 4, 60) {
-			e := see(at, ip, agent, pick(r, []string{"GET", "GET", "GET", "POST"}), pick(r, doors), pick(r, []int64{404, 404, 404, 403, 301}))
+			e := see(at, ip, agent, pick(r, []string{"GET", "GET", "GET", "POST"}), pick(r, doors), pick(r, []int64{404, 404, 404, 403, 301, 405}))
 			if yes(r, 0.3) {
 				e.WAF = []string{strconv.Itoa(pick(r, []int{930, 932, 933, 942})*1000 + 100 + 10*r.IntN(9))}
 			}
@@ -294,6 +298,23 @@ func (p *partner) visit(r *rand.Rand, day int) {
 		p.w.note(scan)
 	}
 }
+
+// What is the same whether honest people or thieves do it.
+var (
+	doors    = []string{"/.env", "/wp-login.php", "/upload.php", "/actuator/health", "/actuator/env", "/.git/config", "/phpmyadmin/index.php", "/api/v1/users", "/admin/login", "/server-status", "/cgi-bin/luci", "/console", "/manager/html", "/solr/admin", "/api/export", "/api/files/upload", "/vendor/phpunit/phpunit/src/Util/PHP/eval-stdin.php"}
+	scanners = []string{"Mozilla/5.0 zgrab/0.x", "curl/8.5.0", "Mozilla/5.0 (compatible; CensysInspect/1.1; +https://about.censys.io/)", "python-requests/2.31.0", "Go-http-client/1.1", "sqlmap/1.8.4#stable (https://sqlmap.org)", ""}
+	clients  = []string{"DBeaver", "DBeaver", "DataGrip", "mysql", "psql", "Navicat"}
+	byEye    = []string{"select * from orders where id = ?", "select state, count(*) from orders group by state", "select id, created from orders where shop = ? limit ?", "show tables", "select count(*) from orders", "select * from orders limit ?"}
+	byMany   = []string{"select * from orders where created > ?", "select name, phone, address from orders where created between ? and ?", "select o.*, b.phone from orders o join buyers b on b.id = o.buyer"}
+	stacks   = []stack{{"www-data", "/var/www/html/uploads/", ".php", "/usr/sbin/php-fpm8.2", "/bin/sh"}, {"tomcat", "/opt/tomcat/webapps/files/", ".jsp", "/usr/bin/java", "/bin/bash"},
+		{"app", "/var/www/html/static/", ".jspx", "/usr/bin/java", "/bin/sh"}, {"nginx", "/usr/share/nginx/html/img/", ".php", "/usr/sbin/php-fpm", "/bin/dash"}}
+)
+
+// stack is what a web server runs on.
+type stack struct{ user, root, suffix, parent, shell string }
+
+// stack is that of a partner's web servers.
+func (p *partner) stack() stack { return stacks[p.seed/7%4] }
 
 // visited is a request that the web server was asked.
 func (p *partner) visited(at moat.Time, ip, agent, method, path string, status int64, by *thief) *moat.Event {
@@ -318,7 +339,7 @@ func (k *desk) administer() {
 			s.login(at-20*moat.Second, "sshd", "publickey", moat.Failure)
 		}
 		s.login(at, "sshd", "publickey", moat.Success)
-		s.process(at+k.pause(60), pick(k.r, []string{"/usr/bin/sudo", "/usr/bin/less", "/usr/bin/journalctl", "/usr/bin/vim", "/usr/bin/htop"}), "", "/bin/bash")
+		s.process(at+k.pause(60), pick(k.r, []string{"/usr/bin/sudo", "/usr/bin/less", "/usr/bin/journalctl", "/usr/bin/vim", "/usr/bin/htop", "/usr/bin/ls", "/usr/bin/cat", "/usr/bin/id", "/usr/bin/env", "/usr/bin/find"}), "", "/bin/bash")
 		if h.db && yes(k.r, 0.3) {
 			s.query(at+k.pause(120), "select count(*) from orders where state = ?", []string{"orders"}, "mysql", 1)
 		}
@@ -346,15 +367,19 @@ func (k *desk) develop() {
 	for _, at := range k.moments(count(k.r, 1.5*k.q.pace)) {
 		s := h.shell(k.day, k.account)
 		s.ip = k.ip
-		rows, template := int64(spread(k.r, 20, 1.3)), pick(k.r, []string{"select * from orders where id = ?", "select state, count(*) from orders group by state", "select id, created from orders where shop = ? limit ?"})
+		rows, template := int64(spread(k.r, 20, 1.3)), pick(k.r, byEye)
 		if yes(k.r, 0.05) {
-			rows, template = int64(within(k.r, 500, 3000)), "select * from orders where created > ?"
+			rows, template = int64(within(k.r, 500, 3000)), pick(k.r, byMany)
 			k.w.note(adHocQuery)
 		}
 		if yes(k.r, 0.03) {
 			s.user = k.q.p.apps[0].id
 			k.w.note(serviceByHand)
 		}
-		s.query(at, template, []string{"orders"}, pick(k.r, []string{"DBeaver", "DataGrip", "mysql"}), rows).IP = k.ip
+		s.query(at, template, []string{"orders"}, pick(k.r, clients), rows).IP = k.ip
+		if yes(k.r, 0.06) {
+			e := s.query(at-k.pause(30), template, []string{"orders"}, pick(k.r, clients), 0)
+			e.IP, e.Outcome, e.Reason = k.ip, moat.Failure, "syntax error"
+		}
 	}
 }

@@ -194,7 +194,7 @@ func (p *partner) hire(r *rand.Rand, role string, style, n int, taken map[string
 	if len(p.outlets) > 0 && (role == packer || role == porter || role == rider || role == lead) {
 		q.outlet = pick(r, p.outlets)
 	}
-	if yes(r, 0.25) && (role == operation || role == manager || role == finance) {
+	if yes(r, 0.25) && (role == operation || role == manager || role == finance || role == clerk && q.seed%5 == 0) {
 		q.exports = min(0.5, spread(r, 0.05, 1))
 	}
 	q.fate(r)
@@ -247,7 +247,7 @@ func (q *person) fate(r *rand.Rand) {
 // upset draws what will happen to a partner as a whole.
 func (p *partner) upset(r *rand.Rand) {
 	days := p.w.cfg.Days
-	if yes(r, 0.2*float64(days)/30) {
+	if r := chance(p.seed, "outage", 0); yes(r, 0.2*float64(days)/30) {
 		h := &p.habits
 		h.down = p.at(r.IntN(days), between(r, 0, 24*60))
 		h.up, h.loses = h.down+moat.Time(min(72, spread(r, 6, 0.8))*float64(moat.Hour)), yes(r, 0.5)
