@@ -53,6 +53,7 @@ type Finding struct {
 	Family    string     `json:"family"`
 	Title     string     `json:"title"`
 	Mode      Mode       `json:"mode"`
+	Snoozed   string     `json:"snoozed,omitempty"` // id of the snooze that put it in shadow
 	Entity    Entity     `json:"entity"`            // whose risk it raises
 	Related   []Entity   `json:"related,omitempty"` // the other entities of the event, widest last
 	Score     float64    `json:"score"`             // probability that it is a true theft, 0..1
@@ -84,6 +85,11 @@ func TouchID(token, partner, event string) string { return stableID("t", token, 
 // LotID returns the id of canaries that are planted together.
 func LotID(owner, partner, channel, period, kind string, first int) string {
 	return stableID("cl", owner, partner, channel, period, kind, strconv.Itoa(first))
+}
+
+// SnoozeID returns the id of a snooze that a person made at a time.
+func SnoozeID(partner string, entity Entity, detector, by string, at Time) string {
+	return stableID("z", partner, entity.Kind.String(), entity.ID, detector, by, strconv.FormatInt(int64(at), 10))
 }
 
 // stableID hashes parts, each with its length, to 16 base32 characters after a prefix.

@@ -135,6 +135,7 @@ type caseFile struct {
 	Timeline  []moat.Finding  `json:"timeline"`
 	Decisions []moat.Decision `json:"decisions"`
 	Story     *story.Story    `json:"story"`
+	Worth     []api.Worth     `json:"worth"` // of the detectors that took part
 }
 
 // Run tells the story.
@@ -157,11 +158,49 @@ func (c *casesShowCmd) Run(a *app) error {
 	if s.Story, err = c.story(a, &s); err != nil {
 		return err
 	}
+	if s.Worth, err = a.worthsOf(b, s.Case.Detectors); err != nil {
+		return err
+	}
 	if a.JSON {
 		return a.object(s)
 	}
 	a.story(&s)
 	return nil
+}
+
+// worthsOf tells what verdicts say of detectors, those that run now.
+func (a *app) worthsOf(b *book.Book, ids []string) ([]api.Worth, error) {
+	plan, err := node.LoadPlan(a.Data, 0)
+	if err != nil {
+		return nil, err
+	}
+	x, err := b.Learned(a.ctx)
+	if err != nil {
+		return nil, err
+	}
+	tallies, out := x.Tallies(moat.Everyone()), []api.Worth{}
+	for _, d := range plan.Detectors {
+		if slices.Contains(ids, d.ID) {
+			out = append(out, api.WorthOf(d.ID, d.Mode, tallies[d.ID], x.Demotion(d.ID)))
+		}
+	}
+	return out, nil
+}
+
+// worths shows those of which there are verdicts.
+func (a *app) worths(list []api.Worth) {
+	t := newTable("  rr", "detector", "mode", "right", "precision")
+	n := 0
+	for _, w := range list {
+		if w.N > 0 || w.Demoted != "" {
+			n++
+			t.row(w.Detector, stateCell(w), rightCell(w), precisionCell(w))
+		}
+	}
+	if n > 0 {
+		t.print(a.out)
+		a.out.line()
+	}
 }
 
 // story asks the server what happened, which knows the last half minute too, or the files.
@@ -248,6 +287,7 @@ func (a *app) story(s *caseFile) {
 	o.line()
 	a.findings(s.Timeline)
 	o.line()
+	a.worths(s.Worth)
 	if len(s.Decisions) > 0 {
 		a.decisions(s.Decisions)
 	} else {

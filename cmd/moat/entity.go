@@ -118,6 +118,9 @@ func (c *entityCmd) findings(a *app, e moat.Entity, d *dossier) error {
 		return err
 	}
 	keeper, last := risk.NewKeeper(odds), map[string]moat.Time{}
+	if err := b.LearnInto(a.ctx, keeper.Learned()); err != nil {
+		return err
+	}
 	var partners []string
 	for f, err := range b.AllFindings(a.ctx, moat.Everyone(), book.Query{Partner: c.Partner, Entity: e, Since: moat.Time(c.Since), Until: moat.Time(c.Until)}) {
 		if err != nil {

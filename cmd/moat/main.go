@@ -26,6 +26,7 @@ type commands struct {
 
 	Findings   findingsCmd   `cmd:"" group:"Look" help:"Show what detectors saw."`
 	Cases      casesCmd      `cmd:"" group:"Look" help:"Show cases, their stories, and work on them."`
+	Snooze     snoozeCmd     `cmd:"" group:"Look" help:"Keep what is found about somebody from opening cases, for a while."`
 	Decisions  decisionsCmd  `cmd:"" group:"Look" help:"Show what is done to whom, and undo it."`
 	Orders     ordersCmd     `cmd:"" group:"Look" help:"Tell who touched orders."`
 	Complaints complaintsCmd `cmd:"" group:"Look" help:"Show which orders customers complained about."`
@@ -35,7 +36,7 @@ type commands struct {
 	Ledger     ledgerCmd     `cmd:"" group:"Look" help:"Tell how much the indexes hold, and in how many bytes."`
 	Query      queryCmd      `cmd:"" group:"Look" help:"Ask SQL of the events."`
 
-	Detectors  detectorsCmd  `cmd:"" group:"Rules" help:"List the detectors, or explain one."`
+	Detectors  detectorsCmd  `cmd:"" group:"Rules" help:"List the detectors and what verdicts say of them, or explain one."`
 	Check      checkCmd      `cmd:"" group:"Rules" help:"Check detector files and run their tests."`
 	Replay     replayCmd     `cmd:"" group:"Rules" help:"Try detectors on past events."`
 	Indicators indicatorsCmd `cmd:"" group:"Rules" help:"Show what is known of addresses."`

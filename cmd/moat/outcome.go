@@ -41,6 +41,9 @@ func (s *outcome) sum(ctx context.Context, n *node.Node) error {
 		entity  moat.Entity
 	}
 	all, keeper := map[key]*suspect{}, risk.NewKeeper(n.Odds)
+	if err := n.Book.LearnInto(ctx, keeper.Learned()); err != nil {
+		return err
+	}
 	for f, err := range n.Book.AllFindings(ctx, moat.Everyone(), q) {
 		if err != nil {
 			return err

@@ -153,7 +153,7 @@ func ParseCalibration(text []byte) (Calibration, error) {
 // Wilson returns the lower bound of a precision of which yes of n were seen, with 95 % confidence;
 // 0 if nothing was seen (Wilson 1927).
 func Wilson(yes, n int) float64 {
-	if n <= 0 {
+	if n <= 0 || yes <= 0 {
 		return 0
 	}
 	const z = 1.96

@@ -15,8 +15,10 @@ type Keeper struct {
 	cases    map[string]*open
 	links    map[subject]string   // which case a subject belongs to
 	newest   map[string]moat.Time // the clock of each partner: its newest finding
-	swept    [2]int               // entities and cases after the last sweep
-	Lost     uint64               // entities and cases forgotten because there were too many
+	learned  *Learned
+	settled  map[subject]*settlement
+	swept    [2]int // entities and cases after the last sweep
+	Lost     uint64 // entities and cases forgotten because there were too many
 }
 
 type subject struct {
@@ -32,7 +34,8 @@ type open struct {
 	Weight   float64
 	Egress   bool
 	Stake    int64
-	Enforce  bool
+	// Enforcers are the detectors that took part and may bring decisions unless they were demoted since.
+	Enforcers []string
 	// Exposed is the most orders that each subject was seen with.
 	Exposed map[string]int64
 	Times   []moat.Time // of Case.Findings
@@ -52,7 +55,8 @@ type Change struct {
 // NewKeeper returns a keeper that knows nothing. It takes findings for what the calibration says; the
 // zero value believes what detectors state.
 func NewKeeper(odds Calibration) *Keeper {
-	return &Keeper{odds: odds, entities: map[subject]*evidence{}, cases: map[string]*open{}, links: map[subject]string{}, newest: map[string]moat.Time{}}
+	return &Keeper{odds: odds, entities: map[subject]*evidence{}, cases: map[string]*open{}, links: map[subject]string{},
+		newest: map[string]moat.Time{}, learned: NewLearned(), settled: map[subject]*settlement{}}
 }
 
 // Fold takes in one finding. One in shadow mode changes nothing and gives an empty Change.
@@ -73,7 +77,7 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	c := Change{Risk: k.risk(s, *ev, f.Time), Subject: f.Entity}
 	o, merged := k.find(f)
 	if o == nil {
-		if c.Risk.Score < k.odds.opensAt() {
+		if c.Risk.Score < k.odds.opensAt() || k.quiet(s, *ev, f, c.Risk.Score) {
 			return c
 		}
 		k.sweepCases()
@@ -97,7 +101,7 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 		delete(k.cases, m.Case.ID)
 	}
 	c.Cases = append(c.Cases, clone(&o.Case))
-	c.Enforce = o.Enforce
+	c.Enforce = slices.ContainsFunc(o.Enforcers, func(d string) bool { return k.learned.demoted[d] == nil })
 	return c
 }
 
@@ -183,7 +187,9 @@ func (k *Keeper) open(f *moat.Finding, ev evidence) *open {
 			o.Evidence.keep(s, f.Time)
 			o.note(s.Finding, s.At)
 			o.Case.Detectors = appendNew(o.Case.Detectors, s.Detector)
-			o.Enforce = o.Enforce || s.Enforce
+			if s.Enforce {
+				o.Enforcers = appendNew(o.Enforcers, s.Detector)
+			}
 		}
 	}
 	o.Case.Entities = []moat.Entity{f.Entity}
@@ -195,7 +201,10 @@ func (k *Keeper) open(f *moat.Finding, ev evidence) *open {
 func (o *open) take(f *moat.Finding, x share) {
 	o.Evidence.keep(x, f.Time)
 	o.Weight, o.Egress = max(o.Weight, f.Weight), o.Egress || f.Egress
-	o.Stake, o.Enforce = max(o.Stake, f.Stake), o.Enforce || f.Mode == moat.Enforce
+	o.Stake = max(o.Stake, f.Stake)
+	if f.Mode == moat.Enforce {
+		o.Enforcers = appendNew(o.Enforcers, f.Detector)
+	}
 	o.exposed(f.Entity.String(), f.Orders)
 	c := &o.Case
 	o.note(f.ID, f.Time)
@@ -219,7 +228,8 @@ func (o *open) absorb(m *open, now moat.Time) {
 		o.Evidence.keep(s, now)
 	}
 	o.Weight, o.Egress = max(o.Weight, m.Weight), o.Egress || m.Egress
-	o.Stake, o.Enforce = max(o.Stake, m.Stake), o.Enforce || m.Enforce
+	o.Stake = max(o.Stake, m.Stake)
+	o.Enforcers = appendNew(o.Enforcers, m.Enforcers...)
 	for e, n := range m.Exposed {
 		o.exposed(e, n)
 	}

@@ -5,8 +5,9 @@
 // the order in which the engine made them. Like the engine it is a pure fold: the same
 // findings give the same risks and cases.
 //
-// It will not decide what is to be done (see package playbook), know what people said
-// about a case, or read a clock.
+// What people say teaches it at a place among the findings: see [Lesson].
+//
+// It will not decide what is to be done (see package playbook) or read a clock.
 package risk
 
 import (
@@ -69,7 +70,7 @@ type evidence []share
 func (k *Keeper) share(f *moat.Finding) share {
 	odds := logit(Prior)
 	if f.Score > Prior {
-		odds = max(odds, k.odds.logOdds(f.Detector, f.Score))
+		odds = max(odds, min(k.odds.logOdds(f.Detector, f.Score)+k.learned.Shift(f.Partner, f.Detector), logit(mostSure)))
 	}
 	return share{
 		Family: f.Family, Detector: f.Detector, Finding: f.ID, Title: f.Title, Reason: f.Reason,

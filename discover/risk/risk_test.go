@@ -328,7 +328,7 @@ func snapshot(t testing.TB, k *risk.Keeper) []byte {
 func restored(t testing.TB, k *risk.Keeper) *risk.Keeper {
 	t.Helper()
 	out := risk.NewKeeper(risk.Calibration{})
-	if err := out.Restore(bytes.NewReader(snapshot(t, k))); err != nil {
+	if _, err := out.Restore(bytes.NewReader(snapshot(t, k))); err != nil {
 		t.Fatal(err)
 	}
 	return out
@@ -381,12 +381,12 @@ func TestSnapshotDamaged(t *testing.T) {
 	}
 	good := snapshot(t, k)
 	for _, bad := range [][]byte{nil, good[:len(good)/2], []byte(`{"Cases":[null]}`), []byte(`{"Cases":[{"Case":{"findings":["f"]}}]}`), []byte(`{"Entities":[{"Entity":{"kind":"cat"}}]}`)} {
-		if err := risk.NewKeeper(risk.Calibration{}).Restore(bytes.NewReader(bad)); err == nil || !strings.HasPrefix(err.Error(), "cannot read risks: ") {
+		if _, err := risk.NewKeeper(risk.Calibration{}).Restore(bytes.NewReader(bad)); err == nil || !strings.HasPrefix(err.Error(), "cannot read risks: ") {
 			t.Errorf("%.40q gives %v", bad, err)
 		}
 	}
 	bare := risk.NewKeeper(risk.Calibration{})
-	if err := bare.Restore(strings.NewReader(`{"Cases":[{"Case":{"id":"c","partner":"p"}}],"Links":[{"Partner":"p","Entity":{"kind":"account","id":"alice"},"Case":"c"}]}`)); err != nil {
+	if _, err := bare.Restore(strings.NewReader(`{"Cases":[{"Case":{"id":"c","partner":"p"}}],"Links":[{"Partner":"p","Entity":{"kind":"account","id":"alice"},"Case":"c"}]}`)); err != nil {
 		t.Fatal(err)
 	}
 	if got := bare.Fold(finding("1", "a", alice, -1e6, 0.9)).Cases; len(got) != 1 {

@@ -19,6 +19,14 @@ type kept struct {
 	Newest   map[string]moat.Time
 	Swept    [2]int
 	Lost     uint64
+	Settled  []keptSettled
+	Lessons  uint64 // the last that was learned
+}
+
+type keptSettled struct {
+	Partner string
+	Entity  moat.Entity
+	settlement
 }
 
 type keptEntity struct {
@@ -33,9 +41,15 @@ type keptLink struct {
 	Case    string
 }
 
-// Snapshot writes the whole state; equal states give equal bytes.
+// Snapshot writes the whole state but the lessons, of which it notes the number of the last; equal states give equal bytes.
 func (k *Keeper) Snapshot(w io.Writer) error {
-	s := kept{Newest: k.newest, Swept: k.swept, Lost: k.Lost}
+	s := kept{Newest: k.newest, Swept: k.swept, Lost: k.Lost, Lessons: k.learned.last}
+	for key, x := range k.settled {
+		s.Settled = append(s.Settled, keptSettled{key.partner, key.entity, *x})
+	}
+	slices.SortFunc(s.Settled, func(a, b keptSettled) int {
+		return subject{a.Partner, a.Entity}.compare(subject{b.Partner, b.Entity})
+	})
 	for key, ev := range k.entities {
 		s.Entities = append(s.Entities, keptEntity{key.partner, key.entity, *ev})
 	}
@@ -58,11 +72,16 @@ func (k *Keeper) Snapshot(w io.Writer) error {
 	return nil
 }
 
-// Restore reads a snapshot into a keeper that knows nothing. After an error the keeper must not be used.
-func (k *Keeper) Restore(r io.Reader) error {
+// Restore reads a snapshot into a keeper that knows nothing and returns the number of the last lesson that it had
+// learned: give it those, in order, to [Keeper.Learned]. After an error the keeper must not be used.
+func (k *Keeper) Restore(r io.Reader) (lessons uint64, err error) {
 	var s kept
 	if err := json.NewDecoder(r).Decode(&s); err != nil {
-		return fmt.Errorf("cannot read risks: %w", err)
+		return 0, fmt.Errorf("cannot read risks: %w", err)
+	}
+	for i := range s.Settled {
+		x := &s.Settled[i]
+		k.settled[subject{x.Partner, x.Entity}] = &x.settlement
 	}
 	k.swept, k.Lost = s.Swept, s.Lost
 	for p, t := range s.Newest {
@@ -74,15 +93,20 @@ func (k *Keeper) Restore(r io.Reader) error {
 	}
 	for _, o := range s.Cases {
 		if o == nil || len(o.Times) != len(o.Case.Findings) {
-			return errors.New("cannot read risks: a case is not whole")
+			return 0, errors.New("cannot read risks: a case is not whole")
 		}
 		if o.Exposed == nil {
 			o.Exposed = map[string]int64{}
+		}
+		for _, x := range o.Evidence {
+			if x.Enforce {
+				o.Enforcers = appendNew(o.Enforcers, x.Detector)
+			}
 		}
 		k.cases[o.Case.ID] = o
 	}
 	for _, l := range s.Links {
 		k.links[subject{l.Partner, l.Entity}] = l.Case
 	}
-	return nil
+	return s.Lessons, nil
 }

@@ -231,6 +231,26 @@ func (c *Client) work(ctx context.Context, id, act string, in any) (moat.Case, e
 	return get[moat.Case](ctx, c, http.MethodPost, "/v1/cases/"+segment(id)+"/"+act, nil, in)
 }
 
+// Snoozes returns one page of snoozes, the latest first, and the cursor of the next page.
+func (c *Client) Snoozes(ctx context.Context, q book.Query) ([]book.Snooze, string, error) {
+	return pageOf[book.Snooze](ctx, c, "/v1/snoozes", q)
+}
+
+// Snooze makes a snooze.
+func (c *Client) Snooze(ctx context.Context, n NewSnooze) (book.Snooze, error) {
+	return get[book.Snooze](ctx, c, http.MethodPost, "/v1/snoozes", nil, n)
+}
+
+// Wake ends a snooze now.
+func (c *Client) Wake(ctx context.Context, id string) (book.Snooze, error) {
+	return get[book.Snooze](ctx, c, http.MethodDelete, "/v1/snoozes/"+segment(id), nil, nil)
+}
+
+// Promote lets a detector that was demoted bring decisions again.
+func (c *Client) Promote(ctx context.Context, detector string) (Worth, error) {
+	return get[Worth](ctx, c, http.MethodPost, "/v1/detectors/"+segment(detector)+"/promote", nil, nil)
+}
+
 // Decisions returns one page of decisions, the latest first, and the cursor of the next page.
 func (c *Client) Decisions(ctx context.Context, q book.Query) ([]moat.Decision, string, error) {
 	return pageOf[moat.Decision](ctx, c, "/v1/decisions", q)

@@ -204,6 +204,7 @@ type Detector struct {
 	Attack         []string  `json:"attack"`
 	Doc            string    `json:"doc"`
 	FalsePositives []string  `json:"false_positives"`
+	Worth          Worth     `json:"worth"`
 }
 
 // Param is a number of a detector that the operator may change.
@@ -221,9 +222,10 @@ func (a *API) getDetectors(c *call) error {
 		return err
 	}
 	items := make([]Detector, 0, len(a.node.Plan.Detectors))
+	worth := c.worths()
 	for _, d := range a.node.Plan.Detectors {
 		v := Detector{ID: d.ID, Dimension: d.Dimension, Family: d.Family, Title: d.Title, Mode: d.Mode, On: []string{}, Subject: d.Subject.String(),
-			Params: []Param{}, Attack: orEmpty(d.Attack), Doc: d.Doc, FalsePositives: orEmpty(d.FalsePositives)}
+			Params: []Param{}, Attack: orEmpty(d.Attack), Doc: d.Doc, FalsePositives: orEmpty(d.FalsePositives), Worth: worth(d.ID, d.Mode)}
 		for _, t := range d.On {
 			v.On = append(v.On, t.String())
 		}

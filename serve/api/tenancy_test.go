@@ -27,6 +27,8 @@ func bodyFor(r api.Route, partner, caseID string) string {
 		return `{"owner":"thief"}`
 	case "POST /v1/decisions":
 		return fmt.Sprintf(`{"partner":%q,"scope":"account","value":"alice","action":"ban","until":%q,"reason":"r","case":%q}`, partner, until, caseID)
+	case "POST /v1/snoozes":
+		return fmt.Sprintf(`{"partner":%q,"entity":{"kind":"account","id":"dave"},"until":%q,"reason":"r"}`, partner, until)
 	case "POST /v1/orders":
 		return `{"ids":["acme-order-1"]}`
 	case "POST /v1/complaints":
@@ -56,14 +58,15 @@ func TestTenancy(t *testing.T) {
 	w := newWorld(t)
 	w.story()
 	caseID, decision := w.acmesOwn()
+	snooze := w.snoozed()
 	before := w.acmeNow()
-	secrets := []string{"acme", "ACME", "alice", "dev-secret", "shop-secret", "203.0.113.9", "thief.example", caseID, decision, w.ids["acme"], w.ids["app"], "fail-9", "take-0", "failed logins on account"}
+	secrets := []string{"acme", "ACME", "alice", "dev-secret", "shop-secret", "203.0.113.9", "thief.example", caseID, decision, snooze, w.ids["acme"], w.ids["app"], "fail-9", "take-0", "failed logins on account"}
 	fill := strings.NewReplacer("{kind}", "account", "/{id}", "/<id>")
 	for _, r := range api.Routes() {
 		if r.Open {
 			continue
 		}
-		for _, id := range []string{caseID, decision, w.ids["acme"], "alice"} {
+		for _, id := range []string{caseID, decision, snooze, w.ids["acme"], "alice"} {
 			for _, query := range []string{"", "partner=acme", "entity=account:alice", "id=acme-order-1", "object=" + caseID, "case=" + caseID, "detector=account.test_guessing", "value=alice"} {
 				path := strings.ReplaceAll(fill.Replace(r.Path), "<id>", id)
 				if query != "" {
@@ -153,11 +156,26 @@ func (w *world) acmesOwn() (caseID, decision string) {
 	return cases.Items[0].ID, decisions.Items[0].ID
 }
 
+// snoozed makes a snooze of acme's, judges its case, and returns the id of the snooze.
+func (w *world) snoozed() string {
+	w.t.Helper()
+	caseID, _ := w.acmesOwn()
+	var s book.Snooze
+	until := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	if a := w.call("acme", "POST", "/v1/snoozes", fmt.Sprintf(`{"entity":{"kind":"account","id":"carol"},"until":%q}`, until)); decode(a, &s) != nil || a.Code != http.StatusCreated {
+		w.t.Fatalf("a snooze gives %d %s", a.Code, a.Body)
+	}
+	if a := w.call("boss", "POST", "/v1/cases/"+caseID+"/verdict", `{"verdict":"false_alarm"}`); a.Code != http.StatusOK {
+		w.t.Fatalf("a verdict gives %d %s", a.Code, a.Body)
+	}
+	return s.ID
+}
+
 // acmeNow is all that is kept of acme.
 func (w *world) acmeNow() string {
 	w.t.Helper()
 	s := ""
-	for _, path := range []string{"/v1/findings", "/v1/cases", "/v1/decisions", "/v1/audit", "/v1/keys?partner=acme"} {
+	for _, path := range []string{"/v1/findings", "/v1/cases", "/v1/decisions", "/v1/snoozes", "/v1/detectors", "/v1/audit", "/v1/keys?partner=acme"} {
 		who := "acme"
 		if strings.Contains(path, "keys") {
 			who = "boss"

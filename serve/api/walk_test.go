@@ -44,6 +44,15 @@ func TestWalk(t *testing.T) {
 	step("acme", "GET", "/v1/cases/<case>/timeline", "")
 	step("acme", "POST", "/v1/cases/<case>/assign", `{"owner":"bob"}`)
 	step("acme", "POST", "/v1/cases/<case>/verdict", `{"verdict":"confirmed"}`)
+	step("acme", "GET", "/v1/cases/<case>", "")
+	step("boss", "POST", "/v1/cases/<case>/verdict", `{"verdict":"accepted"}`)
+	step("boss", "POST", "/v1/detectors/account.test_guessing/promote", "")
+	step("acme", "POST", "/v1/snoozes", `{"entity":{"kind":"account","id":"alice"},"detector":"account.test_guessing","until":"<tomorrow>","reason":"a test"}`, "snooze", "id")
+	step("acme", "POST", "/v1/snoozes", `{"entity":{"kind":"account","id":"alice"},"until":"2026-01-01T00:00:00Z"}`)
+	step("other", "POST", "/v1/snoozes", `{"partner":"acme","entity":{"kind":"account","id":"alice"},"until":"<tomorrow>"}`)
+	step("boss", "GET", "/v1/snoozes?entity=account:alice&active=true", "")
+	step("acme", "DELETE", "/v1/snoozes/<snooze>", "")
+	step("acme", "GET", "/v1/snoozes?active=true", "")
 	step("acme", "POST", "/v1/cases/<case>/close", "")
 	step("acme", "POST", "/v1/cases/<case>/reopen", "{}")
 	step("acme", "GET", "/v1/decisions?case=<case>&active=<at>", "")
@@ -158,6 +167,8 @@ var (
 	keyed   = regexp.MustCompile(`"(k|r|cn|cl)_[a-z2-7]{16}"`) // ids that hang on the master key
 	planted = regexp.MustCompile(`(?:44\d{14}|svc-[a-z]{10})\b`)
 	manual  = regexp.MustCompile(`d_[a-z2-7]{16}`) // those that people made hang on the time
+	asleep  = regexp.MustCompile(`z_[a-z2-7]{16}`) // and snoozes
+	errorID = regexp.MustCompile(`"[A-Z2-7]{12}"`)
 	keyIDs  = regexp.MustCompile(`"[a-z2-7]{16}"`)
 )
 
@@ -177,7 +188,7 @@ func (w *world) scrub(a answer) string {
 	for _, r := range []struct {
 		what *regexp.Regexp
 		with string
-	}{{times, "<time>"}, {hashes, "<hash>"}, {cursors, `"next": "<cursor>"`}, {secrets, "<secret>"}, {manual, "<decision>"}, {keyed, `"<hash>"`}, {planted, "<planted>"}, {keyIDs, `"<key>"`}} {
+	}{{times, "<time>"}, {hashes, "<hash>"}, {cursors, `"next": "<cursor>"`}, {secrets, "<secret>"}, {manual, "<decision>"}, {asleep, "<snooze>"}, {errorID, `"<error>"`}, {keyed, `"<hash>"`}, {planted, "<planted>"}, {keyIDs, `"<key>"`}} {
 		s = r.what.ReplaceAllString(s, r.with)
 	}
 	return s
@@ -190,6 +201,7 @@ func golden(t *testing.T, file string, got []byte) {
 	got = planted.ReplaceAll(got, []byte("<planted>"))
 	got = regexp.MustCompile(`cl_[a-z2-7]{16}`).ReplaceAll(got, []byte("<lot>"))
 	got = manual.ReplaceAll(got, []byte("<decision>"))
+	got = asleep.ReplaceAll(got, []byte("<snooze>"))
 	got = regexp.MustCompile(`/v1/keys/\S+`).ReplaceAll(got, []byte("/v1/keys/<key>"))
 	if *update {
 		if err := os.WriteFile(file, got, 0o644); err != nil {

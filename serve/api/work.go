@@ -33,6 +33,7 @@ type CaseFile struct {
 	Case      moat.Case       `json:"case"`
 	Findings  []moat.Finding  `json:"findings"`  // its timeline: the newest 1000, oldest first
 	Decisions []moat.Decision `json:"decisions"` // the newest 1000, newest first
+	Detectors []Worth         `json:"detectors"` // of those that took part and run now
 }
 
 func (a *API) getCase(c *call) error {
@@ -48,7 +49,7 @@ func (a *API) getCase(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, CaseFile{one, orEmpty(timeline), orEmpty(decisions)})
+	return c.json(http.StatusOK, CaseFile{one, orEmpty(timeline), orEmpty(decisions), c.worthsOf(&one)})
 }
 
 // getTimeline answers what happened in a case, step by step.
@@ -100,7 +101,7 @@ func (a *API) postVerdict(c *call) error {
 	if in.Verdict == nil {
 		return invalid("verdict is missing")
 	}
-	return c.answerCase(a.node.Book.Judge(c.ctx, c.tenant(), c.r.PathValue("id"), *in.Verdict, c.by()))
+	return c.answerCase(a.node.Judge(c.ctx, c.tenant(), c.r.PathValue("id"), *in.Verdict, c.by()))
 }
 
 func (a *API) postClose(c *call) error {

@@ -45,6 +45,9 @@ func (n *Node) Ask(ctx context.Context, ev *moat.Event) (Answer, error) {
 // answer runs on the owner's goroutine.
 func (p *partition) answer(ev *moat.Event) Answer {
 	found := p.askCanaries(ev, p.engine.Ask(ev))
+	for i := range found {
+		p.risks.Learned().Treat(&found[i])
+	}
 	a := Answer{Event: ev.ID, Reasons: []Reason{}}
 	seen := map[moat.Entity]bool{}
 	var worst moat.Risk

@@ -75,6 +75,7 @@ type Node struct {
 	stop   context.CancelFunc
 	group  sync.WaitGroup
 	notes  notes
+	school school
 
 	canaries canaries
 
@@ -145,6 +146,13 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return err
 	}
 	if n.Desk, err = decision.Open(ctx, n.Book, moat.TimeOf(time.Now()), n.log); err != nil {
+		return err
+	}
+	n.school.learned = risk.NewLearned()
+	if n.school.budget, err = loadBudget(dir); err != nil {
+		return err
+	}
+	if err = n.study(ctx); err != nil {
 		return err
 	}
 	if err = n.openStores(dir); err != nil {
@@ -344,6 +352,9 @@ func (n *Node) keepHouse(ctx context.Context) {
 				if changed && p.do(ctx, p.engine.NetChanged) != nil {
 					break // closing
 				}
+			}
+			if err := n.learn(ctx); err != nil && ctx.Err() == nil {
+				n.log.Warn("what was said beside this process is not learned", "error", err)
 			}
 			if _, err := n.Book.Prune(ctx, moat.TimeOf(now.Add(-365*24*time.Hour))); err != nil && ctx.Err() == nil {
 				n.log.Warn("book not pruned", "error", err)

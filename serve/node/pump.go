@@ -29,6 +29,7 @@ type partition struct {
 	seq    uint64 // last message that the engine took in
 	saved  uint64 // seq of the newest snapshot
 	older  uint64 // seq of the one before it, up to which the river may be trimmed
+	due    []placed
 
 	requests chan func() // run between groups of events, by the owner
 	keep     chan work   // to the keeper
@@ -122,6 +123,7 @@ func (p *partition) take(m river.Message) {
 	p.seq = m.Seq
 	changes := p.fold(r.Findings)
 	changes.Complaints = complaintsOf(r.Complaints)
+	p.learnUpTo(p.seq)
 	p.hand(work{seq: m.Seq, batch: m.Data, skip: r.Skip, changes: changes})
 }
 
@@ -141,6 +143,7 @@ func (p *partition) hand(w work) {
 func (p *partition) fold(found []moat.Finding) book.Changes {
 	c := book.Changes{Findings: found}
 	for i := range found {
+		p.risks.Learned().Treat(&found[i])
 		ch := p.risks.Fold(&found[i])
 		c.Cases = append(c.Cases, ch.Cases...)
 		if len(ch.Cases) == 0 || !ch.Enforce {

@@ -115,8 +115,9 @@ type replay struct {
 
 	// upTo is, for each partition with events, the last message whose findings the book had before
 	// those were read: what comes in meanwhile would seem to be found by the replay alone.
-	upTo  map[int]uint64
-	total uint64
+	upTo    map[int]uint64
+	total   uint64
+	lessons map[int][]placed
 
 	// What was found live. A finding's fields are written by the one goroutine that replays
 	// its partner; the maps do not change then.
@@ -200,7 +201,7 @@ func (r *replay) listPartitions(ctx context.Context, b *book.Book) error {
 	if err != nil {
 		return err
 	}
-	r.upTo = map[int]uint64{}
+	r.upTo, r.lessons = map[int]uint64{}, map[int][]placed{}
 	for _, f := range files {
 		if _, ok := r.upTo[f.Partition]; !ok {
 			if r.upTo[f.Partition], err = b.Position(ctx, f.Partition); err != nil {
@@ -208,6 +209,9 @@ func (r *replay) listPartitions(ctx context.Context, b *book.Book) error {
 			}
 			if r.upTo[f.Partition] == 0 { // a new book: nothing was found live
 				r.upTo[f.Partition] = math.MaxUint64
+			}
+			if _, r.lessons[f.Partition], err = recall(ctx, b, f.Partition, 0, risk.NewKeeper(r.odds)); err != nil {
+				return err
 			}
 		}
 		r.total += f.Last - f.First + 1
@@ -238,6 +242,7 @@ func (r *replay) partition(ctx context.Context, id int) error {
 		return err
 	}
 	keeper, cases := risk.NewKeeper(r.odds), map[string]moat.Case{}
+	due := r.lessons[id]
 	var w moat.BatchWriter
 	var events int64
 	var first, last moat.Time
@@ -248,6 +253,7 @@ func (r *replay) partition(ctx context.Context, id int) error {
 			return err
 		}
 		for i := range res.Findings {
+			keeper.Learned().Treat(&res.Findings[i])
 			r.found(&res.Findings[i])
 			for _, c := range keeper.Fold(&res.Findings[i]).Cases {
 				cases[c.ID] = c
@@ -266,6 +272,13 @@ func (r *replay) partition(ctx context.Context, id int) error {
 	}, func(at lake.Position, ev *moat.Event) error {
 		if at.Seq > r.upTo[id] {
 			return errEnough
+		}
+		for len(due) > 0 && due[0].after < at.Seq {
+			if err := step(); err != nil {
+				return err
+			}
+			keeper.Learn(due[0].lesson)
+			due = due[1:]
 		}
 		for _, l := range r.byEvent[eventKey{ev.Partner, ev.ID}] {
 			l.seen = true

@@ -45,11 +45,14 @@ func (n *Node) openPartition(ctx context.Context, id int) (*partition, error) {
 		return nil, err
 	}
 	for i, f := range files {
-		err := p.restore(f)
+		lessons, err := p.restore(f)
 		if err == nil {
 			p.saved = p.seq
 			if i+1 < len(files) {
 				p.older = seqOf(files[i+1])
+			}
+			if err := p.recall(ctx, lessons); err != nil {
+				return nil, err
 			}
 			return p, p.checkStores(ctx, byOrder, byEntity)
 		}
@@ -59,6 +62,9 @@ func (n *Node) openPartition(ctx context.Context, id int) (*partition, error) {
 		}
 	}
 	if err := p.begin(); err != nil {
+		return nil, err
+	}
+	if err := p.recall(ctx, 0); err != nil {
 		return nil, err
 	}
 	return p, p.rebuild(ctx)
@@ -110,10 +116,12 @@ func (p *partition) rebuild(ctx context.Context) error {
 		return p.n.Book.Commit(ctx, p.id, p.seq, p.fold(r.Findings))
 	}
 	err = p.n.Lake.Scan(ctx, lake.Filter{Tenant: moat.Everyone(), Partition: &p.id}, func(at lake.Position, e *moat.Event) error {
-		if p.seq = at.Seq; w.Len() >= 4096 {
+		lesson := len(p.due) > 0 && p.due[0].after < at.Seq
+		if p.seq = at.Seq; lesson || w.Len() >= 4096 {
 			if err := step(); err != nil {
 				return err
 			}
+			p.learnUpTo(at.Seq - 1)
 		}
 		w.Append(e)
 		return nil
@@ -122,6 +130,7 @@ func (p *partition) rebuild(ctx context.Context) error {
 		err = step()
 	}
 	p.seq = upTo
+	p.learnUpTo(upTo)
 	return err
 }
 
@@ -217,50 +226,50 @@ func (s serving) Write(b []byte) (int, error) {
 	return s.Writer.Write(b)
 }
 
-// restore reads one snapshot; what it leaves behind on an error is thrown away by begin.
-func (p *partition) restore(name string) error {
+// restore reads one snapshot and returns the last lesson that it knew; what it leaves behind on an error is thrown away by begin.
+func (p *partition) restore(name string) (lessons uint64, err error) {
 	if err := p.begin(); err != nil {
-		return err
+		return 0, err
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer f.Close()
 	b := bufio.NewReaderSize(f, 1<<20)
 	var pre [16]byte
 	if _, err := io.ReadFull(b, pre[:]); err != nil {
-		return errors.Join(engine.ErrSnapshot, err)
+		return 0, errors.Join(engine.ErrSnapshot, err)
 	}
 	size := binary.LittleEndian.Uint64(pre[:])
 	if size > 1<<30 {
-		return engine.ErrSnapshot
+		return 0, engine.ErrSnapshot
 	}
 	head := make([]byte, size)
 	if _, err := io.ReadFull(b, head); err != nil || xxh3.Hash(head) != binary.LittleEndian.Uint64(pre[8:]) {
-		return errors.Join(engine.ErrSnapshot, err)
+		return 0, errors.Join(engine.ErrSnapshot, err)
 	}
 	dec := bytes.NewReader(head)
 	lines := bufio.NewReaderSize(dec, 1<<16)
 	risks, err := lines.ReadBytes('\n')
 	if err != nil {
-		return errors.Join(engine.ErrSnapshot, err)
+		return 0, errors.Join(engine.ErrSnapshot, err)
 	}
-	if err := p.risks.Restore(bytes.NewReader(risks)); err != nil {
-		return err
+	if lessons, err = p.risks.Restore(bytes.NewReader(risks)); err != nil {
+		return 0, err
 	}
 	budget, err := io.ReadAll(lines)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := p.budget.UnmarshalBinary(budget); err != nil {
-		return errors.Join(engine.ErrSnapshot, err)
+		return 0, errors.Join(engine.ErrSnapshot, err)
 	}
 	if err := p.engine.Restore(b); err != nil {
-		return err
+		return 0, err
 	}
 	p.seq = seqOf(name)
-	return nil
+	return lessons, nil
 }
 
 func syncDir(dir string) error {

@@ -42,8 +42,8 @@ func (t *tx) partnerOf(tenant moat.Tenant, table, id string) (string, error) {
 	return partner, errNoRows(err)
 }
 
-// changeCase sets one column of a case that people own.
-func (b *Book) changeCase(ctx context.Context, tenant moat.Tenant, verb, act, id, column, value, by string) error {
+// changeCase sets one column of a case that people own. What follows from the change is for then, if it is not nil.
+func (b *Book) changeCase(ctx context.Context, tenant moat.Tenant, verb, act, id, column, value, by string, then func(t *tx, partner string) error) error {
 	return b.act(ctx, verb, id, by, func(t *tx) error {
 		partner, err := t.partnerOf(tenant, "cases", id)
 		if err != nil {
@@ -54,18 +54,21 @@ func (b *Book) changeCase(ctx context.Context, tenant moat.Tenant, verb, act, id
 			return err
 		}
 		t.note(partner, by, act, id, map[string]any{column: value})
-		return nil
+		if then == nil {
+			return nil
+		}
+		return then(t, partner)
 	})
 }
 
 // CloseCase closes a case. Closing a closed case changes nothing.
 func (b *Book) CloseCase(ctx context.Context, t moat.Tenant, id, by string) error {
-	return b.changeCase(ctx, t, "close case", "case.close", id, "state", string(moat.CaseClosed), by)
+	return b.changeCase(ctx, t, "close case", "case.close", id, "state", string(moat.CaseClosed), by, nil)
 }
 
 // ReopenCase opens a closed case again.
 func (b *Book) ReopenCase(ctx context.Context, t moat.Tenant, id, by string) error {
-	return b.changeCase(ctx, t, "reopen case", "case.reopen", id, "state", string(moat.CaseOpen), by)
+	return b.changeCase(ctx, t, "reopen case", "case.reopen", id, "state", string(moat.CaseOpen), by, nil)
 }
 
 // AssignCase gives a case to owner; "" takes it from everyone.
@@ -75,18 +78,7 @@ func (b *Book) AssignCase(ctx context.Context, t moat.Tenant, id, owner, by stri
 			return fmt.Errorf("cannot assign case %.64q: %w", id, err)
 		}
 	}
-	return b.changeCase(ctx, t, "assign case", "case.assign", id, "owner", owner, by)
-}
-
-// Judge writes down what an analyst found a case to be; [moat.NoVerdict] takes
-// a verdict back.
-func (b *Book) Judge(ctx context.Context, t moat.Tenant, id string, v moat.Verdict, by string) error {
-	switch v {
-	case moat.NoVerdict, moat.Confirmed, moat.FalseAlarm, moat.Accepted:
-	default:
-		return fmt.Errorf("cannot judge case %.64q: %w: verdict %.40q is not confirmed, false_alarm or accepted", id, ErrInvalid, v)
-	}
-	return b.changeCase(ctx, t, "judge case", "case.judge", id, "verdict", string(v), by)
+	return b.changeCase(ctx, t, "assign case", "case.assign", id, "owner", owner, by, nil)
 }
 
 // Undo ends a decision now and returns it as it is then. Undoing it again

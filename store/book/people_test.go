@@ -320,6 +320,8 @@ func TestTenants(t *testing.T) {
 		ok(t, b.PlaceCanaries(ctx, everyone, planted, "root"))
 		ok(t, want(b.PlaceCanaries(ctx, everyone, planted, "root"), ErrExists))
 		manual := moat.Decision{Partner: "a", Scope: "account", Value: "x", Action: moat.Deny, Until: b.now() + moat.Hour, Reason: "r"}
+		asleep, err := b.Snooze(ctx, everyone, Snooze{Partner: "a", Entity: c.Entities[0], Until: b.now() + moat.Hour}, "root")
+		ok(t, err)
 		ofMine := manual
 		ofMine.Partner, ofMine.Case = "b", c.ID // my decision, hung on another's case
 		mine, _, err := b.AuditHead(ctx)
@@ -416,6 +418,12 @@ func TestTenants(t *testing.T) {
 			"Judge": func(ctx context.Context, x moat.Tenant) error {
 				return hidden(nil, b.Judge(ctx, x, c.ID, moat.FalseAlarm, "eve"))
 			},
+			"Snoozes": func(ctx context.Context, x moat.Tenant) error { return empty(b.Snoozes(ctx, x, Query{})) },
+			"Snooze": func(ctx context.Context, x moat.Tenant) error {
+				return hidden(b.Snooze(ctx, x, Snooze{Partner: "a", Entity: c.Entities[0], Until: b.now() + moat.Hour}, "eve"))
+			},
+			"Wake":    func(ctx context.Context, x moat.Tenant) error { return hidden(b.Wake(ctx, x, asleep.ID, "eve")) },
+			"Promote": func(ctx context.Context, x moat.Tenant) error { return hidden(b.Promote(ctx, x, "d.one", "eve")) },
 			"Changed": func(ctx context.Context, x moat.Tenant) error {
 				list, _, err := b.Changed(ctx, x, 0)
 				return empty(list, "", err)
@@ -436,7 +444,7 @@ func TestTenants(t *testing.T) {
 			},
 		}
 		// These take no tenant: they are the engine's, tell the tenant, or show nobody's data.
-		for _, name := range []string{"Commit", "Position", "Authenticate", "LookUpKey", "AuditHead", "VerifyAudit", "Check", "Backup", "Close", "Prune", "AddComplaints"} {
+		for _, name := range []string{"Commit", "Position", "Authenticate", "LookUpKey", "AuditHead", "VerifyAudit", "Check", "Backup", "Close", "Prune", "AddComplaints", "Lessons", "Learned", "LearnInto", "Places", "PutPlaces", "Demote"} {
 			walk[name] = func(context.Context, moat.Tenant) error { return nil }
 		}
 		methods := reflect.TypeFor[*Book]()

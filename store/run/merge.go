@@ -30,7 +30,8 @@ func writeSegment(dir string, s *segment) (path string, err error) {
 			c := colSource + int(p)
 			r[c] = uint64(rank[p][r[c]])
 		}
-		b.addEvent(r, s.tail(uint32(i)))
+		tail, _ := s.tail(uint32(i)) // in memory: cannot fail
+		b.addEvent(r, tail)
 	}
 	if err = b.addKeys(s, rank); err != nil {
 		return "", err

@@ -195,17 +195,16 @@ func (f *fields) shops() ([]string, bool) {
 
 // viewPart sets the partner and the fields of part p of t to views of b, which
 // appendPart wrote.
-func (t *Touch) viewPart(p Part, b []byte) (ok bool) {
+func (t *Touch) viewPart(p Part, b []byte) {
 	f := fields{b: b, view: true}
 	t.Partner = f.text()
 	f.b = b
 	switch p {
 	case PartSource:
-		t.Source, ok = f.source()
+		t.Source, _ = f.source()
 	case PartAct:
-		t.Act, ok = f.act()
+		t.Act, _ = f.act()
 	case PartShops:
-		t.Shops, ok = f.shops()
+		t.Shops, _ = f.shops()
 	}
-	return ok
 }
