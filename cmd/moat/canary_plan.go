@@ -149,7 +149,8 @@ func (c *canaryPlanCmd) draw(p *plan) error {
 			n := most * j / 100
 			px, py := width*float64(n)/float64(most), height*(1-canary.Power(n, s.Leak, p.Use))
 			fmt.Fprintf(&b, "%.1f,%.1f ", px, py)
-			if x.X == 0 && (canary.Power(n, s.Leak, p.Use) > 0.8 || j == 100) {
+			// Steeper curves are named further down, where they lie apart.
+			if x.X == 0 && (canary.Power(n, s.Leak, p.Use) > 0.95-0.1*float64(i) || j == 100) {
 				x.X, x.Y = px, py
 			}
 		}

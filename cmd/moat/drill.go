@@ -31,6 +31,7 @@ type drillFlags struct {
 	Seeds    seeds    `default:"1-8" placeholder:"LIST" help:"Which ecosystems, such as 1-8 or 1,4,10-12 (${default})."`
 	Partners int      `default:"40" help:"How many partners each has (${default})."`
 	Days     int      `default:"28" help:"How many days (${default})."`
+	Thefts   int      `default:"0" help:"How many thieves each has; 0 for a number that fits the partners (${default})."`
 	Only     []string `placeholder:"CAMPAIGN" sep:"none" help:"Only thieves of this campaign (repeatable)."`
 	Warmup   warmup   `default:"14d" placeholder:"SPAN" help:"Thefts that begin before are not judged: 14d, 36h (${default})."`
 	Rules    []string `placeholder:"DIR" sep:"none" type:"path" help:"Detector files or folders, in the place of the shipped ones with the same ids or beside them (repeatable)."`
@@ -105,7 +106,7 @@ func (w *warmup) UnmarshalText(b []byte) error {
 }
 
 func (f *drillFlags) world(seed uint64) (drill.World, error) {
-	return world.New(world.Config{Seed: seed, Start: drillStart, Partners: f.Partners, Days: f.Days, Only: f.Only})
+	return world.New(world.Config{Seed: seed, Start: drillStart, Partners: f.Partners, Days: f.Days, Thefts: f.Thefts, Only: f.Only})
 }
 
 // run runs the seeds with a progress bar.

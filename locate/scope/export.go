@@ -62,7 +62,7 @@ func (s *survey) export(fn func(*Order) error) error {
 	for _, o := range list {
 		var shops []string
 		if o.wide > 0 {
-			shops = s.shopsOf(o.shops)
+			shops = s.shopsOf(int(o.shops))
 		}
 		err := fn(&Order{ID: string(s.orders.id(o)), Partners: s.partners.named(o.partners), Shops: shops, Fields: s.fields.named(o.plain),
 			Masked: s.fields.named(o.masked &^ o.plain), First: o.first, Last: o.last, Touches: int64(o.touches),

@@ -93,19 +93,10 @@ type (
 	place struct{ partner, app, outlet string }
 )
 
-// follow asks the ledger where the orders went next.
-func (f *Finder) follow(ctx context.Context, tenant moat.Tenant, q *Question, s *survey) (n Next, err error) {
+// follow asks the ledger where the orders went next; all is how many are exposed.
+func (f *Finder) follow(ctx context.Context, tenant moat.Tenant, q *Question, s *survey, all int64) (n Next, err error) {
 	n.Hands, n.After = []Hand{}, []Hold{}
-	var list []*order
-	all := int64(0)
-	s.orders.each(func(o *order) {
-		if o.exposed() {
-			all++
-			list = append(list, o)
-		}
-	})
-	slices.SortFunc(list, func(a, b *order) int { return cmp.Compare(a.key, b.key) }) // keys are as good as random
-	list = list[:min(len(list), MaxFollowed)]
+	list := s.orders.least(MaxFollowed)
 	keys, from := make([]uint64, len(list)), moat.Time(0)
 	for i, o := range list {
 		keys[i] = o.key
@@ -140,12 +131,28 @@ func (f *Finder) follow(ctx context.Context, tenant moat.Tenant, q *Question, s 
 	}
 	n.Followed = int64(len(list))
 	n.tell(s, ways, places, func(x int64) int64 { // what a figure of the sample stands for
-		if n.Followed == 0 || all == n.Followed && s.orders.level.Load() == 0 {
+		if n.Followed == 0 || all == n.Followed {
 			return x
 		}
-		return int64(float64(x) * float64(all) / float64(n.Followed) * float64(int64(1)<<s.orders.level.Load()))
+		return int64(float64(x) * float64(all) / float64(n.Followed))
 	})
 	return n, nil
+}
+
+// least returns the n exposed orders with the smallest keys, which are as good as random: those of the first shards.
+func (t *orders) least(n int) (list []*order) {
+	for i := range t.shards {
+		t.shards[i].each(func(o *order) {
+			if o.exposed() {
+				list = append(list, o)
+			}
+		})
+		if len(list) >= n {
+			break
+		}
+	}
+	slices.SortFunc(list, func(a, b *order) int { return cmp.Compare(a.key, b.key) })
+	return list[:min(len(list), n)]
 }
 
 // meet adds one touch to its line, and tells whether there was no room for it.

@@ -171,7 +171,7 @@ func (f *Finder) Scope(ctx context.Context, tenant moat.Tenant, q Question) (*Sc
 		return nil, err
 	}
 	out := s.figures()
-	if out.Next, err = f.follow(ctx, tenant, &q, s); err != nil {
+	if out.Next, err = f.follow(ctx, tenant, &q, s, out.Orders); err != nil {
 		return nil, err
 	}
 	if q.Discovered != 0 {

@@ -57,11 +57,13 @@ func newSurvey(f *Finder, p pass) *survey {
 // worker is one of those who read. What it counts goes to the survey at the end.
 type worker struct {
 	*survey
-	sources run.Memo[sight]
+	sources run.Memo[origin]
 	acts    run.Memo[did]
 	lists   run.Memo[list]
+	touch   run.Touch // of which a part is read
 	one     sight
 	named   int64
+	batches [shards]batch
 	mine    survey // only its figures
 	day     *Day
 }
@@ -70,13 +72,17 @@ func newWorker(s *survey) *worker {
 	return &worker{survey: s, mine: survey{first: math.MaxInt64, days: map[moat.Time]*Day{}}}
 }
 
-// did is what an act means for its orders, list a list of shops.
+// did is what an act means for its orders, origin a source, list a list of shops; see [sight].
 type (
 	did struct {
-		sight
-		counts, refused bool
-		to              int
-		kind            string
+		counts, refused, masked bool
+		fields                  uint32
+		how, to                 uint8
+		kind                    string
+	}
+	origin struct {
+		outlet           uint32
+		country, partner uint8
 	}
 	list struct {
 		word uint32
@@ -86,27 +92,33 @@ type (
 
 // see takes one event in.
 func (w *worker) see(r *run.Row) error {
-	act, err := w.acts.Of(r.Ref(run.PartAct), func() (did, error) { return w.did(r) })
-	if err != nil || !act.counts {
-		return err
+	act, ok := w.acts.Get(r.Ref(run.PartAct))
+	if !ok {
+		var err error
+		if act, err = w.did(r); err != nil {
+			return err
+		}
+	}
+	if !act.counts {
+		return nil
 	}
 	m := &w.mine
 	if act.refused {
 		m.refused += r.Count
 		return nil
 	}
-	from, err := w.sources.Of(r.Ref(run.PartSource), func() (sight, error) { return w.from(r) })
+	from, err := w.from(r)
 	if err != nil {
 		return err
 	}
-	shops, err := w.lists.Of(r.Ref(run.PartShops), func() (list, error) { return w.list(r) })
+	shops, err := w.list(r)
 	if err != nil {
 		return err
 	}
-	w.one = sight{first: r.Time, plain: act.plain, masked: act.masked, how: act.how, to: act.sight.to, shops: shops.word, wide: shops.wide,
-		countries: from.countries, partners: from.partners, outlet: from.outlet}
+	w.one = sight{at: r.Time, fields: act.fields, masked: act.masked, how: act.how, to: act.to, shops: shops.word, wide: shops.wide,
+		country: from.country, partner: from.partner, outlet: from.outlet}
 	w.named = 0
-	if err := r.IDs(w.order); err != nil {
+	if err := r.Orders(w.order); err != nil {
 		return err
 	}
 	m.events++
@@ -118,75 +130,96 @@ func (w *worker) see(r *run.Row) error {
 	}
 	w.day.Events++
 	w.day.Records += r.Count
-	if act.sight.to != 0 {
-		m.hands[act.to].merge(&Hand{Kind: act.kind, Events: 1, Records: r.Count, First: r.Time, Last: r.Time})
+	if act.to != 0 {
+		m.hands[act.to-1].merge(&Hand{Kind: act.kind, Events: 1, Records: r.Count, First: r.Time, Last: r.Time})
 	}
 	return nil
 }
 
 // order takes one id of an event in.
-func (w *worker) order(i int, id []byte) {
-	if i == 0 || len(id) == 0 { // the event's own
+func (w *worker) order(id []byte) {
+	if len(id) == 0 {
 		return
 	}
 	w.named++
-	key := w.f.cfg.Ledger.Key(unsafe.String(unsafe.SliceData(id), len(id)))
+	w.one.key = w.f.cfg.Ledger.Key(unsafe.String(unsafe.SliceData(id), len(id)))
 	switch p := &w.pass; {
 	case !p.ids:
-		w.orders.add(key, &w.one, nil)
-	case key&(1<<p.bits-1) == p.n:
-		w.orders.add(key, &w.one, id)
+		w.orders.add(&w.batches, &w.one, nil)
+	case w.one.key&(1<<p.bits-1) == p.n:
+		w.orders.add(&w.batches, &w.one, id[:min(len(id), 255)])
+	}
+}
+
+// settle adds what was not added yet.
+func (w *worker) settle() {
+	for i := range w.batches {
+		if b := &w.batches[i]; len(b.sights) > 0 {
+			w.orders.addAll(&w.orders.shards[i], b)
+		}
 	}
 }
 
 // did tells what the act of an event means.
 func (w *worker) did(r *run.Row) (d did, err error) {
 	a, err := r.Act()
-	if err != nil || !exposes[a.Type] {
+	if err != nil {
 		return d, err
 	}
+	defer func() { w.acts.Set(r.Ref(run.PartAct), d) }()
+	if !exposes[a.Type] {
+		return d, nil
+	}
 	d.counts, d.refused, d.kind = true, a.Outcome != moat.Success, a.DestinationKind
-	fields := uint32(0)
 	for _, f := range a.Fields {
-		fields |= 1 << w.fields.of(f)
+		d.fields |= 1 << w.fields.of(f)
 	}
-	if fields == 0 {
-		fields = 1 << w.fields.of("unspecified")
+	if d.fields == 0 {
+		d.fields = 1 << w.fields.of("unspecified")
 	}
-	if d.plain = fields; a.Encrypted {
-		d.plain, d.masked = 0, fields
-	}
-	d.how = 1 << w.how.of(cmp.Or(a.Operation, a.Type.String()))
+	d.masked = a.Encrypted
+	d.how = uint8(w.how.of(cmp.Or(a.Operation, a.Type.String())))
 	if a.Type == moat.OrderTransmit {
-		d.to = int(w.to.of(destinationOf(a)))
-		d.sight.to = 1 << d.to
+		d.to = uint8(w.to.of(destinationOf(a)) + 1)
 	}
 	return d, nil
 }
 
 // from tells what the source of an event means.
-func (w *worker) from(r *run.Row) (s sight, err error) {
-	src, err := r.Source()
-	if err != nil {
-		return s, err
+func (w *worker) from(r *run.Row) (o origin, err error) {
+	ref := r.Ref(run.PartSource)
+	if o, ok := w.sources.Get(ref); ok {
+		return o, nil
 	}
-	s.partners = 1 << w.partners.of(src.Partner)
-	if src.IP != "" {
-		s.countries = 1 << w.countries.of(cmp.Or(w.f.cfg.Country(src.IP), "unknown"))
+	t := &w.touch
+	if err = r.Part(run.PartSource, t); err != nil {
+		return o, err
 	}
-	if src.Outlet != "" {
-		s.outlet = w.outlets.of(src.Outlet) + 1 // 0 is none
+	o.partner = uint8(w.partners.of(t.Partner))
+	if t.IP != "" {
+		o.country = uint8(w.countries.of(cmp.Or(w.f.cfg.Country(t.IP), "unknown")) + 1)
 	}
-	return s, nil
+	if t.Outlet != "" {
+		o.outlet = w.outlets.of(t.Outlet) + 1
+	}
+	w.sources.Set(ref, o)
+	return o, nil
 }
 
 // list gives the shops of an event a word.
-func (w *worker) list(r *run.Row) (list, error) {
-	shops, err := r.Shops()
-	if err != nil || len(shops) == 0 {
-		return list{}, err
+func (w *worker) list(r *run.Row) (l list, err error) {
+	ref := r.Ref(run.PartShops)
+	if l, ok := w.lists.Get(ref); ok {
+		return l, nil
 	}
-	return list{w.shops.of(strings.Join(shops, "\x00")), uint16(len(shops))}, nil
+	if err = r.Part(run.PartShops, &w.touch); err != nil {
+		return l, err
+	}
+	if shops := w.touch.Shops; len(shops) > 0 {
+		l = list{w.shops.of(strings.Join(shops, "\x00")), uint16(len(shops))}
+	}
+	w.lists.Set(ref, l)
+	return l, nil
 }
 
 func destinationOf(a *run.Act) string { return cmp.Or(a.Destination, "unnamed") }
@@ -208,6 +241,7 @@ func (s *survey) dayOf(day moat.Time) *Day {
 
 // add adds what a worker counted.
 func (s *survey) add(w *worker) {
+	w.settle()
 	m := &w.mine
 	s.events, s.refused, s.unnamed = s.events+m.events, plus(s.refused, m.refused), plus(s.unnamed, m.unnamed)
 	s.largest, s.first, s.last = max(s.largest, m.largest), min(s.first, m.first), max(s.last, m.last)
@@ -234,7 +268,8 @@ func (s *survey) figures() *Scope {
 	one := int64(1) << level // what each order in the set stands for
 	var fields, masked, partners, how [maxMask]int64
 	var countries, to [maxWide]int64
-	shops, outlets := map[uint32]int64{}, map[uint32]int64{}
+	shops, outlets := make([]int64, len(s.shops.list)), make([]int64, len(s.outlets.list)+1)
+	var day *Day
 	s.orders.each(func(o *order) {
 		count(masked[:], uint64(o.masked&^o.plain), one)
 		if !o.exposed() {
@@ -254,7 +289,10 @@ func (s *survey) figures() *Scope {
 			shops[o.shops] += one
 		}
 		outlets[o.outlet] += one
-		s.dayOf(o.first - o.first%moat.Day).Orders += one
+		if at := o.first - o.first%moat.Day; day == nil || day.Day != at {
+			day = s.dayOf(at)
+		}
+		day.Orders += one
 	})
 	out.Complained.Quiet = out.Orders - out.Complained.Orders
 	out.People = People{Least: max(out.Orders, min(s.largest, plus(out.Orders, s.unnamed))), Most: plus(out.Orders, s.unnamed)}
@@ -314,9 +352,12 @@ func sorted(counts map[string]int64) []Group {
 }
 
 // shopGroups counts an order under each shop of its narrowest event: which of them it is of, nobody says.
-func (s *survey) shopGroups(lists map[uint32]int64) []Group {
+func (s *survey) shopGroups(lists []int64) []Group {
 	counts := map[string]int64{}
 	for word, n := range lists {
+		if n == 0 {
+			continue
+		}
 		for _, shop := range s.shopsOf(word) { // word 0, "other", stands for lists beyond the bound
 			counts[shop] += n
 		}
@@ -325,14 +366,14 @@ func (s *survey) shopGroups(lists map[uint32]int64) []Group {
 }
 
 // shopsOf returns the shops of a list.
-func (s *survey) shopsOf(word uint32) []string {
+func (s *survey) shopsOf(word int) []string {
 	return strings.Split(s.shops.list[word], "\x00")
 }
 
-func (s *survey) outletGroups(outlets map[uint32]int64) []Group {
+func (s *survey) outletGroups(outlets []int64) []Group {
 	counts := map[string]int64{}
 	for word, n := range outlets {
-		if word > 0 {
+		if word > 0 && n > 0 {
 			counts[s.outlets.list[word-1]] += n
 		}
 	}

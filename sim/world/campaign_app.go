@@ -102,6 +102,7 @@ func (t *thief) siphon(a *app, from, to int, share float64, url, kind string) {
 			return
 		}
 		t.blame(moat.App, a.id)
+		t.blame(moat.Partner, a.p.id) // whose orders go where they should not
 		t.caller(a, day, a.servers(day)[0]).transmit(at+moat.Time(delay*between(r, 0.5, 2)*float64(moat.Second)), url, kind, passed(kind), some...)
 		t.takes(some...)
 	})

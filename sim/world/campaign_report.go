@@ -165,6 +165,8 @@ func (t *thief) invent(p *partner, day int, past []*moat.Event) {
 				e.UserAgent, e.Device = "Mozilla/5.0", "0000000000"
 			}
 		}
+		t.blame(moat.Account, e.Actor) // in whose name
+		t.blame(moat.Device, e.Device)
 		t.lie(p, e)
 		if at += step; t.careful {
 			at += moat.Time(between(t.r, -0.5, 0.9) * float64(step))

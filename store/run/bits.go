@@ -112,6 +112,15 @@ func openGrid(b []byte, n int) (g grid, rest []byte, ok bool) {
 	return g, b[size:], true
 }
 
+// column returns column c of row i.
+func (g *grid) column(i, c int) uint64 {
+	at := uint64(i) * g.row
+	for _, w := range g.width[:c] {
+		at += uint64(w)
+	}
+	return g.base[c] + bitsAt(g.bits, at, uint64(g.width[c]))
+}
+
 func (g *grid) record(i int) (r record) {
 	at := uint64(i) * g.row
 	for c := range r {

@@ -2,6 +2,9 @@ package run
 
 import (
 	"encoding/binary"
+	"fmt"
+	"reflect"
+	"slices"
 	"testing"
 
 	moat "github.com/moat-platform/moat"
@@ -107,14 +110,14 @@ func readAll(data []byte) {
 		_, err := c.file.numbers(nil, &c.b, c.slot, c.b.count(c.i))
 		return err
 	})
-	t := &reader{table: r}
+	t := &reader{table: r, file: r}
 	n := 0
 	for _, k := range keys { // errors are as good as answers
 		_ = r.find([]uint64{k}, func(_ int, ords []uint32) error {
 			for _, ord := range ords {
 				var row Row
 				if ok, err := t.load(&row, ord, moat.Everyone(), 0, 1<<62); ok && err == nil {
-					_, _ = row.Touch()
+					sameParts(&row)
 				}
 				if n++; n > 1000 {
 					return errNext
@@ -131,6 +134,28 @@ func readAll(data []byte) {
 		}
 	}
 	_ = b.copyEvents(r, &remap[0])
+}
+
+// sameParts checks that what a row gives by parts is what it gives as a whole.
+func sameParts(row *Row) {
+	whole, err := row.Touch()
+	if err != nil {
+		return
+	}
+	var got Touch
+	err = row.Orders(func(id []byte) { got.Orders = append(got.Orders, string(id)) })
+	for p, same := range [parts]func() bool{
+		PartSource: func() bool { return got.Source == whole.Source },
+		PartAct:    func() bool { return reflect.DeepEqual(got.Act, whole.Act) },
+		PartShops:  func() bool { return slices.Equal(got.Shops, whole.Shops) },
+	} {
+		if err := row.Part(Part(p), &got); err != nil || !same() {
+			panic(fmt.Sprintf("part %d is %+v, want %+v: %v", p, got, whole, err))
+		}
+	}
+	if err != nil || !slices.Equal(got.Orders, whole.Orders) {
+		panic(fmt.Sprintf("orders %q, want %q: %v", got.Orders, whole.Orders, err))
+	}
 }
 
 // reseal makes the checksums of a changed file right, as far as it can be followed.

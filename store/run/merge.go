@@ -30,8 +30,7 @@ func writeSegment(dir string, s *segment) (path string, err error) {
 			c := colSource + int(p)
 			r[c] = uint64(rank[p][r[c]])
 		}
-		tail, _ := s.tail(uint32(i)) // in memory: cannot fail
-		b.addEvent(r, tail)
+		b.addEvent(r, s.tail(uint32(i)))
 	}
 	if err = b.addKeys(s, rank); err != nil {
 		return "", err

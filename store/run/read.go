@@ -207,36 +207,12 @@ func (r *file) maybe(ord uint32, from, to moat.Time) bool {
 	return moat.Time(lo) < to && moat.Time(hi) >= from
 }
 
-func (r *file) record(ord uint32) (record, error) {
-	g, _, err := r.block(int(ord / blockEvents))
-	if err != nil {
-		return record{}, err
-	}
-	return g.record(int(ord % blockEvents)), nil
-}
-
-func (r *file) tail(ord uint32) ([]byte, error) {
-	b, i := int(ord/blockEvents), int(ord%blockEvents)
-	g, tails, err := r.block(b)
-	if err != nil {
-		return nil, err
-	}
-	start, end := g.record(i)[colTail], uint64(len(tails))
-	if i+1 < r.blockLen(b) {
-		end = g.record(i + 1)[colTail]
-	}
-	if start > end || end > uint64(len(tails)) {
-		return nil, r.damaged("events")
-	}
-	return tails[start:end], nil
-}
-
-// text returns entry ref of the dictionary of part p, in memory of its own.
-func (r *file) text(p Part, ref uint32) (entry []byte, err error) {
+// text returns entry ref of the dictionary of part p in the memory of buf, or more.
+func (r *file) text(buf []byte, p Part, ref uint32) (entry []byte, err error) {
 	if uint64(ref) >= r.foot.Entries[p] {
 		return nil, r.damaged("dictionary")
 	}
-	c := dictCursor{file: r, part: p, next: uint64(ref / blockEntries * blockEntries)}
+	c := dictCursor{file: r, part: p, next: uint64(ref / blockEntries * blockEntries), entry: buf}
 	for c.next <= uint64(ref) {
 		if err := c.step(); err != nil {
 			return nil, err

@@ -203,18 +203,16 @@ func (v *segmentView) upTo(uint32) moat.Time { return v.max }
 
 func (v *segmentView) maybe(ord uint32, from, to moat.Time) bool { return true }
 
-func (v *segmentView) record(ord uint32) (record, error) { return v.records[ord], nil }
-
-func (v *segmentView) text(p Part, ref uint32) ([]byte, error) {
+func (v *segmentView) text(_ []byte, p Part, ref uint32) ([]byte, error) {
 	return v.words.texts[p].entry(ref), nil
 }
 
-func (v *segmentView) tail(ord uint32) ([]byte, error) {
+func (v *segmentView) tail(ord uint32) []byte {
 	end := uint64(len(v.tails))
 	if int(ord)+1 < len(v.records) {
 		end = v.records[ord+1][colTail]
 	}
-	return v.tails[v.records[ord][colTail]:end], nil
+	return v.tails[v.records[ord][colTail]:end]
 }
 
 // find has no order to go by: it looks once at every key for all that are wanted.

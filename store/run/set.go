@@ -294,7 +294,8 @@ func (s *Set) View(ctx context.Context) (*View, error) {
 			v.tables = append(v.tables, &reader{table: f, file: f, place: len(v.tables)})
 		}
 		for _, g := range p.segments {
-			v.tables = append(v.tables, &reader{table: g.view(), place: len(v.tables)})
+			m := g.view()
+			v.tables = append(v.tables, &reader{table: m, memory: m, place: len(v.tables)})
 		}
 	}
 	return v, nil

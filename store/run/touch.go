@@ -195,16 +195,17 @@ func (f *fields) shops() ([]string, bool) {
 
 // viewPart sets the partner and the fields of part p of t to views of b, which
 // appendPart wrote.
-func (t *Touch) viewPart(p Part, b []byte) {
+func (t *Touch) viewPart(p Part, b []byte) (ok bool) {
 	f := fields{b: b, view: true}
 	t.Partner = f.text()
 	f.b = b
 	switch p {
 	case PartSource:
-		t.Source, _ = f.source()
+		t.Source, ok = f.source()
 	case PartAct:
-		t.Act, _ = f.act()
+		t.Act, ok = f.act()
 	case PartShops:
-		t.Shops, _ = f.shops()
+		t.Shops, ok = f.shops()
 	}
+	return ok
 }

@@ -26,10 +26,8 @@ type table interface {
 	upTo(ord uint32) moat.Time
 	// maybe tells whether the event may be at from or later and before to, without reading it.
 	maybe(ord uint32, from, to moat.Time) bool
-	record(ord uint32) (record, error)
-	// text returns an entry of a dictionary, in memory of its own.
-	text(p Part, ref uint32) ([]byte, error)
-	tail(ord uint32) ([]byte, error)
+	// text returns an entry of a dictionary, which may be in the memory of buf.
+	text(buf []byte, p Part, ref uint32) ([]byte, error)
 }
 
 // errNext ends the walk over the events of one key.
@@ -53,11 +51,59 @@ type View struct {
 // reader is a table and what was read of its dictionaries.
 type reader struct {
 	table
-	file    *file // nil for a segment
-	place   int   // among the tables of the view
+	file    *file        // nil for a segment
+	memory  *segmentView // nil for a file
+	place   int          // among the tables of the view
 	sources Memo[*Source]
 	acts    Memo[*Act]
 	shops   Memo[[]string]
+	buf     []byte    // of [Row.Part]
+	id      [256]byte // of [Row.IDs]: on the stack of that it would escape, once for each event
+
+	block int // of the file that is decoded, plus one; 0 is none
+	grid  grid
+	tails []byte
+}
+
+// open decodes the block of a file that event ord is in: the events of a key follow one another, and often
+// share a block.
+func (t *reader) open(ord uint32) (err error) {
+	if b := int(ord/blockEvents) + 1; b != t.block {
+		t.block = 0
+		if t.grid, t.tails, err = t.file.block(b - 1); err != nil {
+			return err
+		}
+		t.block = b
+	}
+	return nil
+}
+
+func (t *reader) record(ord uint32) (record, error) {
+	if t.file == nil {
+		return t.memory.records[ord], nil
+	}
+	if err := t.open(ord); err != nil {
+		return record{}, err
+	}
+	return t.grid.record(int(ord % blockEvents)), nil
+}
+
+// tail returns the ids of an event whose record is r.
+func (t *reader) tail(ord uint32, r *record) ([]byte, error) {
+	if t.file == nil {
+		return t.memory.tail(ord), nil
+	}
+	if err := t.open(ord); err != nil {
+		return nil, err
+	}
+	start, end := r[colTail], uint64(len(t.tails))
+	if i := int(ord%blockEvents) + 1; i < t.file.blockLen(t.block-1) {
+		end = t.grid.column(i, colTail)
+	}
+	if start > end || end > uint64(len(t.tails)) {
+		return nil, t.file.damaged("events")
+	}
+	return t.tails[start:end], nil
 }
 
 // Row is one event as a view finds it. It is valid during the call that it is given to.
@@ -92,7 +138,7 @@ func (v *View) Split(n int) []*View {
 			f.acquire()
 		}
 		for _, t := range v.tables {
-			w.tables = append(w.tables, &reader{table: t.table, file: t.file, place: t.place})
+			w.tables = append(w.tables, &reader{table: t.table, file: t.file, memory: t.memory, place: t.place})
 		}
 		out[i] = w
 	}
@@ -377,7 +423,7 @@ func cached[T any](r *Row, memo *Memo[T], p Part, read func([]byte) (T, bool)) (
 		if ref > math.MaxUint32 {
 			return v, r.damaged()
 		}
-		b, err := r.in.text(p, uint32(ref))
+		b, err := r.in.text(nil, p, uint32(ref))
 		if err != nil {
 			return v, err
 		}
@@ -412,17 +458,56 @@ func (r *Row) Shops() ([]string, error) {
 	return cached(r, &r.in.shops, PartShops, func(b []byte) ([]string, bool) { return (&fields{b: b, view: true}).shops() })
 }
 
-// IDs calls fn with the id of the event, and then with each order that was
-// kept. The bytes are valid during the call.
-func (r *Row) IDs(fn func(i int, id []byte)) error {
-	b, err := r.in.tail(r.ord)
+// Part sets the partner of t and its fields of part p. They are valid until the next call for any row of the
+// view. It remembers nothing: it is for who looks at each part once.
+func (r *Row) Part(p Part, t *Touch) error {
+	ref := r.rec[colSource+int(p)]
+	if ref > math.MaxUint32 {
+		return r.damaged()
+	}
+	b, err := r.in.text(r.in.buf[:0], p, uint32(ref))
+	if err != nil {
+		return err
+	}
+	if r.in.file != nil {
+		r.in.buf = b
+	}
+	if !t.viewPart(p, b) {
+		return r.damaged()
+	}
+	return nil
+}
+
+// Orders calls fn with each order that was kept. The bytes are valid during the call.
+func (r *Row) Orders(fn func(id []byte)) error {
+	b, err := r.in.tail(r.ord, &r.rec)
 	if err != nil {
 		return err
 	}
 	var last idShape
-	var text [256]byte
+	b, ok := skipID(b, &last) // the event's own
+	for ok && len(b) > 0 {
+		var id []byte
+		if id, b, ok = nextID(r.in.id[:0], b, &last); ok {
+			fn(id)
+		}
+	}
+	if !ok {
+		return r.damaged()
+	}
+	return nil
+}
+
+// IDs calls fn with the id of the event, and then with each order that was
+// kept. The bytes are valid during the call.
+func (r *Row) IDs(fn func(i int, id []byte)) error {
+	b, err := r.in.tail(r.ord, &r.rec)
+	if err != nil {
+		return err
+	}
+	var last idShape
 	for i := 0; len(b) > 0; i++ {
-		id, rest, ok := nextID(text[:0], b, &last)
+		id, rest, ok := nextID(r.in.id[:0], b, &last)
 		if !ok {
 			return r.damaged()
 		}
