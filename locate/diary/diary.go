@@ -33,6 +33,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unsafe"
 
 	moat "github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/store/run"
@@ -114,8 +115,8 @@ func (d *Diary) keys(keys []uint64, p run.Part, t *run.Touch) []uint64 {
 // key returns the key of an entity.
 func (d *Diary) key(partner string, kind moat.EntityKind, id string) uint64 {
 	b := binary.AppendUvarint(append(make([]byte, 0, 512), byte(kind)), uint64(len(partner)))
-	b = append(b, partner...)
-	return d.hash.Sum(string(append(b, id...)))
+	b = append(append(b, partner...), id...)
+	return d.hash.Sum(unsafe.String(unsafe.SliceData(b), len(b)))
 }
 
 // Writer returns the writer of a partition of the log.

@@ -94,6 +94,11 @@ func (b *builder) addKeys(s *segment, rank [parts][]uint32) error {
 
 // partKeys returns the keys of all entries that are used, each with its group.
 func (s *segment) partKeys(rank *[parts][]uint32, g *groups) (keys []uint64, of []uint32) {
+	n := 0
+	for p := range parts {
+		n += len(s.words.keys[p].keys)
+	}
+	keys, of = make([]uint64, 0, n), make([]uint32, 0, n)
 	for p := range parts {
 		for ref, place := range rank[p] {
 			if place == unused {

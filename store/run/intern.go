@@ -2,6 +2,8 @@ package run
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/binary"
 	"slices"
 
 	"github.com/zeebo/xxh3"
@@ -132,16 +134,92 @@ func (v *vocabulary) sort(p Part, d *dict) []uint32 {
 	for ref := len(old); ref < len(d.ends); ref++ {
 		fresh = append(fresh, uint32(ref))
 	}
-	slices.SortFunc(fresh, func(x, y uint32) int { return bytes.Compare(d.entry(x), d.entry(y)) })
+	d.sort(fresh)
 	all := make([]uint32, 0, len(d.ends))
 	for _, ref := range fresh {
-		e := d.entry(ref)
-		n, _ := slices.BinarySearchFunc(old, e, func(o uint32, e []byte) int { return bytes.Compare(d.entry(o), e) })
+		n := d.before(old, d.entry(ref))
 		all = append(append(all, old[:n]...), ref)
 		old = old[n:]
 	}
 	v.order[p] = append(all, old...)
 	return v.order[p]
+}
+
+// before returns how many of the sorted entries are less than e. It looks near the start first: with many
+// new entries the next one is near the last.
+func (d *dict) before(sorted []uint32, e []byte) int {
+	end := 1
+	for end < len(sorted) && bytes.Compare(d.entry(sorted[end-1]), e) < 0 {
+		end *= 2
+	}
+	start := end / 2
+	n, _ := slices.BinarySearchFunc(sorted[start:min(end, len(sorted))], e, func(o uint32, e []byte) int { return bytes.Compare(d.entry(o), e) })
+	return start + n
+}
+
+// sort sorts entries by their bytes, eight of them at a time: those of all entries are read one after the other, so
+// that the processor fetches many at the same time, where a comparison of two entries waits for both.
+func (d *dict) sort(refs []uint32) {
+	list := make([]worded, len(refs))
+	for i, ref := range refs {
+		list[i].ref = ref
+	}
+	d.sortFrom(list, 0)
+	for i := range list {
+		refs[i] = list[i].ref
+	}
+}
+
+// worded is an entry with eight of its bytes.
+type worded struct {
+	word uint64
+	ref  uint32
+}
+
+const fewEntries = 8 // that are compared as they are
+
+// sortFrom sorts entries that are the same up to a byte.
+func (d *dict) sortFrom(list []worded, at int) {
+	for len(list) > fewEntries {
+		more := false // bytes to go by
+		for i := range list {
+			e := d.entry(list[i].ref)
+			e = e[min(at, len(e)):]
+			more = more || len(e) > 0
+			list[i].word = bigEndian(e)
+		}
+		if !more {
+			break
+		}
+		at += 8
+		slices.SortFunc(list, func(x, y worded) int { return cmp.Compare(x.word, y.word) })
+		for start := 0; start < len(list); {
+			end := start + 1
+			for end < len(list) && list[end].word == list[start].word {
+				end++
+			}
+			if end-start == len(list) { // all are the same up to here
+				break
+			}
+			if end-start > 1 {
+				d.sortFrom(list[start:end], at)
+			}
+			if start = end; start == len(list) {
+				return
+			}
+		}
+	}
+	slices.SortFunc(list, func(x, y worded) int { return bytes.Compare(d.entry(x.ref), d.entry(y.ref)) })
+}
+
+// bigEndian returns the first eight bytes of b; what it lacks counts as zeroes.
+func bigEndian(b []byte) uint64 {
+	if len(b) >= 8 {
+		return binary.BigEndian.Uint64(b)
+	}
+	var w [8]byte
+	copy(w[:], b)
+	return binary.BigEndian.Uint64(w[:])
 }
 
 // keyLists are the keys that follow from each entry of a dictionary.
