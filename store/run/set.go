@@ -265,7 +265,9 @@ func (s *Set) Position(id int) uint64 {
 }
 
 // View returns what the set holds now, with all that was appended before the
-// call. It waits for batches that are on their way.
+// call. It waits for batches that are on their way. Only where a disk has been so slow that
+// four times [Tuning.FlushEvents] are in memory behind a write, the batches that wait for room are left out:
+// a question must not wait for a disk that is full.
 func (s *Set) View(ctx context.Context) (*View, error) {
 	s.mu.Lock()
 	var writers []*Writer

@@ -169,10 +169,14 @@ func (w *Writer) drain() {
 	}
 }
 
+// minRoom is how many events are gathered behind a slow write in any case, before questions are answered without
+// those that wait.
+const minRoom = 1 << 17
+
 // catchUp adds what waits, as long as there is room.
 func (w *Writer) catchUp() {
 	for n := len(w.in); n > 0; n-- {
-		if w.active != nil && w.active.full(4*w.set.cfg.FlushEvents) {
+		if w.active != nil && w.active.full(max(4*w.set.cfg.FlushEvents, minRoom)) {
 			return
 		}
 		w.add(<-w.in)
