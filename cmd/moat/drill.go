@@ -39,11 +39,12 @@ type drillFlags struct {
 
 type drillRunCmd struct {
 	drillFlags
-	Report  string `placeholder:"FILE" type:"path" help:"Write the figures as a page that needs nothing else."`
-	Save    string `placeholder:"DIR" type:"path" help:"Write findings, cases and thefts there, as NDJSON."`
-	Explain string `placeholder:"WHAT" help:"Tell of a campaign what was missed, of a detector which false cases it took part in; or missed, or false, for all."`
-	Stated  bool   `help:"Believe what detectors state, not what was measured of them."`
-	Limit   int    `default:"10" placeholder:"N" help:"Explain at most N (${default})."`
+	Report   string `placeholder:"FILE" type:"path" help:"Write the figures as a page that needs nothing else."`
+	Save     string `placeholder:"DIR" type:"path" help:"Write findings, cases and thefts there, as NDJSON."`
+	Explain  string `placeholder:"WHAT" help:"Tell of a campaign what was missed, of a detector which false cases it took part in; or missed, or false, for all."`
+	Verdicts bool   `help:"Measure what is learned from an analyst who judges four cases in five, one in twenty of them wrongly."`
+	Stated   bool   `help:"Believe what detectors state, not what was measured of them."`
+	Limit    int    `default:"10" placeholder:"N" help:"Explain at most N (${default})."`
 }
 
 // Help shows how to use it.
@@ -164,6 +165,9 @@ func (c *drillRunCmd) Run(a *app) error {
 		}
 		return a.explained(list)
 	}
+	if c.Verdicts {
+		return a.taught(set, odds)
+	}
 	r, err := drill.NewReport(a.ctx, set, odds)
 	if err != nil {
 		return err
@@ -276,4 +280,26 @@ func recallCell(x float64) cell {
 		return cell{rate(x), yellow}
 	}
 	return cell{rate(x), red}
+}
+
+// taught shows what verdicts do to detection.
+func (a *app) taught(set *drill.Set, odds risk.Calibration) error {
+	x, err := set.Teach(a.ctx, odds, drill.Analyst{Judges: 0.8, Errs: 0.05})
+	if err != nil {
+		return err
+	}
+	if a.JSON {
+		return a.object(x)
+	}
+	a.out.linef("%s, %s of them wrong; %s demoted", many(x.Verdicts, "verdict"), number(x.Wrong), many(x.Demoted, "detector"))
+	a.out.line()
+	t := newTable(" rrr", "", "recall", "false cases in 1,000 staff-days", "error of case scores")
+	for _, row := range []struct {
+		name string
+		drill.Worth
+	}{{"without verdicts", x.Before}, {"with verdicts", x.After}} {
+		t.row(row.name, rate(row.Recall), decimal(row.FalseCases), rate(row.ECE))
+	}
+	t.print(a.out)
+	return nil
 }
