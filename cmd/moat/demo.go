@@ -21,6 +21,7 @@ type demoCmd struct {
 	Speed speed  `placeholder:"1000x" help:"Simulated seconds in a second. Default: all of it in a minute and a half."`
 	Fast  bool   `help:"As fast as events are taken."`
 	Days  int    `default:"56" help:"How many days, 28 to 70."`
+	Start when   `placeholder:"DATE" help:"The Monday that it begins on (it ends about today)."`
 	Seed  uint64 `default:"1" help:"Which people, oddities and thieves; the orders are always the same real ones."`
 	Keep  bool   `help:"Keep the temporary data folder. One named with --data, which must be empty, is always kept."`
 }
@@ -38,10 +39,12 @@ func (demoCmd) Help() string {
 
 // Run plays the ecosystem and tells how it went.
 func (c *demoCmd) Run(a *app, line *kong.Context) error {
-	days := moat.Time(c.Days)
-	today := moat.TimeOf(time.Now()) / moat.Day
-	start := today - days - (today-days+3)%7 // 1970 began on a Thursday
-	w, err := retail.New(retail.Config{Seed: c.Seed, Start: start * moat.Day, Days: c.Days})
+	start := moat.Time(c.Start)
+	if start == 0 {
+		day := moat.TimeOf(time.Now())/moat.Day - moat.Time(c.Days)
+		start = (day - (day+3)%7) * moat.Day // 1970 began on a Thursday
+	}
+	w, err := retail.New(retail.Config{Seed: c.Seed, Start: start, Days: c.Days})
 	if err != nil {
 		return usage(err)
 	}

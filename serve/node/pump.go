@@ -27,6 +27,7 @@ type partition struct {
 	risks  *risk.Keeper
 	budget *decision.Budget
 	seq    uint64 // last message that the engine took in
+	handed uint64 // last message that the keeper was given: while it has its hands full, one behind seq
 	saved  uint64 // seq of the newest snapshot
 	older  uint64 // seq of the one before it, up to which the river may be trimmed
 	due    []placed
@@ -125,6 +126,7 @@ func (p *partition) take(m river.Message) {
 	changes.Complaints = complaintsOf(r.Complaints)
 	p.learnUpTo(p.seq)
 	p.hand(work{seq: m.Seq, batch: m.Data, skip: r.Skip, changes: changes})
+	p.handed = m.Seq
 }
 
 // hand gives work to the keeper, and answers questions while the keeper has its hands full.
@@ -238,7 +240,7 @@ func (p *partition) drain(ctx context.Context) error {
 	}
 	for {
 		var seq uint64
-		if err := p.do(ctx, func() { seq = p.seq }); err != nil {
+		if err := p.do(ctx, func() { seq = p.handed }); err != nil {
 			return err
 		}
 		if seq >= last {
@@ -253,9 +255,9 @@ func (p *partition) drain(ctx context.Context) error {
 	return flushed
 }
 
-// flush makes all that the engine took in durable in the store and the book.
+// flush makes all that the keeper was given durable in the store and the book.
 func (p *partition) flush() error {
-	w := work{seq: p.seq, flushed: make(chan error, 1)}
+	w := work{seq: p.handed, flushed: make(chan error, 1)}
 	p.hand(w)
 	for {
 		select {

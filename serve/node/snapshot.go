@@ -39,7 +39,7 @@ func (n *Node) openPartition(ctx context.Context, id int) (*partition, error) {
 		return nil, err
 	}
 	p.store = &keeper{p: p, sinks: []sink{lakeSink{n.Lake.Writer(id)}, byOrder, byEntity}}
-	defer func() { p.store.seq = p.seq }()
+	defer func() { p.store.seq, p.handed = p.seq, p.seq }()
 	files := p.snapshots()
 	if files, err = p.checkBook(ctx, files); err != nil {
 		return nil, err
