@@ -34,12 +34,13 @@ const (
 	Complaint
 	CanaryTouch
 	Heartbeat
+	Sighting   // of Moat itself: what was seen across partners; nobody sends it
 	EventTypes // how many there are, NoType included
 )
 
 var typeNames = [EventTypes]string{"", "auth.login", "auth.logout", "auth.challenge", "account.change", "order.access", "order.transmit",
 	"order.served", "data.decrypt", "data.delete", "db.query", "api.call", "http.request", "host.login", "host.process", "host.file",
-	"host.network", "host.malware", "client.signal", "complaint", "canary.touch", "heartbeat"}
+	"host.network", "host.malware", "client.signal", "complaint", "canary.touch", "heartbeat", "sighting"}
 
 // ActorKind says what sort of account acted.
 type ActorKind uint8

@@ -122,6 +122,7 @@ var mustCarry = map[string][]string{
 	"complaint":      {"orders"},
 	"canary.touch":   {"orders or token"},
 	"heartbeat":      {"host or app"},
+	"sighting":       {"kind"},
 }
 
 func referenceValue(f *Field, e *Event, raw json.RawMessage, allowPartner bool) (code string) {

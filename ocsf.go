@@ -124,6 +124,7 @@ var ocsfMappings = [EventTypes]func(*ocsfMapper){
 	Complaint:     (*ocsfMapper).complaint,
 	CanaryTouch:   (*ocsfMapper).canaryTouch,
 	Heartbeat:     (*ocsfMapper).heartbeat,
+	Sighting:      (*ocsfMapper).sighting,
 }
 
 func (m *ocsfMapper) take(f FieldID) { m.left[f>>6] &^= 1 << (f & 63) }
@@ -592,6 +593,12 @@ func (m *ocsfMapper) heartbeat() {
 		m.device()
 		m.hostProfile()
 	}
+}
+
+func (m *ocsfMapper) sighting() {
+	m.class(ocsfLifecycle, ocsfOther)
+	m.out["activity_name"] = "Sighting"
+	m.out["app"] = object{"name": "Moat"}
 }
 
 // OCSFFinding returns f as a Data Security Finding of OCSF in JSON. Its severity

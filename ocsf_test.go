@@ -60,6 +60,7 @@ var fullEvents = map[string]string{
 	"complaint":      `"orders":["o1"],"kind":"scam_call","contacted_at":"2025-11-20T02:00:00Z"`,
 	"canary.touch":   `"orders":["o-canary"],"token":"tok-1","channel":"erp:list"`,
 	"heartbeat":      `"host":"web-1","app":"agent","version":"1.2.3","seq":7,"sent":900`,
+	"sighting":       `"kind":"met","outlet":"x1","ip":"x2","token":"x3"`,
 }
 
 // requiredByClass are the attributes that the schema requires, at the paths where they must be.

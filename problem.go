@@ -93,6 +93,7 @@ var needs = [EventTypes][]need{
 	Complaint:     {{FieldOrders, FieldOrders}},
 	CanaryTouch:   {{FieldOrders, FieldToken}},
 	Heartbeat:     {{FieldHost, FieldApp}},
+	Sighting:      {{FieldComplaintKind, FieldComplaintKind}},
 }
 
 // Needs returns what events of type t must carry besides type and time: of each

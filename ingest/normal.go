@@ -107,6 +107,9 @@ func (n *Normaliser) clean(e *moat.Event) error {
 
 // stamp sets partner and app from the credentials, and refuses what the sender may not send.
 func (n *Normaliser) stamp(e *moat.Event, from Caller) *moat.Problem {
+	if e.Type == moat.Sighting {
+		return problem(moat.CodeForbidden, moat.FieldType, "only Moat itself makes a sighting")
+	}
 	if !from.Operator {
 		if e.Partner != "" && e.Partner != from.Partner {
 			return problem(moat.CodeForbidden, moat.FieldPartner, "the partner follows from the credentials")

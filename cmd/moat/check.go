@@ -187,6 +187,9 @@ func (f *checked) measure() {
 		return // it compiles with the others only; its problems were told
 	}
 	f.Bytes = map[string]int{}
+	if plan.Across != nil {
+		plan = plan.Across
+	}
 	for k, places := range plan.Layout {
 		for _, p := range places {
 			f.Bytes[moat.EntityKind(k).String()] += p.Size

@@ -71,7 +71,11 @@ func (e *Engine) Step(batch []byte, pause func()) (Result, error) {
 				}
 				r.Skip[r.Events>>6] |= 1 << (r.Events & 63)
 			} else {
+				before := len(r.Findings)
 				e.event(s, &r.Findings)
+				if e.cfg.After != nil {
+					e.cfg.After(&s.ev, s.now, r.Findings[before:])
+				}
 				if s.ev.Type == moat.Complaint {
 					r.Complaints = append(r.Complaints, s.ev.Clone())
 				}

@@ -15,7 +15,9 @@ func RunTests(d *rule.Detector, cfg Config) rule.Problems {
 	if err != nil {
 		return append(problems, d.Problem(0, "test", err.Error()))
 	}
-	cfg.Plan = plan
+	if cfg.Plan = plan; plan.Across != nil {
+		cfg.Plan = plan.Across
+	}
 	for _, t := range d.Tests {
 		if line, err := runTest(t, cfg); err != nil {
 			problems = append(problems, d.Problem(t.Script.LineOf(max(line, 1)), "test", fmt.Sprintf("test %q: %v", t.Name, err)))

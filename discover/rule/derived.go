@@ -31,9 +31,9 @@ func derived() map[string]*variable {
 			}
 			return f.route(f.Event.URL)
 		}),
-		"event.destination_host": str("host name of the destination, or what stands behind its last @", func(f *Frame) string { return hostOf(f.Event.Destination) }),
-		"event.url_host":         str("host name in the url", func(f *Frame) string { return hostOf(f.Event.URL) }),
-		"event.peer_host":        str("the other end of a connection without its port", func(f *Frame) string { return hostOf(f.Event.Peer) }),
+		"event.destination_host": str("host name of the destination, or what stands behind its last @", func(f *Frame) string { return HostOf(f.Event.Destination) }),
+		"event.url_host":         str("host name in the url", func(f *Frame) string { return HostOf(f.Event.URL) }),
+		"event.peer_host":        str("the other end of a connection without its port", func(f *Frame) string { return HostOf(f.Event.Peer) }),
 		"event.timezone_country": str("country of the client's time zone, two letters, or empty", func(f *Frame) string { return zones()[f.Event.Timezone] }),
 		"event.language_country": str("country in the client's language (zh-CN), two letters, or empty", func(f *Frame) string { return region(f.Event.Language) }),
 	}
@@ -95,8 +95,8 @@ func isID(s string) bool {
 	return digits >= 3 || digits > 0 && digits == len(s) || len(s) > 32
 }
 
-// hostOf returns the host in a URL, an address with a port, or a mail address.
-func hostOf(s string) string {
+// HostOf returns the host in a URL, an address with a port, or a mail address.
+func HostOf(s string) string {
 	if i := strings.Index(s, "://"); i >= 0 {
 		s = s[i+3:]
 	}

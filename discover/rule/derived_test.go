@@ -33,7 +33,7 @@ func TestRoute(t *testing.T) {
 func TestHostOf(t *testing.T) {
 	f := func(s, want string) {
 		t.Helper()
-		if got := hostOf(s); got != want {
+		if got := HostOf(s); got != want {
 			t.Errorf("host of %q is %q, want %q", s, got, want)
 		}
 	}

@@ -65,6 +65,9 @@ func sound(t *testing.T, src string) {
 			t.Fatal(err)
 		}
 		p := compile(t, rule.Options{}, list...)
+		if p.Across != nil {
+			p = p.Across
+		}
 		f := p.NewFrame()
 		f.Event = &moat.Event{Orders: []string{"1"}, IP: "1.2.3.4", Rows: 7}
 		c := p.Detectors[0]

@@ -2,6 +2,7 @@ package rule
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,6 +35,9 @@ type Plan struct {
 	Slots    int
 	Memos    int // how many pattern memories a Frame needs
 	Features int // distinct ones, after sharing
+	// Across is the plan of the detectors that look at sightings, which an engine of its own runs over what all
+	// partners have in common; nil if there are none. Detectors and Features of the whole count them too, the rest does not.
+	Across *Plan
 
 	seed HashSeed
 }
@@ -120,7 +124,6 @@ type Exposure struct {
 // Compiled is a detector ready to run.
 type Compiled struct {
 	*Detector
-	Index      int
 	When       func(*Frame) bool
 	Confidence func(*Frame) float64
 	After      func(*Frame) float64 // s; nil = When is asked at every event
@@ -185,7 +188,6 @@ func Compile(detectors []*Detector, o Options) (*Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot build the rule language: %w", err)
 	}
-	b := &builder{base: base, seed: o.Seed, byCanon: map[string]*shared{}, facts: map[string]fact{}, plan: &Plan{seed: o.Seed}}
 	detectors = slices.Clone(detectors)
 	slices.SortFunc(detectors, func(a, b *Detector) int { return cmp.Compare(a.ID, b.ID) })
 	for id := range o.Overrides {
@@ -193,6 +195,35 @@ func Compile(detectors []*Detector, o Options) (*Plan, error) {
 			return nil, fmt.Errorf("an override names detector %q, which does not exist", id)
 		}
 	}
+	var within, across []*Detector
+	for _, d := range detectors {
+		if slices.Contains(d.On, moat.Sighting) {
+			across = append(across, d)
+		} else {
+			within = append(within, d)
+		}
+	}
+	plan, err := compile(base, within, o)
+	if len(across) == 0 {
+		return plan, err
+	}
+	beyond, also := compile(base, across, o)
+	if problems := append(AsProblems(err), AsProblems(also)...); len(problems) > 0 {
+		return nil, problems.once()
+	}
+	if err := errors.Join(err, also); err != nil {
+		return nil, err
+	}
+	plan.Across, plan.Features = beyond, plan.Features+beyond.Features
+	plan.Detectors = append(plan.Detectors, beyond.Detectors...)
+	slices.SortFunc(plan.Detectors, func(a, b *Compiled) int { return cmp.Compare(a.ID, b.ID) })
+	return plan, nil
+}
+
+// compile compiles sorted detectors into one plan.
+func compile(base *cel.Env, detectors []*Detector, o Options) (*Plan, error) {
+	b := &builder{base: base, seed: o.Seed, byCanon: map[string]*shared{}, facts: map[string]fact{}, plan: &Plan{seed: o.Seed}}
+	var err error
 	b.exposures(detectors)
 	for i, d := range detectors {
 		if i > 0 && detectors[i-1].ID == d.ID {
@@ -315,7 +346,6 @@ func (b *builder) detector(d *Detector, src []byte) error {
 	if len(b.problems) > before {
 		return nil
 	}
-	c.Index = len(b.plan.Detectors)
 	b.plan.Detectors = append(b.plan.Detectors, c)
 	return nil
 }

@@ -2,10 +2,13 @@ package node
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"time"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/foresee"
+	"github.com/moat-platform/moat/river"
 	"github.com/moat-platform/moat/store/book"
 	"github.com/moat-platform/moat/store/lake"
 )
@@ -28,6 +31,7 @@ type work struct {
 	batch   []byte
 	skip    []uint64
 	changes book.Changes
+	out     foresee.Out // to be sent to other partitions
 	flushed chan error
 }
 
@@ -38,6 +42,7 @@ type keeper struct {
 	sinks   []sink
 	seq     uint64
 	changes book.Changes
+	letters map[int]*moat.BatchWriter // what is to be sent to each partition
 	// gone is set when a batch could not be stored before the node closed. Nothing after it may be stored
 	// either: the next start begins before it, and the store must end there.
 	gone bool
@@ -55,6 +60,7 @@ func (k *keeper) run() {
 	for {
 		select {
 		case <-tick.C:
+			k.send()
 			k.commit()
 		case w, ok := <-k.p.keep:
 			if !ok {
@@ -72,7 +78,7 @@ func (k *keeper) run() {
 // store tries until the sinks have the batch. A full disk stops this partition here, and by way of the
 // filling river its senders, until there is room again; nothing is passed over.
 func (k *keeper) store(w work) {
-	if k.gone {
+	if k.gone || !k.post(w.out) {
 		return
 	}
 	for _, s := range k.sinks {
@@ -96,6 +102,53 @@ func (k *keeper) store(w work) {
 	k.changes.Complaints = append(k.changes.Complaints, w.changes.Complaints...)
 	if len(k.changes.Findings)+len(k.changes.Complaints) >= maxJoined {
 		k.commit()
+	}
+}
+
+// maxLetter is the size at which what is to be sent no longer waits.
+const maxLetter = 1 << 20
+
+// post takes up what is to be sent to other partitions: sightings to the one that watches them all, warnings to those of their
+// partners. It says no when the node is closing and they cannot be sent.
+func (k *keeper) post(out foresee.Out) bool {
+	to := func(e *moat.Event) {
+		id := k.p.n.River.PartitionOf(e.Partner)
+		if k.letters[id] == nil {
+			if k.letters == nil {
+				k.letters = map[int]*moat.BatchWriter{}
+			}
+			k.letters[id] = &moat.BatchWriter{}
+		}
+		if k.letters[id].Append(e); k.letters[id].Size() >= maxLetter {
+			k.send()
+		}
+	}
+	if out.Sightings != nil {
+		var r moat.BatchReader
+		var e moat.Event
+		for err := r.Open(out.Sightings); err == nil && r.Next(&e); {
+			to(&e)
+		}
+	}
+	for _, e := range out.Warnings {
+		to(e)
+	}
+	return !k.gone
+}
+
+// send appends the letters. They are sent again after a crash and count once by their ids; when the river is full they are
+// given up, as the partition that has to make room may be waiting for this one.
+func (k *keeper) send() {
+	for id, w := range k.letters {
+		for w.Len() > 0 && !k.gone {
+			_, err := k.p.n.River.Append(context.Background(), id, w.Bytes())
+			k.p.warn("cannot send sightings", err)
+			if err == nil || errors.Is(err, river.ErrFull) {
+				w.Reset()
+			} else if !k.again() {
+				k.gone = true
+			}
+		}
 	}
 }
 
@@ -134,6 +187,9 @@ func (k *keeper) write() error {
 
 // flush makes everything up to seq durable, or says why not.
 func (k *keeper) flush(seq uint64) error {
+	if k.send(); k.gone {
+		return errBehind
+	}
 	for _, s := range k.sinks {
 		if err := s.Flush(context.Background()); err != nil {
 			return err

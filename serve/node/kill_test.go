@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -19,6 +20,7 @@ import (
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/engine"
 	"github.com/moat-platform/moat/discover/rule"
+	"github.com/moat-platform/moat/foresee"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/book"
 	"github.com/moat-platform/moat/store/lake"
@@ -181,28 +183,49 @@ func killOnce(t *testing.T, dir string, first int, after time.Duration, acknowle
 	return last + 8 // what was on its way has these numbers at most
 }
 
-// undisturbed folds the events, in the order in which they were kept, through new engines.
+// undisturbed folds the events, in the order in which they were kept, through new engines. What they would send each other must be
+// what is in the lake: no sighting and no warning is lost at a kill, or there twice.
 func undisturbed(t *testing.T, n *node.Node, events map[int][]*moat.Event) map[string]bool {
 	t.Helper()
-	found := map[string]bool{}
+	found, sent, kept := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, list := range events {
-		e, err := engine.New(engine.Config{Plan: n.Plan, Seed: n.Seed, Net: func(ip string) rule.Net { return rule.NetOf(n.Indicators.Table(), ip) }})
+		across := foresee.New(foresee.Config{Plan: n.Plan, Seed: n.Seed, Key: node.AcrossKey(n)})
+		e, err := engine.New(engine.Config{Plan: n.Plan, Seed: n.Seed, Net: func(ip string) rule.Net { return rule.NetOf(n.Indicators.Table(), ip) }, After: across.See})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for chunk := range slices.Chunk(list, 333) {
 			var w moat.BatchWriter
 			for _, ev := range chunk {
-				w.Append(ev)
+				if w.Append(ev); ev.Type == moat.Sighting {
+					kept[ev.Partner+" "+ev.ID] = true
+				}
 			}
 			r, err := e.Step(w.Bytes(), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, f := range r.Findings {
+			out, err := across.Step()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range append(r.Findings, out.Given...) {
 				found[f.ID] = true
 			}
+			for _, ev := range out.Warnings {
+				sent[ev.Partner+" "+ev.ID] = true
+			}
+			if out.Sightings != nil {
+				var rd moat.BatchReader
+				var ev moat.Event
+				for err := rd.Open(out.Sightings); err == nil && rd.Next(&ev); {
+					sent[ev.Partner+" "+ev.ID] = true
+				}
+			}
 		}
+	}
+	if !maps.Equal(sent, kept) {
+		t.Errorf("%d sightings and warnings are in the lake, an undisturbed run makes %d", len(kept), len(sent))
 	}
 	return found
 }

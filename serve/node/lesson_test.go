@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"os"
@@ -27,7 +28,8 @@ func newest(t *testing.T, dir string) map[string][]byte {
 			t.Fatal(err)
 		}
 		part, _, _ := strings.Cut(filepath.Base(f), "-")
-		out[part] = b
+		// Risks, cases and lessons. The engine behind them counts sightings that are sent again as repeated.
+		out[part] = b[:16+binary.LittleEndian.Uint64(b)]
 	}
 	return out
 }

@@ -258,9 +258,19 @@ func (n *Node) release() error {
 // it, have been through the engine and are in the store, durably.
 func (n *Node) Drain(ctx context.Context) error {
 	n.notes.drain(ctx)
-	for _, p := range n.parts {
-		if err := p.drain(ctx); err != nil {
-			return err
+	for more := true; more; { // what one partition tells another goes through the river
+		more = false
+		for _, p := range n.parts {
+			if err := p.drain(ctx); err != nil {
+				return err
+			}
+		}
+		for _, p := range n.parts {
+			behind, err := p.behind(ctx)
+			if err != nil {
+				return err
+			}
+			more = more || behind
 		}
 	}
 	return nil

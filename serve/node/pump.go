@@ -15,6 +15,7 @@ import (
 	"github.com/moat-platform/moat/discover/engine"
 	"github.com/moat-platform/moat/discover/risk"
 	"github.com/moat-platform/moat/dispose/decision"
+	"github.com/moat-platform/moat/foresee"
 	"github.com/moat-platform/moat/river"
 	"github.com/moat-platform/moat/store/book"
 )
@@ -24,6 +25,7 @@ type partition struct {
 	n      *Node
 	id     int
 	engine *engine.Engine
+	across *foresee.Across
 	risks  *risk.Keeper
 	budget *decision.Budget
 	seq    uint64 // last message that the engine took in
@@ -121,11 +123,13 @@ func (p *partition) take(m river.Message) {
 	if err != nil {
 		p.n.log.Error("a batch cannot be read to its end", "partition", p.id, "seq", m.Seq, "error", err)
 	}
+	out, err := p.across.Step()
+	p.warn("cannot watch across partners", err)
 	p.seq = m.Seq
-	changes := p.fold(r.Findings)
+	changes := p.fold(append(r.Findings, out.Given...))
 	changes.Complaints = complaintsOf(r.Complaints)
 	p.learnUpTo(p.seq)
-	p.hand(work{seq: m.Seq, batch: m.Data, skip: r.Skip, changes: changes})
+	p.hand(work{seq: m.Seq, batch: m.Data, skip: r.Skip, changes: changes, out: out})
 	p.handed = m.Seq
 }
 
@@ -230,6 +234,17 @@ func (p *partition) stats(ctx context.Context) (s PartitionStats, err error) {
 	})
 	s.Warning = p.warning()
 	return s, err
+}
+
+// behind tells whether the river has more than the partition took in.
+func (p *partition) behind(ctx context.Context) (bool, error) {
+	_, last, err := p.n.River.Bounds(ctx, p.id)
+	if err != nil {
+		return false, err
+	}
+	var seq uint64
+	err = p.do(ctx, func() { seq = p.handed })
+	return seq < last, err
 }
 
 // drain returns when the partition is as far as the river is now, and flushed.

@@ -19,6 +19,7 @@ import (
 	"github.com/moat-platform/moat/discover/indicator"
 	"github.com/moat-platform/moat/discover/risk"
 	"github.com/moat-platform/moat/discover/rule"
+	"github.com/moat-platform/moat/foresee"
 	"github.com/moat-platform/moat/store/book"
 	"github.com/moat-platform/moat/store/lake"
 )
@@ -75,7 +76,7 @@ func Replay(ctx context.Context, cfg ReplayConfig) (*Replayed, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &replay{cfg: cfg, tenant: moat.Everyone(), tallies: map[string]*Tally{}, out: &Replayed{Ranks: map[string]int{}}}
+	r := &replay{told: map[string]bool{}, cfg: cfg, tenant: moat.Everyone(), tallies: map[string]*Tally{}, out: &Replayed{Ranks: map[string]int{}}}
 	if cfg.Partner != "" {
 		r.tenant = moat.Only(cfg.Partner)
 	}
@@ -109,6 +110,8 @@ type replay struct {
 	tenant moat.Tenant
 	plan   *rule.Plan
 	seed   rule.HashSeed
+	key    foresee.Key
+	told   map[string]bool // findings over sightings, which come from one partition
 	odds   risk.Calibration
 	table  *indicator.Table
 	lake   string
@@ -142,6 +145,7 @@ func (r *replay) prepare() error {
 	if err != nil {
 		return err
 	}
+	r.key = foresee.Key(hashKey(master, "foresee"))
 	r.seed, r.lake = hashSeed(master), filepath.Join(r.cfg.Dir, "lake")
 	known, err := loadRules(r.cfg.Dir)
 	if err != nil {
@@ -237,7 +241,8 @@ const maxStep = 4096
 
 // partition replays the events of one partition.
 func (r *replay) partition(ctx context.Context, id int) error {
-	e, err := engine.New(engine.Config{Plan: r.plan, Seed: r.seed, Limits: r.cfg.Limits, Net: func(ip string) rule.Net { return rule.NetOf(r.table, ip) }})
+	across := foresee.New(foresee.Config{Plan: r.plan, Seed: r.seed, Key: r.key, Limits: r.cfg.Limits})
+	e, err := engine.New(engine.Config{Plan: r.plan, Seed: r.seed, Limits: r.cfg.Limits, Net: func(ip string) rule.Net { return rule.NetOf(r.table, ip) }, After: across.See})
 	if err != nil {
 		return err
 	}
@@ -252,10 +257,16 @@ func (r *replay) partition(ctx context.Context, id int) error {
 		if err != nil {
 			return err
 		}
+		out, err := across.Step()
+		if err != nil {
+			return err
+		}
 		for i := range res.Findings {
 			keeper.Learned().Treat(&res.Findings[i])
 			r.found(&res.Findings[i])
-			for _, c := range keeper.Fold(&res.Findings[i]).Cases {
+		}
+		for _, f := range append(res.Findings, r.across(&out)...) {
+			for _, c := range keeper.Fold(&f).Cases {
 				cases[c.ID] = c
 			}
 		}
@@ -283,10 +294,12 @@ func (r *replay) partition(ctx context.Context, id int) error {
 		for _, l := range r.byEvent[eventKey{ev.Partner, ev.ID}] {
 			l.seen = true
 		}
-		if first == 0 || ev.Time < first {
+		if (first == 0 || ev.Time < first) && ev.Type != moat.Sighting {
 			first = ev.Time
 		}
-		events, last = events+1, max(last, ev.Time)
+		if ev.Type != moat.Sighting {
+			events, last = events+1, max(last, ev.Time)
+		}
 		w.Append(ev)
 		if w.Len() < maxStep && w.Size() < 1<<20 {
 			return nil
@@ -311,6 +324,24 @@ func (r *replay) partition(ctx context.Context, id int) error {
 		}
 	}
 	return nil
+}
+
+// across counts what detectors over sightings found, and returns what their partners were given. The sightings of the log
+// are folded again where they lie; with the events of one partner alone there are none, and what it was given live stands.
+func (r *replay) across(out *foresee.Out) []moat.Finding {
+	for _, w := range out.Warnings {
+		if f, ok := foresee.Given(w); ok && !r.told[f.ID] { // surer of the same event: one finding
+			r.told[f.ID] = true
+			r.found(&f)
+		}
+	}
+	given := slices.DeleteFunc(out.Given, func(f moat.Finding) bool { return r.tallies[f.Detector] == nil })
+	if r.cfg.Partner != "" {
+		for i := range given {
+			r.found(&given[i])
+		}
+	}
+	return given
 }
 
 // found counts a finding of the replay.

@@ -20,6 +20,7 @@ import (
 	"github.com/moat-platform/moat/discover/engine"
 	"github.com/moat-platform/moat/discover/risk"
 	"github.com/moat-platform/moat/dispose/decision"
+	"github.com/moat-platform/moat/foresee"
 	"github.com/moat-platform/moat/store/lake"
 )
 
@@ -90,7 +91,8 @@ func (p *partition) checkRiver(ctx context.Context) error {
 // begin makes the engine and what follows it, empty.
 func (p *partition) begin() (err error) {
 	p.risks, p.budget, p.seq = risk.NewKeeper(p.n.Odds), decision.NewBudget(decision.Limits{}), 0
-	p.engine, err = engine.New(engine.Config{Plan: p.n.Plan, Seed: p.n.Seed, Net: p.n.net, Limits: p.n.cfg.Limits})
+	p.across = foresee.New(foresee.Config{Plan: p.n.Plan, Seed: p.n.Seed, Key: foresee.Key(hashKey(p.n.Master, "foresee")), Limits: p.n.cfg.Limits})
+	p.engine, err = engine.New(engine.Config{Plan: p.n.Plan, Seed: p.n.Seed, Net: p.n.net, Limits: p.n.cfg.Limits, After: p.across.See})
 	return err
 }
 
@@ -113,7 +115,11 @@ func (p *partition) rebuild(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return p.n.Book.Commit(ctx, p.id, p.seq, p.fold(r.Findings))
+		out, err := p.across.Step() // what it would send was sent before
+		if err != nil {
+			return err
+		}
+		return p.n.Book.Commit(ctx, p.id, p.seq, p.fold(append(r.Findings, out.Given...)))
 	}
 	err = p.n.Lake.Scan(ctx, lake.Filter{Tenant: moat.Everyone(), Partition: &p.id}, func(at lake.Position, e *moat.Event) error {
 		lesson := len(p.due) > 0 && p.due[0].after < at.Seq
@@ -209,6 +215,9 @@ func (p *partition) write(name string) error {
 	if err := p.engine.Snapshot(serving{b, p}); err != nil {
 		return err
 	}
+	if err := p.across.Snapshot(serving{b, p}); err != nil {
+		return err
+	}
 	if err := b.Flush(); err != nil {
 		return err
 	}
@@ -267,6 +276,11 @@ func (p *partition) restore(name string) (lessons uint64, err error) {
 	}
 	if err := p.engine.Restore(b); err != nil {
 		return 0, err
+	}
+	if _, err := b.Peek(1); err != io.EOF { // without it: it is from before partners were watched together
+		if err := p.across.Restore(b); err != nil {
+			return 0, err
+		}
 	}
 	p.seq = seqOf(name)
 	return lessons, nil

@@ -25,6 +25,7 @@ import (
 	"github.com/moat-platform/moat/discover/indicator"
 	"github.com/moat-platform/moat/discover/risk"
 	"github.com/moat-platform/moat/discover/rule"
+	"github.com/moat-platform/moat/foresee"
 	"github.com/moat-platform/moat/sim/truth"
 )
 
@@ -126,12 +127,13 @@ func Run(ctx context.Context, cfg Config) (*Set, error) {
 			if err != nil {
 				return fmt.Errorf("cannot drill: %w", err)
 			}
-			e, err := engine.New(engine.Config{Plan: plan, Net: func(ip string) rule.Net { return rule.NetOf(table, ip) }})
+			across := foresee.New(foresee.Config{Plan: plan})
+			e, err := engine.New(engine.Config{Plan: plan, Net: func(ip string) rule.Net { return rule.NetOf(table, ip) }, After: across.See})
 			if err != nil {
 				return fmt.Errorf("cannot drill: %w", err)
 			}
 			r := &Round{Seed: seed}
-			if err := r.run(ctx, w, e, cfg.Progress); err != nil {
+			if err := r.run(ctx, w, e, across, cfg.Progress); err != nil {
 				return fmt.Errorf("cannot drill with seed %d: %w", seed, err)
 			}
 			s.Rounds[i] = r
@@ -166,17 +168,17 @@ const maxStep = 4096
 const transit = 100 * moat.Millisecond
 
 // run takes the days of the world one by one, so that only one is held.
-func (r *Round) run(ctx context.Context, w World, e *engine.Engine, progress func()) error {
+func (r *Round) run(ctx context.Context, w World, e *engine.Engine, across *foresee.Across, progress func()) error {
 	var b moat.BatchWriter
 	sharers, staff := newSharers(), 0
 	step := func() error {
-		res, err := e.Step(b.Bytes(), nil)
+		found, err := across.Run(e, b.Bytes())
 		b.Reset()
 		if err != nil {
 			return err
 		}
-		for i := range res.Findings {
-			r.Findings = append(r.Findings, Finding{Finding: res.Findings[i], Theft: -1})
+		for i := range found {
+			r.Findings = append(r.Findings, Finding{Finding: found[i], Theft: -1})
 		}
 		if len(r.Findings) > MaxFindings {
 			return fmt.Errorf("there are over %d findings", MaxFindings)
