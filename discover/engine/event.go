@@ -47,15 +47,19 @@ func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 }
 
 func (e *Engine) count(s *slot) {
+	sec := seconds(s.now)
+	newest := &e.newest[s.owner]
+	late := sec+3600 < *newest
+	*newest = max(*newest, sec)
+	if s.ev.Type == moat.Sighting {
+		return // Moat's own: the counts are of what partners send
+	}
 	e.stats.Events++
+	if late {
+		e.stats.Late++
+	}
 	if s.ev.Flags&moat.FlagClock != 0 {
 		e.stats.Clock++
-	}
-	sec := seconds(s.now)
-	if newest := &e.newest[s.owner]; sec > *newest {
-		*newest = sec
-	} else if sec+3600 < *newest {
-		e.stats.Late++
 	}
 }
 

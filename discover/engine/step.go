@@ -254,7 +254,9 @@ func (e *Engine) partner(name string) uint32 {
 
 func (e *Engine) duplicate(s *slot) bool {
 	if s.id != 0 && e.ids.add(s.id, day(s.ev.Received)) {
-		e.stats.Duplicates++
+		if s.ev.Type != moat.Sighting {
+			e.stats.Duplicates++
+		}
 		return true
 	}
 	return false
