@@ -17,8 +17,11 @@ const (
 	MaxCalibration = 1 << 20 // bytes of JSON
 	// Thin is how many findings a measure needs to count as much as what the detector states.
 	Thin = 20
-	// MaxShift bounds how far log-odds move from what the detector states: odds change at most twelvefold.
+	// MaxShift bounds how far log-odds fall below what the detector states, a twelfth of the odds, and how far verdicts move them.
 	MaxShift = 2.5
+	// MaxTrust bounds how far a measure raises them, twice the odds: in a simulated ecosystem there are fewer honest
+	// oddities than in life, so what is nearly always right there need not be so elsewhere.
+	MaxTrust = 0.7
 	// MaxDoubt bounds how far log-odds fall for a detector that was never right: perhaps nobody tried what it looks
 	// for. Its odds fall at most fivefold.
 	MaxDoubt = 1.6
@@ -71,7 +74,7 @@ type Measure struct {
 
 // Odds returns the odds p/(1-p) that a finding of the detector with a score 0..1 is about a theft. Thin
 // data counts little: the measure weighs N/(N+[Thin]), the rest is what the detector states;
-// and log-odds move at most [MaxShift], and fall at most [MaxDoubt] for a detector that was
+// and log-odds fall at most [MaxShift], rise at most [MaxTrust], and fall at most [MaxDoubt] for a detector that was
 // never right. So one that was wrong a few times, or that looks for what nobody tried, still counts.
 func (c Calibration) Odds(detector string, score float64) float64 {
 	return math.Exp(c.logOdds(detector, score))
@@ -89,7 +92,7 @@ func (c Calibration) logOdds(detector string, score float64) float64 {
 	if m.True == 0 {
 		least = -MaxDoubt
 	}
-	return stated + min(max(move, least), MaxShift)
+	return stated + min(max(move, least), MaxTrust)
 }
 
 // enough is the share of what was measured that must still hold for OpenAt to hold.

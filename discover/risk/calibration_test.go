@@ -36,7 +36,7 @@ func TestOdds(t *testing.T) {
 		{"half as sure", 0.5, 0.5},
 		{"exact", 0.5, math.Exp(0.25)},
 		{"exact", 0.8, math.Exp(0.5*math.Log(4) + 0.25)},
-		{"always", 0.5, math.Exp(risk.MaxShift)},
+		{"always", 0.5, math.Exp(risk.MaxTrust)},
 	} {
 		if got := c.Odds(x.detector, x.score); math.Abs(got/x.want-1) > 1e-6 {
 			t.Errorf("odds of %s at %g: %g, want %g", x.detector, x.score, got, x.want)
