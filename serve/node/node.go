@@ -260,17 +260,19 @@ func (n *Node) Drain(ctx context.Context) error {
 	n.notes.drain(ctx)
 	for more := true; more; { // what one partition tells another goes through the river
 		more = false
-		for _, p := range n.parts {
-			if err := p.drain(ctx); err != nil {
+		upTo := make([]uint64, len(n.parts))
+		for i, p := range n.parts {
+			var err error
+			if upTo[i], err = p.drain(ctx); err != nil {
 				return err
 			}
 		}
-		for _, p := range n.parts {
-			behind, err := p.behind(ctx)
+		for i, p := range n.parts {
+			_, last, err := n.River.Bounds(ctx, p.id)
 			if err != nil {
 				return err
 			}
-			more = more || behind
+			more = more || last > upTo[i]
 		}
 	}
 	return nil

@@ -236,27 +236,17 @@ func (p *partition) stats(ctx context.Context) (s PartitionStats, err error) {
 	return s, err
 }
 
-// behind tells whether the river has more than the partition took in.
-func (p *partition) behind(ctx context.Context) (bool, error) {
+// drain returns when the partition is as far as the river is now, and flushed, and says how far that is. What it
+// told other partitions up to there is in the river.
+func (p *partition) drain(ctx context.Context) (upTo uint64, err error) {
 	_, last, err := p.n.River.Bounds(ctx, p.id)
 	if err != nil {
-		return false, err
-	}
-	var seq uint64
-	err = p.do(ctx, func() { seq = p.handed })
-	return seq < last, err
-}
-
-// drain returns when the partition is as far as the river is now, and flushed.
-func (p *partition) drain(ctx context.Context) error {
-	_, last, err := p.n.River.Bounds(ctx, p.id)
-	if err != nil {
-		return err
+		return 0, err
 	}
 	for {
 		var seq uint64
 		if err := p.do(ctx, func() { seq = p.handed }); err != nil {
-			return err
+			return 0, err
 		}
 		if seq >= last {
 			break
@@ -264,10 +254,10 @@ func (p *partition) drain(ctx context.Context) error {
 		wait(ctx, 5*time.Millisecond)
 	}
 	var flushed error
-	if err := p.do(ctx, func() { flushed = p.flush() }); err != nil {
-		return err
+	if err := p.do(ctx, func() { upTo = p.handed; flushed = p.flush() }); err != nil {
+		return 0, err
 	}
-	return flushed
+	return upTo, flushed
 }
 
 // flush makes all that the keeper was given durable in the store and the book.
