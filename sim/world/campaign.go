@@ -161,6 +161,16 @@ func (t *thief) hire(p *partner, role string, day int) *person {
 	return q
 }
 
+// victim returns a partner that fits and one of its staff in one of the roles, who is there when the thief begins;
+// no person if there is none.
+func (t *thief) victim(fits func(p *partner) bool, roles ...string) (*partner, *person) {
+	p := t.partner(fits)
+	if p == nil {
+		return nil, nil
+	}
+	return p, t.person(p, t.day, roles...)
+}
+
 // shift returns the first day from day on that q works, at most a week later.
 func (q *person) shift(day int) int {
 	for d := day; d < day+7; d++ {

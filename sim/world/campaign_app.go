@@ -109,11 +109,7 @@ func (t *thief) siphon(a *app, from, to int, share float64, url, kind string) {
 }
 
 func webhook(t *thief) bool {
-	p := t.partner(pushes)
-	if p == nil {
-		return false
-	}
-	q := t.person(p, t.day, admin, manager)
+	p, q := t.victim(pushes, admin, manager)
 	if q == nil {
 		return false
 	}

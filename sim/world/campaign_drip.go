@@ -17,11 +17,7 @@ func drips() []campaign {
 }
 
 func outletLeak(t *thief) bool {
-	p := t.partner(func(p *partner) bool { return p.kind == Logistics && !p.stores && p.worthwhile() })
-	if p == nil {
-		return false
-	}
-	q := t.person(p, t.day, porter)
+	_, q := t.victim(func(p *partner) bool { return p.kind == Logistics && !p.stores && p.worthwhile() }, porter)
 	if q == nil {
 		return false
 	}
@@ -52,13 +48,9 @@ func outletLeak(t *thief) bool {
 }
 
 func trojan(t *thief) bool {
-	p := t.partner(func(p *partner) bool {
+	p, q := t.victim(func(p *partner) bool {
 		return (p.stores || p.kind != Logistics) && p.worthwhile() && len(p.people) >= 3
-	})
-	if p == nil {
-		return false
-	}
-	q := t.person(p, t.day, packer, operation, lead)
+	}, packer, operation, lead)
 	if q == nil {
 		return false
 	}

@@ -18,11 +18,7 @@ func insiders() []campaign {
 }
 
 func bribedClerk(t *thief) bool {
-	p := t.partner(func(p *partner) bool { return len(p.people) >= 4 && p.worthwhile() })
-	if p == nil {
-		return false
-	}
-	q := t.person(p, t.day, clerk, operation, porter, lead)
+	_, q := t.victim(func(p *partner) bool { return len(p.people) >= 4 && p.worthwhile() }, clerk, operation, porter, lead)
 	if q == nil {
 		return false
 	}
@@ -58,11 +54,7 @@ func bribedClerk(t *thief) bool {
 }
 
 func bribedOnce(t *thief) bool {
-	p := t.partner(func(p *partner) bool { return len(p.people) >= 4 && p.worthwhile() })
-	if p == nil {
-		return false
-	}
-	q := t.person(p, t.day, clerk, operation, porter, lead, packer)
+	p, q := t.victim(func(p *partner) bool { return len(p.people) >= 4 && p.worthwhile() }, clerk, operation, porter, lead, packer)
 	if q == nil {
 		return false
 	}

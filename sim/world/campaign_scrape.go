@@ -21,11 +21,7 @@ func scrapers() []campaign {
 }
 
 func scrape(t *thief) bool {
-	p := t.partner(sells)
-	if p == nil {
-		return false
-	}
-	q := t.person(p, t.day, clerk, operation, manager)
+	p, q := t.victim(sells, clerk, operation, manager)
 	if q == nil {
 		return false
 	}
@@ -80,11 +76,7 @@ func (k *desk) mine() []*shop {
 }
 
 func foreign(t *thief) bool {
-	p := t.partner(func(p *partner) bool { return sells(p) && p.volume > 30 })
-	if p == nil {
-		return false
-	}
-	q := t.person(p, t.day, clerk, operation)
+	p, q := t.victim(func(p *partner) bool { return sells(p) && p.volume > 30 }, clerk, operation)
 	if q == nil {
 		return false
 	}

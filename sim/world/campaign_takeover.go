@@ -92,11 +92,7 @@ func (t *thief) empty(k *desk, at moat.Time, visits int) {
 func sells(p *partner) bool { return p.kind != Logistics && len(p.people) >= 3 && p.worthwhile() }
 
 func takeover(t *thief) bool {
-	p := t.partner(sells)
-	if p == nil {
-		return false
-	}
-	q := t.person(p, t.day, clerk, operation, finance)
+	p, q := t.victim(sells, clerk, operation, finance)
 	if q == nil {
 		return false
 	}
@@ -127,11 +123,7 @@ func takeover(t *thief) bool {
 }
 
 func recovery(t *thief) bool {
-	p := t.partner(sells)
-	if p == nil {
-		return false
-	}
-	q := t.person(p, t.day, clerk, operation, finance, manager)
+	p, q := t.victim(sells, clerk, operation, finance, manager)
 	if q == nil {
 		return false
 	}
@@ -175,11 +167,7 @@ func recovery(t *thief) bool {
 }
 
 func sessionTheft(t *thief) bool {
-	p := t.partner(sells)
-	if p == nil {
-		return false
-	}
-	q := t.person(p, t.day, clerk, operation, finance, manager)
+	p, q := t.victim(sells, clerk, operation, finance, manager)
 	if q == nil {
 		return false
 	}
@@ -218,11 +206,7 @@ func sessionTheft(t *thief) bool {
 }
 
 func fatigue(t *thief) bool {
-	p := t.partner(func(p *partner) bool { return p.second && sells(p) })
-	if p == nil {
-		return false
-	}
-	q := t.person(p, t.day, clerk, operation, finance, manager)
+	p, q := t.victim(func(p *partner) bool { return p.second && sells(p) }, clerk, operation, finance, manager)
 	if q == nil {
 		return false
 	}

@@ -17,14 +17,10 @@ func walkers() []campaign {
 
 func walk(t *thief) bool {
 	dense := yes(t.r, 0.8) // numbers that one shop gives follow each other closely; those of the platform are anybody's
-	p := t.partner(func(p *partner) bool {
+	p, q := t.victim(func(p *partner) bool {
 		counts := slices.ContainsFunc(p.shops, func(s *shop) bool { return s.last > 0 && s.system == p })
 		return p.worthwhile() && (counts || !dense && p.volume > 60)
-	})
-	if p == nil {
-		return false
-	}
-	q := t.person(p, t.day, clerk, operation, porter)
+	}, clerk, operation, porter)
 	if q == nil {
 		return false
 	}
