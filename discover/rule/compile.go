@@ -101,33 +101,35 @@ func (c *compiler) bool(e ast.Expr) boolFn {
 // logical flattens a chain of && or || so that its terms run in one loop.
 func (c *compiler) logical(e ast.Expr, name string) boolFn {
 	var terms []boolFn
-	var walk func(e ast.Expr)
-	walk = func(e ast.Expr) {
-		if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == name {
-			for _, a := range e.AsCall().Args() {
-				walk(a)
-			}
-			return
-		}
-		terms = append(terms, c.bool(e))
+	for _, t := range chain(nil, e, name) {
+		terms = append(terms, c.bool(t))
 	}
-	walk(e)
-	and := name == operators.LogicalAnd
+	if name == operators.LogicalAnd {
+		return all(terms)
+	}
 	if len(terms) == 2 {
 		a, b := terms[0], terms[1]
-		if and {
-			return func(f *Frame) bool { return a(f) && b(f) }
-		}
 		return func(f *Frame) bool { return a(f) || b(f) }
 	}
 	return func(f *Frame) bool {
 		for _, t := range terms {
-			if t(f) != and {
-				return !and
+			if t(f) {
+				return true
 			}
 		}
-		return and
+		return false
 	}
+}
+
+// chain appends the terms of a chain of calls of name, however they are nested.
+func chain(terms []ast.Expr, e ast.Expr, name string) []ast.Expr {
+	if e.Kind() != ast.CallKind || e.AsCall().FunctionName() != name {
+		return append(terms, e)
+	}
+	for _, a := range e.AsCall().Args() {
+		terms = chain(terms, a, name)
+	}
+	return terms
 }
 
 func (c *compiler) equal(a, b ast.Expr, not bool) boolFn {

@@ -26,25 +26,17 @@ func (b *builder) fact(words string, is boolFn) fact {
 // split compiles e. It holds if the facts hold and rest does, which is nil if there is nothing else.
 func (c *compiler) split(e ast.Expr) (whole, rest boolFn, facts []fact) {
 	var terms, others []boolFn
-	var walk func(e ast.Expr)
-	walk = func(e ast.Expr) {
-		if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == operators.LogicalAnd {
-			for _, a := range e.AsCall().Args() {
-				walk(a)
-			}
-			return
-		}
+	for _, term := range chain(nil, e, operators.LogicalAnd) {
 		t := &compiler{b: c.b, x: c.x, text: c.text, tree: c.tree}
-		is := t.bool(e)
+		is := t.bool(term)
 		c.uses = append(c.uses, t.uses...)
 		terms = append(terms, is)
 		if len(t.uses) > 0 || t.named {
 			others = append(others, is)
-			return
+		} else {
+			facts = append(facts, c.b.fact(t.words(term), is))
 		}
-		facts = append(facts, c.b.fact(t.words(e), is))
 	}
-	walk(e)
 	return all(terms), all(others), facts
 }
 

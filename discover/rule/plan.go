@@ -55,8 +55,8 @@ type TypePlan struct {
 	Ops       []Op              // in order: an op may read slots of earlier ones
 	Detectors []*Compiled       // that are asked at the event
 	Waits     []*Compiled       // that are asked when no such event of their subject has come for a time
-	// Takes has bit i set when Ops[i] observes every event of the type, or when only its Where can tell, at
-	// its turn. Conditions add the ops of those whose Where follows from the event alone.
+	// Takes has bit i set when nothing about the event alone keeps Ops[i] from observing it. Conditions add the
+	// ops that ask something of the event. Where features have a say, too, Where tells at its turn.
 	Takes      []uint64
 	Conditions []Condition
 	// Lines has, per kind, bit i set when an op of Takes has state in the i-th line of a record.
