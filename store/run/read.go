@@ -328,26 +328,34 @@ func (r *file) dirEntry(i uint64) ([]byte, error) {
 	return d, nil
 }
 
+// entry returns the bucket of k and the first of k's places in it, which is -1 if r does not have k.
+func (r *file) entry(k uint64) (b bucket, first int, err error) {
+	at := bucketOf(k, r.foot.Buckets)
+	dir, err := r.dirEntry(at)
+	if err != nil || !filterHas(dir, k) {
+		return b, -1, err
+	}
+	if b, err = r.bucketAt(at, dir); err != nil {
+		return b, -1, err
+	}
+	first = sort.Search(b.n, func(j int) bool { return b.key(j) >= k })
+	if first == b.n || b.key(first) != k {
+		return b, -1, nil
+	}
+	return b, first, nil
+}
+
 // find calls fn with the events of each key that r has: i is the key's place
 // in keys, and a key with many events comes in pieces, the newest piece first.
 // fn returns errNext to be spared the rest of a key.
 func (r *file) find(keys []uint64, fn func(i int, ords []uint32) error) error {
 	var buf []uint32
 	for i, k := range keys {
-		at := bucketOf(k, r.foot.Buckets)
-		dir, err := r.dirEntry(at)
+		b, first, err := r.entry(k)
 		if err != nil {
 			return err
 		}
-		if !filterHas(dir, k) {
-			continue
-		}
-		b, err := r.bucketAt(at, dir)
-		if err != nil {
-			return err
-		}
-		first := sort.Search(b.n, func(j int) bool { return b.key(j) >= k })
-		if first == b.n || b.key(first) != k {
+		if first < 0 {
 			continue
 		}
 		slot := 0
@@ -377,19 +385,14 @@ func (r *file) find(keys []uint64, fn func(i int, ords []uint32) error) error {
 // count adds to n[i] how many events keys[i] has, from the buckets alone.
 func (r *file) count(keys []uint64, n []int64) error {
 	for i, k := range keys {
-		at := bucketOf(k, r.foot.Buckets)
-		dir, err := r.dirEntry(at)
+		b, first, err := r.entry(k)
 		if err != nil {
 			return err
 		}
-		if !filterHas(dir, k) {
+		if first < 0 {
 			continue
 		}
-		b, err := r.bucketAt(at, dir)
-		if err != nil {
-			return err
-		}
-		for j := sort.Search(b.n, func(j int) bool { return b.key(j) >= k }); j < b.n && b.key(j) == k; j++ {
+		for j := first; j < b.n && b.key(j) == k; j++ {
 			n[i] += int64(b.count(j))
 		}
 	}
