@@ -209,6 +209,21 @@ func (f *form) entity(name string) (e moat.Entity) {
 	return moat.Entity{Kind: k, ID: id}
 }
 
+// partner returns whose a thing to be made is: the caller's own, or for the operator the one that the request
+// names. does is what the operator does for or at one.
+func (c *call) partner(named, does string) (string, error) {
+	own, one := c.tenant().Partner()
+	switch {
+	case one && named != "" && named != own:
+		return "", notYours()
+	case one:
+		return own, nil
+	case named == "":
+		return "", invalid("partner is missing: the operator %s one", does)
+	}
+	return named, nil
+}
+
 // partner takes the partner that is asked about: the caller's own, or for the operator any, "" for all.
 func (f *form) partner(c *call) string {
 	s := f.text("partner")

@@ -31,12 +31,11 @@ func (a *API) postCanaries(c *call) error {
 	if err := c.read(&in); err != nil {
 		return err
 	}
-	if in.Partner != "" && !c.tenant().Sees(in.Partner) {
-		return notYours()
+	partner, err := c.partner(in.Partner, "places at")
+	if err != nil {
+		return err
 	}
-	if in.Partner == "" && c.id.Operator {
-		return invalid("partner is missing: the operator places at one")
-	}
+	in.Partner = partner
 	if in.Pattern != "" && in.Example != "" {
 		return invalid("give a pattern or an example, not both")
 	}

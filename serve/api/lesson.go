@@ -85,16 +85,11 @@ func (a *API) postSnooze(c *call) error {
 	if err := c.read(&in); err != nil {
 		return err
 	}
-	if own, one := c.tenant().Partner(); one {
-		if in.Partner != "" && in.Partner != own {
-			return notYours()
-		}
-		in.Partner = own
+	partner, err := c.partner(in.Partner, "snoozes for")
+	if err != nil {
+		return err
 	}
-	if in.Partner == "" {
-		return invalid("partner is missing: the operator snoozes for one")
-	}
-	s, err := a.node.Snooze(c.ctx, c.tenant(), book.Snooze{Partner: in.Partner, Entity: in.Entity, Detector: in.Detector, Until: in.Until, Reason: in.Reason}, c.by())
+	s, err := a.node.Snooze(c.ctx, c.tenant(), book.Snooze{Partner: partner, Entity: in.Entity, Detector: in.Detector, Until: in.Until, Reason: in.Reason}, c.by())
 	if err != nil {
 		return err
 	}

@@ -179,16 +179,11 @@ func (a *API) postDecision(c *call) error {
 	if err := c.read(&in); err != nil {
 		return err
 	}
-	if own, one := c.tenant().Partner(); one {
-		if in.Partner != "" && in.Partner != own {
-			return notYours()
-		}
-		in.Partner = own
+	partner, err := c.partner(in.Partner, "decides for")
+	if err != nil {
+		return err
 	}
-	if in.Partner == "" {
-		return invalid("partner is missing: the operator decides for one")
-	}
-	d, err := a.node.Desk.Decide(c.ctx, c.tenant(), c.now(), moat.Decision{Partner: in.Partner, Scope: in.Scope, Value: in.Value,
+	d, err := a.node.Desk.Decide(c.ctx, c.tenant(), c.now(), moat.Decision{Partner: partner, Scope: in.Scope, Value: in.Value,
 		Action: in.Action, From: in.From, Until: in.Until, Case: in.Case, Reason: in.Reason}, c.by())
 	if err != nil {
 		return err
