@@ -36,8 +36,8 @@ type ReplayConfig struct {
 	Rules   []*rule.Detector
 	Sources map[string][]byte
 	Alone   bool
-	// From and To bound the time of the findings: From ≤ time < To; 0 means open. The
-	// events before From are replayed all the same, to fill the statistics.
+	// From and To bound the time of the findings: From ≤ time < To; 0 means open. All events
+	// are replayed: those before fill the statistics, and those after may have come in before others.
 	From, To moat.Time
 	Partner  string // "" = all
 	Limits   engine.Limits
@@ -273,7 +273,7 @@ func (r *replay) partition(ctx context.Context, id int) error {
 		return nil
 	}
 	var before uint64
-	err = lake.ScanDir(ctx, r.lake, lake.Filter{Tenant: r.tenant, To: r.cfg.To, Partition: &id}, func(done, _ uint64) {
+	err = lake.ScanDir(ctx, r.lake, lake.Filter{Tenant: r.tenant, Partition: &id}, func(done, _ uint64) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.done += done - before
@@ -294,10 +294,10 @@ func (r *replay) partition(ctx context.Context, id int) error {
 		for _, l := range r.byEvent[eventKey{ev.Partner, ev.ID}] {
 			l.seen = true
 		}
-		if (first == 0 || ev.Time < first) && ev.Type != moat.Sighting {
-			first = ev.Time
-		}
-		if ev.Type != moat.Sighting {
+		if ev.Type != moat.Sighting && (r.cfg.To == 0 || ev.Time < r.cfg.To) {
+			if first == 0 || ev.Time < first {
+				first = ev.Time
+			}
 			events, last = events+1, max(last, ev.Time)
 		}
 		w.Append(ev)
