@@ -56,7 +56,7 @@ func (c *scopeCmd) Run(a *app) error {
 			return err
 		}
 		defer b.Close()
-		f, closeIt, err := node.ReadScopes(a.Data, b, a.log)
+		f, closeIt, err := node.ReadScopes(a.ctx, a.Data, b, a.log)
 		if err != nil {
 			return err
 		}
@@ -142,6 +142,9 @@ func (a *app) scope(s *api.ScopeFile) {
 	}
 	if s.Unnamed > 0 {
 		o.linef("%s more that events counted and did not name", many(s.Unnamed, "record"))
+	}
+	if s.Planted > 0 {
+		o.linef("%s among them, which no figure counts", many(s.Planted, "canary order"))
 	}
 	if s.Refused > 0 {
 		o.linef("%s asked for and refused", many(s.Refused, "record"))

@@ -94,22 +94,16 @@ func (c *traceCmd) ask(a *app, orders []trace.Leaked) (trace.Answer, error) {
 	if s != nil && len(orders) <= api.MaxTraced {
 		return s.Trace(a.ctx, api.TraceQuestion{Orders: orders, Since: moat.Time(c.Since), Until: moat.Time(c.Until), At: moat.Time(c.LeakedAt), Skew: int(c.Skew.Seconds())})
 	}
-	l, err := node.ReadLedger(a.Data, a.log)
-	if err != nil {
-		return trace.Answer{}, err
-	}
-	defer l.Close()
-	d, err := node.ReadDiary(a.Data, a.log)
-	if err != nil {
-		return trace.Answer{}, err
-	}
-	defer d.Close()
 	b, err := a.read()
 	if err != nil {
 		return trace.Answer{}, err
 	}
 	defer b.Close()
-	t := trace.Tracer{Rows: trace.Kept(l, d), Findings: trace.Findings(b)}
+	t, closeIt, err := node.ReadTracer(a.ctx, a.Data, b, a.log)
+	if err != nil {
+		return trace.Answer{}, err
+	}
+	defer closeIt()
 	answer, err := t.Trace(a.ctx, moat.Everyone(), trace.Question{Orders: orders, Since: moat.Time(c.Since), Until: moat.Time(c.Until), At: moat.Time(c.LeakedAt), Skew: moat.Time(c.Skew.Microseconds())})
 	if err != nil {
 		return trace.Answer{}, err
@@ -135,6 +129,13 @@ func (a *app) traced(t *trace.Answer) {
 	if t.Verdict == trace.Found && n.Unexplained > 0 {
 		o.line()
 		o.wrap("not explained by it: ", fmt.Sprintf("%s: %s", many(n.Unexplained, "order"), sample(t.Unexplained, n.Unexplained)))
+	}
+	for i, c := range t.Canaries[:min(len(t.Canaries), shownGroup)] {
+		if i == 0 {
+			o.line()
+			o.linef("%s: nobody bought these orders, they were planted to be found", many(len(t.Canaries), "canary"))
+		}
+		o.linef("  %s leaked by %s of partner %s", clean(c.Order), o.paint(red, clean(c.Channel)), o.paint(red, clean(c.Partner)))
 	}
 	if n.Unknown > 0 {
 		o.line()

@@ -356,3 +356,35 @@ func BenchmarkFindNone(b *testing.B) {
 		i++
 	}
 }
+
+// TestPlan: by hand 1 − (1 − 0.1·0.2)^149 = 0.9507, 100 among 9,900 are a rate of 0.01, and 1 − 0.99^300 = 0.951; the page has all of it.
+func TestPlan(t *testing.T) {
+	p, err := NewPlan(PlanQuestion{Orders: 20000, Leak: 0.1, Use: 0.2, Power: 0.95})
+	if err != nil || p.Needed != 149 || math.Abs(p.Has-0.9507) > 1e-4 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	p, err = NewPlan(PlanQuestion{Orders: 9900, Leak: 0.1, Use: 0.2, Power: 0.95, Rate: 0.01})
+	if err != nil || p.Needed != 100 || p.Rate != 0.01 || p.Used[3].Orders != 300 || math.Abs(p.Used[3].Power-0.951) > 1e-3 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	for _, q := range []PlanQuestion{{0, 0.1, 0.2, 0.95, 0}, {MaxPlanned + 1, 0.1, 0.2, 0.95, 0}, {1, 0, 0.2, 0.95, 0}, {1, 0.1, 1.1, 0.95, 0}, {1, 0.1, 0.2, 1, 0}, {1, 0.1, 0.2, 0.5, 0.5},
+		{1, math.NaN(), 0.2, 0.5, 0}, {1, 0.1, 0.2, 0.5, math.NaN()}} {
+		if _, err := NewPlan(q); err == nil {
+			t.Errorf("%+v is planned", q)
+		}
+	}
+	// The extremes are drawn, too: all is used, nothing ever is, a billion orders.
+	for _, q := range []PlanQuestion{{20000, 0.1, 0.2, 0.95, 0}, {1, 1, 1, 0.5, 0}, {MaxPlanned, 1e-9, 1e-9, 0.9999, 0}, {MaxPlanned, 1, 1, 0.5, 0.49}} {
+		p, err := NewPlan(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var page strings.Builder
+		if err := WritePlan(&page, p, true); err != nil {
+			t.Fatal(err)
+		}
+		if s := page.String(); strings.Count(s, "<polyline") != len(p.Shares) || strings.Contains(s, "NaN") || strings.Contains(s, "Inf") || strings.Contains(s, "ZgotmplZ") {
+			t.Errorf("%+v: %d lines, or something that does not belong there", q, strings.Count(s, "<polyline"))
+		}
+	}
+}

@@ -29,7 +29,7 @@ type Order struct {
 	Complained bool
 }
 
-// Export calls fn for each order that was shown, masked or not, once: the earliest first as long as
+// Export calls fn for each order that was shown, masked or not, once, but for canaries: the earliest first as long as
 // there are no more than [Config.MaxOrders]. If there are more, it reads all again for each part of them
 // that fits in memory, and they come in the order of parts. It stops with the error that fn returns.
 func (f *Finder) Export(ctx context.Context, tenant moat.Tenant, q Question, fn func(*Order) error) (damaged int, err error) {
@@ -55,7 +55,11 @@ func (f *Finder) Export(ctx context.Context, tenant moat.Tenant, q Question, fn 
 
 func (s *survey) export(fn func(*Order) error) error {
 	var list []*order
-	s.orders.each(func(o *order) { list = append(list, o) })
+	s.orders.each(func(o *order) {
+		if !o.planted { // nobody is to be told
+			list = append(list, o)
+		}
+	})
 	slices.SortFunc(list, func(a, b *order) int {
 		return cmp.Or(cmp.Compare(a.first, b.first), bytes.Compare(s.orders.id(a), s.orders.id(b)))
 	})

@@ -26,6 +26,7 @@ type order struct {
 	id          uint32 // where its id begins, in an export
 	wide        uint16 // shops in that list; 0 is none
 	complained  bool
+	planted     bool // a canary
 }
 
 // sight is one event as it concerns one of its orders. It is small, since many of them wait to be added at once.
@@ -42,6 +43,7 @@ type sight struct {
 	partner uint8  // word
 	how     uint8  // word
 	masked  bool
+	planted bool
 }
 
 // see adds what an event showed of an order. The earliest event tells the outlet, the one with the fewest
@@ -61,13 +63,14 @@ func (o *order) see(s *sight) {
 	} else {
 		o.plain |= s.fields
 	}
+	o.planted = s.planted
 	o.partners |= 1 << s.partner
 	o.how |= 1 << s.how
 	o.touches++
 }
 
-// exposed tells whether the order was shown readable.
-func (o *order) exposed() bool { return o.plain != 0 }
+// exposed tells whether the order is somebody's and was shown readable.
+func (o *order) exposed() bool { return o.plain != 0 && !o.planted }
 
 // orders is a set of orders, by many goroutines at a time. When it is full it keeps a half of all keys,
 // then a quarter, …: always those whose lowest bits are all zero, so that what is kept is a fair

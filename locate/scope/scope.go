@@ -40,9 +40,12 @@ type Config struct {
 	// Complaints calls fn with each order that somebody complained about at since or later, and that
 	// the tenant may see, in no order and maybe more than once. Nil knows of none.
 	Complaints func(ctx context.Context, t moat.Tenant, since moat.Time, fn func(order string) error) error
-	Duties     []Duty
-	MaxOrders  int // that are counted exactly; 0 = 1 Mi, which take 80 MiB
-	Workers    int // goroutines of one question; 0 = one for each processor, at most 8
+	// Planted tells whether an order is a canary, as far as the tenant may know. It is called by several
+	// goroutines, for each order of each event. Nil knows of none.
+	Planted   func(t moat.Tenant, order string) bool
+	Duties    []Duty
+	MaxOrders int // that are counted exactly; 0 = 1 Mi, which take 80 MiB
+	Workers   int // goroutines of one question; 0 = one for each processor, at most 8
 }
 
 // Finder answers questions about scopes. It is safe for concurrent use.
@@ -86,6 +89,9 @@ type Scope struct {
 	// Unnamed is how many records were touched by events that only counted
 	// them, as often as they were.
 	Unnamed int64 `json:"unnamed"`
+	// Planted is how many of the orders that it saw are canaries. They are nobody's, and no other figure of
+	// orders or people has them.
+	Planted int64 `json:"planted"`
 	// Refused is how many records were asked for and not given.
 	Refused int64  `json:"refused"`
 	People  People `json:"people"`
@@ -186,7 +192,7 @@ func (f *Finder) survey(ctx context.Context, tenant moat.Tenant, q Question, p p
 	if err := q.check(); err != nil {
 		return nil, err
 	}
-	s := newSurvey(f, p)
+	s := newSurvey(f, p, tenant)
 	workers := make([]*worker, f.cfg.Workers)
 	for i := range workers {
 		workers[i] = newWorker(s)

@@ -32,6 +32,7 @@ type pass struct {
 // survey is what was seen of a source, by several workers at a time.
 type survey struct {
 	f      *Finder
+	tenant moat.Tenant
 	pass   pass
 	orders *orders
 
@@ -44,8 +45,8 @@ type survey struct {
 	damaged                           int
 }
 
-func newSurvey(f *Finder, p pass) *survey {
-	s := &survey{f: f, pass: p, partners: newWords(maxMask), countries: newWords(maxWide), outlets: newWords(maxWords), shops: newWords(maxWords),
+func newSurvey(f *Finder, p pass, tenant moat.Tenant) *survey {
+	s := &survey{f: f, tenant: tenant, pass: p, partners: newWords(maxMask), countries: newWords(maxWide), outlets: newWords(maxWords), shops: newWords(maxWords),
 		fields: newWords(maxMask), how: newWords(maxMask), to: newWords(maxWide), first: math.MaxInt64, days: map[moat.Time]*Day{}}
 	s.orders = newOrders(f.cfg.MaxOrders)
 	if p.bits > 0 {
@@ -142,7 +143,9 @@ func (w *worker) order(id []byte) {
 		return
 	}
 	w.named++
-	w.one.key = w.f.cfg.Ledger.Key(unsafe.String(unsafe.SliceData(id), len(id)))
+	name := unsafe.String(unsafe.SliceData(id), len(id))
+	w.one.key = w.f.cfg.Ledger.Key(name)
+	w.one.planted = w.f.cfg.Planted != nil && w.f.cfg.Planted(w.tenant, name)
 	switch p := &w.pass; {
 	case !p.ids:
 		w.orders.add(&w.batches, &w.one, nil)
@@ -271,6 +274,10 @@ func (s *survey) figures() *Scope {
 	shops, outlets := make([]int64, len(s.shops.list)), make([]int64, len(s.outlets.list)+1)
 	var day *Day
 	s.orders.each(func(o *order) {
+		if o.planted {
+			out.Planted += one
+			return
+		}
 		count(masked[:], uint64(o.masked&^o.plain), one)
 		if !o.exposed() {
 			out.Masked += one

@@ -31,8 +31,10 @@ type Answer struct {
 	// Unexplained are orders that none of the sources that are named explains, at most 100 of them.
 	Unexplained []string   `json:"unexplained"`
 	Population  Population `json:"population"`
-	Warnings    []Warning  `json:"warnings"`
-	Damaged     int        `json:"damaged,omitempty"` // files that could not be read: touches may be missing
+	// Canaries are the leaked orders that are planted, as far as the tenant may know: the channels name where they leaked.
+	Canaries []Canary  `json:"canaries"`
+	Warnings []Warning `json:"warnings"`
+	Damaged  int       `json:"damaged,omitempty"` // files that could not be read: touches may be missing
 }
 
 // Counts is how many orders there were of each sort.
@@ -135,8 +137,8 @@ func KindName(k moat.EntityKind) string {
 
 // answer puts everything together.
 func (c *trial) answer() *Answer {
-	a := &Answer{Verdict: NotEnough, None: c.none, Sources: []Source{}, Partners: []Partner{}, Unexplained: []string{}, Warnings: []Warning{}, Damaged: c.damaged}
-	a.Orders = Counts{Asked: c.asked, Distinct: c.unique, Looked: len(c.orders) + len(c.unknown), Known: len(c.orders), Unknown: len(c.unknown),
+	a := &Answer{Verdict: NotEnough, None: c.none, Sources: []Source{}, Partners: []Partner{}, Unexplained: []string{}, Canaries: append([]Canary{}, c.planted...), Warnings: []Warning{}, Damaged: c.damaged}
+	a.Orders = Counts{Asked: c.asked, Distinct: c.unique, Looked: c.looked, Known: len(c.orders), Unknown: len(c.unknown),
 		UnknownIDs: append([]string{}, c.unknown[:min(len(c.unknown), maxShown)]...)}
 	a.Population = Population{Orders: math.Round(c.population.orders), From: c.from, To: c.to, Controls: c.population.found}
 	ranked := make([]int, len(c.units))

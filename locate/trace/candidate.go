@@ -470,8 +470,17 @@ func (c *trial) floor(x *candidate) {
 
 // ratios returns how much likelier each hit is if x is the source than if it is noise.
 func (c *trial) ratio(x *candidate, h *hit) float64 {
-	return h.shown / x.exposed / c.background[c.orders[h.order].bin]
+	o := &c.orders[h.order]
+	r := h.shown / x.exposed / c.background[o.bin]
+	if o.canary {
+		r /= plantedNoise
+	}
+	return r
 }
+
+// plantedNoise is how much less likely than any other order a canary is among leaked ones without a leak of its
+// channel: nobody buys under its id, but somebody may mistype one.
+const plantedNoise = 1e-3
 
 // measure counts what the most likely candidates really had in hand, where the sample is too coarse to tell.
 func (c *trial) measure(ctx context.Context, tenant moat.Tenant, rows Rows) error {

@@ -107,6 +107,16 @@ type Tracer struct {
 	Rows Rows
 	// Findings, if not nil, returns what detectors saw of an entity in a window, oldest first, at most a few.
 	Findings func(ctx context.Context, tenant moat.Tenant, of Owner, from, to moat.Time) ([]moat.Finding, error)
+	// Planted, if not nil, tells what an order is planted as, if it is a canary that the tenant may know of.
+	Planted func(tenant moat.Tenant, order string) (Canary, bool)
+}
+
+// Canary is a leaked order that is nobody's: whoever leaked it got it by the channel that it was planted in.
+type Canary struct {
+	Order   string `json:"order"`
+	Partner string `json:"partner"`
+	Channel string `json:"channel"`
+	Token   string `json:"token"` // names it in events and findings
 }
 
 // Trace looks for the sources of the leak among all that tenant sees.
@@ -116,6 +126,7 @@ func (t *Tracer) Trace(ctx context.Context, tenant moat.Tenant, q Question) (*An
 		return nil, err
 	}
 	c.own, _ = tenant.Partner()
+	c.known(tenant, t.Planted)
 	if err := c.look(ctx, tenant, t.Rows); err != nil {
 		return nil, fmt.Errorf("cannot trace orders: %w", err)
 	}
@@ -139,7 +150,6 @@ func (t *Tracer) Trace(ctx context.Context, tenant moat.Tenant, q Question) (*An
 // leaked is an order of the question with what is known of it.
 type leaked struct {
 	Leaked
-	known  bool
 	birth  moat.Time // first sight
 	weight float64
 	bin    int
@@ -147,6 +157,7 @@ type leaked struct {
 	touch  []Touch
 	cut    bool // there were more touches
 	late   bool // touches within the skew after the leak were counted
+	canary bool
 
 	holders [kinds]int // candidates of each kind that touched it
 }
@@ -157,8 +168,10 @@ type trial struct {
 	own     string // the only partner that the tenant sees
 	asked   int
 	unique  int
+	looked  int
 	orders  []leaked // that are looked up, then only those that are known
 	unknown []string
+	planted []Canary
 	damaged int
 	cut     bool
 	from    moat.Time
@@ -243,8 +256,23 @@ func open(q Question) (*trial, error) {
 	return c, nil
 }
 
+// known notes which of the orders are canaries.
+func (c *trial) known(tenant moat.Tenant, planted func(moat.Tenant, string) (Canary, bool)) {
+	if planted == nil {
+		return
+	}
+	for i := range c.orders {
+		o := &c.orders[i]
+		var x Canary
+		if x, o.canary = planted(tenant, o.ID); o.canary {
+			c.planted = append(c.planted, x)
+		}
+	}
+}
+
 // look reads the touches of the leaked orders, and finds out when each was first seen and when it had leaked.
 func (c *trial) look(ctx context.Context, tenant moat.Tenant, rows Rows) (err error) {
+	c.looked = len(c.orders)
 	ids := make([]string, len(c.orders))
 	for i := range c.orders {
 		ids[i] = c.orders[i].ID
@@ -253,7 +281,6 @@ func (c *trial) look(ctx context.Context, tenant moat.Tenant, rows Rows) (err er
 	reports := make([]moat.Time, len(ids))
 	c.damaged, err = rows.Touches(ctx, tenant, ids, c.q.Since, c.q.Until, func(i int, t *Touch) error {
 		o := &c.orders[i]
-		o.known = true
 		if t.Act.Type == moat.Complaint || t.Act.Type == moat.CanaryTouch {
 			if reports[i] == 0 || t.Time < reports[i] {
 				reports[i] = t.Time
@@ -276,7 +303,10 @@ func (c *trial) look(ctx context.Context, tenant moat.Tenant, rows Rows) (err er
 	}
 	known := c.orders[:0]
 	for i, o := range c.orders {
-		if len(o.touch) == 0 {
+		switch {
+		case len(o.touch) == 0 && o.canary: // it is known where it was
+			continue
+		case len(o.touch) == 0:
 			c.unknown = append(c.unknown, o.ID)
 			continue
 		}

@@ -65,7 +65,7 @@ type API struct {
 	questions sync.Pool
 	asked     atomic.Int64
 	document  document
-	page      page
+	pages     pages
 	health    health
 	inFlight  atomic.Int64
 	heavy     chan struct{}
@@ -114,7 +114,7 @@ func (a *API) build(c Config) (err error) {
 	if a.document, err = readDocument(); err != nil {
 		return err
 	}
-	a.page = readPage()
+	a.pages = readPages()
 	a.route()
 	return nil
 }
@@ -161,6 +161,7 @@ const (
 func routes() []*route {
 	return []*route{
 		{method: "GET", path: "/{$}", access: anyone, serve: (*API).getPage},
+		{method: "GET", path: "/canaries/plan", access: anyone, serve: (*API).getPlan},
 		{method: "GET", path: "/healthz", access: anyone, serve: (*API).getHealth},
 		{method: "GET", path: "/openapi.json", access: anyone, serve: (*API).getDocumentJSON},
 		{method: "GET", path: "/openapi.yaml", access: anyone, serve: (*API).getDocumentYAML},

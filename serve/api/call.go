@@ -183,6 +183,19 @@ func (f *form) bool(name string) bool {
 	return false
 }
 
+// number takes a number, without which there is another.
+func (f *form) number(name string, without float64) float64 {
+	s := f.text(name)
+	if s == "" {
+		return without
+	}
+	n, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		f.fail("%s must be a number", name)
+	}
+	return n
+}
+
 func (f *form) limit() int {
 	s := f.text("limit")
 	if s == "" {

@@ -166,6 +166,20 @@ func documentServed(t *testing.T, w *world) {
 			t.Errorf("the page has %q", outside)
 		}
 	}
+	plan := w.call("", "GET", "/canaries/plan?orders=20000&leak=0.1&use=0.2&power=0.95", "")
+	for _, want := range []string{"<strong>149</strong>", "<form method=\"get\">", `value="20000"`, "<polyline"} {
+		if plan.Code != 200 || !strings.Contains(plan.Body.String(), want) {
+			t.Errorf("the plan of canaries: %d without %s", plan.Code, want)
+		}
+	}
+	if policy := plan.Header().Get("Content-Security-Policy"); strings.Count(policy, "sha256-") != 1 || strings.Contains(plan.Body.String(), " style=") || strings.Contains(plan.Body.String(), "<script") {
+		t.Errorf("the plan's policy is %q", policy)
+	}
+	for _, bad := range []string{"orders=0", "orders=1e300", "orders=NaN", "leak=2", "use=-1", "power=1", "rate=0.7", "rate=NaN", "leak=x", "leak=1&leak=1", "more=1"} {
+		if a := w.call("", "GET", "/canaries/plan?"+bad, ""); a.Code != 400 {
+			t.Errorf("%s gives %d", bad, a.Code)
+		}
+	}
 	if head := w.send("", "HEAD", "/healthz", "", ""); head.Code != 200 {
 		t.Errorf("HEAD /healthz gives %d", head.Code)
 	}

@@ -37,8 +37,7 @@ func (a *API) postTrace(c *call) error {
 			return invalid("an order id has 1 to %d bytes", maxOrderID)
 		}
 	}
-	t := trace.Tracer{Rows: trace.Kept(a.node.Ledger, a.node.Diary), Findings: trace.Findings(a.node.Book)}
-	answer, err := t.Trace(c.ctx, c.tenant(), trace.Question{Orders: q.Orders, Since: q.Since, Until: q.Until, At: q.At, Skew: moat.Time(q.Skew) * moat.Second})
+	answer, err := a.node.Tracer().Trace(c.ctx, c.tenant(), trace.Question{Orders: q.Orders, Since: q.Since, Until: q.Until, At: q.At, Skew: moat.Time(q.Skew) * moat.Second})
 	if err != nil {
 		return err
 	}

@@ -120,6 +120,7 @@ func TestWalk(t *testing.T) {
 	}
 	w.call("boss", "GET", "/metrics", "")
 	w.call("", "GET", "/", "")
+	w.call("", "GET", "/canaries/plan", "")
 	w.call("", "GET", "/openapi.json", "")
 	w.call("", "GET", "/openapi.yaml", "")
 	golden(t, "testdata/walk.golden", log.Bytes())

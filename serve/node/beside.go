@@ -14,6 +14,7 @@ import (
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/indicator"
 	"github.com/moat-platform/moat/discover/rule"
+	"github.com/moat-platform/moat/locate/canary"
 	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/locate/ledger"
 	"github.com/moat-platform/moat/locate/scope"
@@ -48,7 +49,7 @@ func ReadDiary(dir string, log *slog.Logger) (*diary.Diary, error) {
 const dutiesFile = "duties.yaml"
 
 // scopes makes a finder over the indexes and the book of a data folder.
-func scopes(dir string, b *book.Book, d *diary.Diary, l *ledger.Ledger, known *indicator.Holder) (*scope.Finder, error) {
+func scopes(dir string, b *book.Book, d *diary.Diary, l *ledger.Ledger, known *indicator.Holder, planted func() *canary.Index) (*scope.Finder, error) {
 	duties := scope.ShippedDuties()
 	text, err := os.ReadFile(filepath.Join(dir, dutiesFile))
 	if err == nil {
@@ -68,12 +69,15 @@ func scopes(dir string, b *book.Book, d *diary.Diary, l *ledger.Ledger, known *i
 		}
 		return nil
 	}
-	return scope.New(scope.Config{Diary: d, Ledger: l, Country: countries(known), Complaints: complaints, Duties: duties}), nil
+	return scope.New(scope.Config{Diary: d, Ledger: l, Country: countries(known), Complaints: complaints, Duties: duties, Planted: func(t moat.Tenant, order string) bool {
+		h, ok := planted().Find(canary.Order, order)
+		return ok && mayKnow(t, h)
+	}}), nil
 }
 
 // ReadScopes opens what a data folder knows of scopes for reading, as [ReadLedger] does, with the
 // complaints of b. It must be closed; b stays open.
-func ReadScopes(dir string, b *book.Book, log *slog.Logger) (f *scope.Finder, closeIt func() error, err error) {
+func ReadScopes(ctx context.Context, dir string, b *book.Book, log *slog.Logger) (f *scope.Finder, closeIt func() error, err error) {
 	l, err := ReadLedger(dir, log)
 	if err != nil {
 		return nil, nil, err
@@ -85,7 +89,10 @@ func ReadScopes(dir string, b *book.Book, log *slog.Logger) (f *scope.Finder, cl
 	closeIt = func() error { return errors.Join(d.Close(), l.Close()) }
 	known, err := OpenIndicators(dir, log)
 	if err == nil {
-		f, err = scopes(dir, b, d, l, known)
+		var x *canary.Index
+		if x, err = ReadCanaries(ctx, dir, b); err == nil {
+			f, err = scopes(dir, b, d, l, known, func() *canary.Index { return x })
+		}
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, closeIt())

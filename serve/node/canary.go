@@ -198,7 +198,7 @@ func LookCanary(x *canary.Index, t moat.Tenant, k canary.Kind, value string) (Ca
 			continue
 		}
 		h, ok := x.Find(kind, value)
-		if own, one := t.Partner(); !ok || one && (own == "" || h.Lot.Owner != own) {
+		if !ok || !mayKnow(t, h) {
 			continue
 		}
 		return Canary{kind, h.Lot.Partner, h.Lot.Channel, h.Lot.Period, h.Lot.ID, h.N, x.Token(h)}, true
@@ -206,10 +206,10 @@ func LookCanary(x *canary.Index, t moat.Tenant, k canary.Kind, value string) (Ca
 	return Canary{}, false
 }
 
-// IsCanary tells whether an order is planted: it is nobody's, and no count of orders or people should have it.
-func (n *Node) IsCanary(order string) bool {
-	_, ok := n.canaries.index.Load().Find(canary.Order, order)
-	return ok
+// mayKnow tells whether t may know of a canary: the operator of all, a partner of those that it placed itself.
+func mayKnow(t moat.Tenant, h canary.Hit) bool {
+	own, one := t.Partner()
+	return !one || own != "" && h.Lot.Owner == own
 }
 
 // ReportCanary writes down that a canary was used outside of what events tell (its phone rang, a letter came), for the channel that it

@@ -8,6 +8,8 @@ import (
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/locate/canary"
+	"github.com/moat-platform/moat/locate/scope"
+	"github.com/moat-platform/moat/locate/trace"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/book"
 )
@@ -151,9 +153,6 @@ func TestCanaryTenants(t *testing.T) {
 	if _, err := n.PlaceCanaries(t.Context(), moat.Everyone(), canary.Lot{Partner: "merchant", Channel: "x", Kind: canary.Order, Pattern: "44##", Count: 1}, "boss", now()); !errors.Is(err, book.ErrInvalid) {
 		t.Errorf("a narrow pattern: %v", err)
 	}
-	if !n.IsCanary(own.Values[0]) || n.IsCanary("4400000000000000") {
-		t.Error("counting orders would count canaries")
-	}
 	// The operator says that a phone rang: its number is not kept.
 	phone := place(t, n, moat.Everyone(), canary.Lot{Partner: "courier", Channel: "outlet:hz-7", Kind: canary.Phone, Pattern: "+1 202-555-01##", Count: 1})
 	e := &moat.Event{Partner: "courier", ID: "r", Time: now(), Received: now(), Type: moat.CanaryTouch, Token: phone.Values[0]}
@@ -168,6 +167,48 @@ func TestCanaryTenants(t *testing.T) {
 			t.Errorf("a number is kept: %s", moat.AppendJSON(nil, e))
 		}
 	})
+}
+
+// TestCanaryFigures: no count of orders or people has canaries, no letter goes to them, and a trace marks them; but who may not know
+// of one cannot tell it from any other order by what is left out.
+func TestCanaryFigures(t *testing.T) {
+	n, secret, _ := planted(t, t.TempDir())
+	defer n.Close()
+	merchant := moat.Only("merchant")
+	own := place(t, n, merchant, canary.Lot{Channel: "app:erp", Kind: canary.Order, Pattern: "44##############", Count: 3})
+	orders := append(append([]string{}, secret.Values...), own.Values...)
+	for i := range 40 {
+		orders = append(orders, fmt.Sprintf("45%014d", i))
+	}
+	at := now() - moat.Hour
+	var events []*moat.Event
+	for i, o := range orders {
+		events = append(events, &moat.Event{ID: fmt.Sprint("e", i), Type: moat.OrderAccess, Time: at, Received: at, Partner: "merchant", App: "erp", Actor: "li", Operation: "view_list", Fields: []string{"phone"}, Orders: []string{o}})
+	}
+	put(t, n, events...)
+	for _, c := range []struct {
+		tenant          moat.Tenant
+		orders, planted int
+	}{{moat.Everyone(), 40, 13}, {merchant, 50, 3}} {
+		q := scope.Question{Source: moat.Entity{Kind: moat.Account, ID: "li"}, Partner: "merchant"}
+		s, err := n.Scopes.Scope(t.Context(), c.tenant, q)
+		if err != nil || s.Orders != int64(c.orders) || s.Planted != int64(c.planted) || s.People.Most != int64(c.orders) || s.Next.Followed != int64(c.orders) ||
+			s.Days[0].Orders != int64(c.orders) || s.Fields[0].Orders != int64(c.orders) {
+			t.Errorf("%+v: the scope is %+v, %v; want %d orders, %d planted", c.tenant, s, err, c.orders, c.planted)
+		}
+		letters := 0
+		if _, err := n.Scopes.Export(t.Context(), c.tenant, q, func(o *scope.Order) error { letters++; return nil }); err != nil || letters != c.orders {
+			t.Errorf("%+v: %d letters, want %d, %v", c.tenant, letters, c.orders, err)
+		}
+		list := trace.Question{}
+		for _, o := range orders {
+			list.Orders = append(list.Orders, trace.Leaked{ID: o})
+		}
+		a, err := n.Tracer().Trace(t.Context(), c.tenant, list)
+		if err != nil || len(a.Canaries) != c.planted || a.Orders.Unknown != 0 || a.Canaries[0].Channel != "app:erp" || a.Canaries[0].Partner != "merchant" {
+			t.Errorf("%+v: the trace marks %+v, %v; want %d", c.tenant, a.Canaries, err, c.planted)
+		}
+	}
 }
 
 // BenchmarkWatch is what the watch costs an event of one order that is nothing planted.

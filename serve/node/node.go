@@ -195,7 +195,7 @@ func (n *Node) openStores(dir string) (err error) {
 		return err
 	}
 	n.Stories = story.New(story.Config{Diary: n.Diary, Scan: n.Lake.Scan, Country: countries(n.Indicators)})
-	n.Scopes, err = scopes(dir, n.Book, n.Diary, n.Ledger, n.Indicators)
+	n.Scopes, err = scopes(dir, n.Book, n.Diary, n.Ledger, n.Indicators, n.canaries.index.Load)
 	return err
 }
 

@@ -1,0 +1,44 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/locate/canary"
+	"github.com/moat-platform/moat/locate/diary"
+	"github.com/moat-platform/moat/locate/ledger"
+	"github.com/moat-platform/moat/locate/trace"
+	"github.com/moat-platform/moat/store/book"
+)
+
+// Tracer returns what traces leaks over what the node keeps.
+func (n *Node) Tracer() *trace.Tracer {
+	return tracer(n.Ledger, n.Diary, n.Book, n.canaries.index.Load())
+}
+
+// ReadTracer opens what a data folder knows of leaks for reading, as [ReadLedger] does, with the findings of b. It must be
+// closed; b stays open.
+func ReadTracer(ctx context.Context, dir string, b *book.Book, log *slog.Logger) (t *trace.Tracer, closeIt func() error, err error) {
+	x, err := ReadCanaries(ctx, dir, b)
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := ReadLedger(dir, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := ReadDiary(dir, log)
+	if err != nil {
+		return nil, nil, errors.Join(err, l.Close())
+	}
+	return tracer(l, d, b, x), func() error { return errors.Join(d.Close(), l.Close()) }, nil
+}
+
+func tracer(l *ledger.Ledger, d *diary.Diary, b *book.Book, x *canary.Index) *trace.Tracer {
+	return &trace.Tracer{Rows: trace.Kept(l, d), Findings: trace.Findings(b), Planted: func(t moat.Tenant, order string) (trace.Canary, bool) {
+		c, ok := LookCanary(x, t, canary.Order, order)
+		return trace.Canary{Order: order, Partner: c.Partner, Channel: c.Channel, Token: c.Token}, ok
+	}}
+}
