@@ -262,17 +262,77 @@ func FuzzRestore(f *testing.F) {
 	})
 }
 
-// What an event costs when its pairs are known in the hour.
-func BenchmarkSee(b *testing.B) {
-	p := plan(b)
-	a := open(b, p)
-	list := days()[:2000]
-	for _, e := range list {
-		a.across.See(e, e.Time, nil)
+// crowd are n events of people who come to a partner, with an address and a device each.
+func crowd(n int) []*moat.Event {
+	list := make([]*moat.Event, n)
+	for i := range list {
+		list[i] = &moat.Event{Partner: "p1", Time: moat.Time(i) * moat.Second / 100, Type: moat.AuthLogin, Actor: fmt.Sprint("user", i),
+			IP: fmt.Sprintf("62.%d.%d.1", i>>8, i&255), Device: fmt.Sprint("dev-", i*7)}
 	}
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		e := list[i%30]
-		a.across.See(e, list[0].Time, nil)
+	return list
+}
+
+// Thousands of pairs are told once each: they do not displace one another from the table.
+func TestToldOnce(t *testing.T) {
+	a, list := open(t, plan(t)).across, crowd(5000)
+	told := func() (n int) {
+		for _, e := range list {
+			a.See(e, e.Time, nil)
+		}
+		out, err := a.Step()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r moat.BatchReader
+		if out.Sightings == nil {
+			return 0
+		}
+		if err := r.Open(out.Sightings); err != nil {
+			t.Fatal(err)
+		}
+		return r.Len()
+	}
+	if n := told(); n < 15_000 {
+		t.Errorf("%d sightings of 15,000 pairs", n)
+	}
+	if n := told(); n > 50 {
+		t.Errorf("%d of 15,000 pairs were told again", n)
+	}
+}
+
+// However many come in a second, it makes few sightings.
+func TestFlood(t *testing.T) {
+	a, list := open(t, plan(t)).across, crowd(5000)
+	for _, e := range list {
+		a.See(e, 0, nil)
+	}
+	out, err := a.Step()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r moat.BatchReader
+	if err := r.Open(out.Sightings); err != nil {
+		t.Fatal(err)
+	}
+	if r.Len() > 1100 {
+		t.Errorf("%d sightings in a second", r.Len())
+	}
+}
+
+// What an event costs when its pairs are known in the hour: those of a few events, and those of more than fit into the
+// processor's nearest cache.
+func BenchmarkSee(b *testing.B) {
+	for _, n := range []int{30, 4_000} {
+		b.Run(fmt.Sprintf("events=%d", n), func(b *testing.B) {
+			a, list := open(b, plan(b)).across, crowd(n)
+			for _, e := range list {
+				a.See(e, e.Time, nil)
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				e := list[i%n]
+				a.See(e, e.Time, nil)
+			}
+		})
 	}
 }
