@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"os"
 	"slices"
@@ -57,11 +56,7 @@ func RunClient(ctx context.Context, in io.Reader, out io.Writer) error {
 	c.next.Store(j.FirstID)
 	ready := c.prepare()
 	start, cpu := time.Now(), cpuSeconds()
-	if j.Questions > 0 {
-		c.ask(ctx)
-	} else {
-		ready(ctx)
-	}
+	ready(ctx)
 	s := Sent{Events: c.events.Load(), Requests: c.requests.Load(), Failed: c.failed.Load(), Seconds: time.Since(start).Seconds(), CPUSeconds: cpuSeconds() - cpu, NextID: c.next.Load()}
 	if e := c.first.Load(); e != nil {
 		s.FirstError = *e
@@ -89,7 +84,12 @@ type client struct {
 func (c *client) prepare() func(context.Context) {
 	j := c.job
 	if j.Questions > 0 {
-		return nil
+		s := load.New(load.Config{Partners: len(j.Keys), Accounts: j.Accounts, Seed: j.FirstID + 2})
+		logins := make([]*load.Body, 100*len(j.Keys))
+		for i := range logins {
+			logins[i] = s.Login(i % len(j.Keys))
+		}
+		return func(ctx context.Context) { c.ask(ctx, logins) }
 	}
 	bodies := make([][]*load.Body, j.Connections)
 	owners := make([][]int, j.Connections)
@@ -190,9 +190,9 @@ func (c *client) fail(err error) {
 	c.first.CompareAndSwap(nil, &s)
 }
 
-// ask poses questions at a fixed rate whatever the answers take: each has its time, and waits count.
-func (c *client) ask(ctx context.Context) {
-	r := rand.New(rand.NewPCG(c.job.FirstID, 9))
+// ask poses questions at a fixed rate whatever the answers take: each has its time, and waits count. They are about logins of the accounts
+// of the load, with the devices and from the addresses that they have there.
+func (c *client) ask(ctx context.Context, logins []*load.Body) {
 	gap := time.Second / time.Duration(c.job.Questions)
 	n := int(c.job.Seconds * float64(c.job.Questions))
 	type question struct {
@@ -222,10 +222,9 @@ func (c *client) ask(ctx context.Context) {
 		if d := time.Until(due); d > 0 {
 			time.Sleep(d)
 		}
-		p := r.IntN(len(c.job.Keys))
-		who := r.IntN(c.job.Accounts)/len(c.job.Keys)*len(c.job.Keys) + p
-		queue <- question{due, c.job.Keys[p], fmt.Appendf(nil, `{"id":"q%d","time":%d,"type":"auth.login","actor":"user%d","outcome":"success","ip":"62.1.%d.%d","device":"dev-%d"}`,
-			c.job.FirstID+uint64(i), time.Now().UnixMicro(), who, who>>8&255, who&255, who)}
+		q := logins[i%len(logins)]
+		q.Renew(c.job.FirstID+uint64(i), moat.TimeOf(time.Now()))
+		queue <- question{due, c.job.Keys[i%len(logins)%len(c.job.Keys)], bytes.Clone(q.Text)}
 	}
 	close(queue)
 	group.Wait()

@@ -22,10 +22,26 @@ const (
 
 // Body returns the next n events of one partner as one body.
 func (s *Stream) Body(partner, n int) *Body {
+	return s.body(partner, n, s.Next)
+}
+
+// Login returns a login of an account of one partner as a body: what an application asks about before it lets somebody in.
+func (s *Stream) Login(partner int) *Body {
+	return s.body(partner, 1, func() *moat.Event {
+		for {
+			if e := s.Next(); e.Type == moat.AuthLogin && e.Outcome == moat.Success {
+				return e
+			}
+		}
+	})
+}
+
+// body makes a body of n events that next returns.
+func (s *Stream) body(partner, n int, next func() *moat.Event) *Body {
 	b := &Body{Count: n}
 	s.only = partner
 	for range n {
-		e := s.Next()
+		e := next()
 		e.ID, e.Partner = "000000000000", ""
 		line := moat.AppendJSON(nil, e)
 		// The encoder writes times as RFC 3339; integers are as good and of fixed width.
