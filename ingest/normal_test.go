@@ -87,6 +87,9 @@ func TestRefusedEvents(t *testing.T) {
 		code       string
 	}{
 		{"another app", `{"time":1750000000,"type":"auth.logout","actor":"a","app":"oms"}`, acme, moat.CodeForbidden},
+		{"a sighting by a partner", `{"time":1750000000,"type":"sighting","kind":"warning","name":"across.campaign_address","extra":{}}`, acme, moat.CodeForbidden},
+		{"a sighting by the operator", `{"time":1750000000,"type":"sighting","kind":"met","outlet":"x","partner":"acme"}`, operator, moat.CodeForbidden},
+		{"a sighting of everyone", `{"time":1750000000,"type":"sighting","kind":"met","outlet":"x","partner":"*"}`, operator, moat.CodeForbidden},
 		{"no partner at all", `{"time":1750000000,"type":"auth.logout","actor":"a"}`, operator, moat.CodeMissing},
 		{"strange partner", `{"time":1750000000,"type":"auth.logout","actor":"a","partner":"a b"}`, operator, moat.CodeValue},
 		{"not a partner's to say", `{"time":1750000000,"type":"complaint","orders":["1"]}`, acme, moat.CodeForbidden},

@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
 
+	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/store/book"
 )
 
@@ -109,6 +110,22 @@ func (a *app) dsn() string {
 
 // read opens the book beside whoever writes it.
 func (a *app) read() (*book.Book, error) { return book.OpenReadOnly(a.ctx, a.dsn(), a.log) }
+
+// readOf is read; it says so if a partner is none that is known.
+func (a *app) readOf(partner string) (*book.Book, error) {
+	b, err := a.read()
+	if err != nil || partner == "" {
+		return b, err
+	}
+	if _, err := b.Partner(a.ctx, moat.Everyone(), partner); !errors.Is(err, book.ErrNotFound) {
+		return b, err
+	}
+	if list, _, err := b.Findings(a.ctx, moat.Everyone(), book.Query{Partner: partner, Limit: 1}); err != nil || len(list) > 0 {
+		return b, err
+	}
+	a.err.line(a.err.paint(yellow, "warning:"), fmt.Sprintf("nobody added a partner %q, and nothing was found of it: `moat partner list` lists those that are known", partner))
+	return b, nil
+}
 
 // write opens the book to change it; the folder must have one.
 func (a *app) write() (*book.Book, error) {

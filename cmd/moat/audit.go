@@ -29,7 +29,7 @@ type auditListCmd struct {
 
 // Run shows.
 func (c *auditListCmd) Run(a *app) error {
-	b, err := a.read()
+	b, err := a.readOf(c.Partner)
 	if err != nil {
 		return err
 	}

@@ -89,43 +89,28 @@ type canaryListCmd struct {
 	Partner string `placeholder:"ID" help:"Only what is planted at this partner."`
 	Channel string `placeholder:"NAME" help:"Only in this channel."`
 	Kind    string `enum:",order,phone,address,credential" default:"" placeholder:"KIND" help:"Only of this kind: order, phone, address or credential."`
-	Limit   int    `placeholder:"N" help:"At most N, the newest (a table shows 50; JSON shows all)."`
+	short
 }
 
 // Run lists.
 func (c *canaryListCmd) Run(a *app) error {
-	b, err := a.read()
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	page := func(q book.Query) ([]canary.Lot, string, error) {
-		q.Planted, q.Channel, q.Kind = c.Partner, c.Channel, c.Kind
-		rows, next, err := b.Canaries(a.ctx, moat.Everyone(), q)
-		lots := make([]canary.Lot, len(rows))
-		for i := range rows {
-			err = errors.Join(err, json.Unmarshal(rows[i].Body, &lots[i]))
+	return listed(a, c.Partner, c.Limit, "No canaries. `moat canary plan` tells how many are needed, `moat canary place` makes them.", func(b *book.Book) pages[canary.Lot] {
+		return func(q book.Query) ([]canary.Lot, string, error) {
+			q.Planted, q.Channel, q.Kind = c.Partner, c.Channel, c.Kind
+			rows, next, err := b.Canaries(a.ctx, moat.Everyone(), q)
+			lots := make([]canary.Lot, len(rows))
+			for i := range rows {
+				err = errors.Join(err, json.Unmarshal(rows[i].Body, &lots[i]))
+			}
+			return lots, next, err
 		}
-		return lots, next, err
-	}
-	if a.JSON {
-		return everything(a, page, c.Limit)
-	}
-	rows, cut, err := newest(page, book.Query{}, cmp.Or(c.Limit, tableRows))
-	if err != nil {
-		return err
-	}
-	if len(rows) == 0 {
-		a.out.line("No canaries. `moat canary plan` tells how many are needed, `moat canary place` makes them.")
-		return nil
-	}
-	t := newTable("      r", "id", "placed", "by", "partner", "channel", "period", "count", "kind", "pattern")
-	for _, l := range rows {
-		t.row(l.ID, instant(l.Placed), cmp.Or(l.Owner, "operator"), l.Partner, l.Channel, l.Period, number(l.Count), string(l.Kind), l.Pattern)
-	}
-	t.print(a.out)
-	a.more(cut, len(rows))
-	return nil
+	}, func(rows []canary.Lot) {
+		t := newTable("      r", "id", "placed", "by", "partner", "channel", "period", "count", "kind", "pattern")
+		for _, l := range rows {
+			t.row(l.ID, instant(l.Placed), cmp.Or(l.Owner, "operator"), l.Partner, l.Channel, l.Period, number(l.Count), string(l.Kind), l.Pattern)
+		}
+		t.print(a.out)
+	})
 }
 
 // canaries are those of the data folder, to be read beside whoever works on it.

@@ -39,7 +39,7 @@ type casesListCmd struct {
 
 // Run lists.
 func (c *casesListCmd) Run(a *app) error {
-	b, err := a.read()
+	b, err := a.readOf(c.Partner)
 	if err != nil {
 		return err
 	}

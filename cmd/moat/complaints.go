@@ -25,7 +25,7 @@ func (complaintsCmd) Help() string {
 
 // Run lists.
 func (c *complaintsCmd) Run(a *app) error {
-	b, err := a.read()
+	b, err := a.readOf(c.Partner)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ type decisionsListCmd struct {
 
 // Run lists.
 func (c *decisionsListCmd) Run(a *app) error {
-	b, err := a.read()
+	b, err := a.readOf(c.Partner)
 	if err != nil {
 		return err
 	}

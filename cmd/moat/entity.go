@@ -18,7 +18,7 @@ type entityCmd struct {
 	span
 	Partner string `placeholder:"ID" help:"Only at this partner; else at all of them."`
 	Limit   int    `default:"20" placeholder:"N" help:"Show at most N of its acts, the newest (${default})."`
-	Kind    string `arg:"" help:"account, app, host, device, ip, shop, outlet or destination."`
+	Kind    string `arg:"" help:"account, app, host, device, ip, shop, outlet, partner or destination."`
 	ID      string `arg:"" help:"Its id."`
 }
 
@@ -31,7 +31,8 @@ func (entityCmd) Help() string {
 type dossier struct {
 	Kind     string         `json:"kind"`
 	ID       string         `json:"id"`
-	Risks    []peak         `json:"risks"` // one for each partner where something was found
+	Risks    []peak         `json:"risks"`              // one for each partner where something was found
+	Standing *risk.Standing `json:"standing,omitempty"` // of a partner
 	Summary  *api.Summary   `json:"summary"`
 	Findings []moat.Finding `json:"findings"` // the newest 100, oldest first
 	Acts     []api.Touch    `json:"acts"`     // newest first
@@ -108,7 +109,7 @@ func (c *entityCmd) diary(a *app, kind moat.EntityKind, d *dossier) error {
 
 // findings reads what was found about it, and what that adds up to at each partner.
 func (c *entityCmd) findings(a *app, e moat.Entity, d *dossier) error {
-	b, err := a.read()
+	b, err := a.readOf(c.Partner)
 	if err != nil {
 		return err
 	}
@@ -116,6 +117,11 @@ func (c *entityCmd) findings(a *app, e moat.Entity, d *dossier) error {
 	odds, err := node.Calibration(a.Data)
 	if err != nil {
 		return err
+	}
+	if e.Kind == moat.Partner {
+		if err := c.standing(a, b, d); err != nil {
+			return err
+		}
 	}
 	keeper, last := risk.NewKeeper(odds), map[string]moat.Time{}
 	if err := b.LearnInto(a.ctx, keeper.Learned()); err != nil {
@@ -143,6 +149,17 @@ func (c *entityCmd) findings(a *app, e moat.Entity, d *dossier) error {
 	return nil
 }
 
+// standing adds the risk of a partner itself.
+func (c *entityCmd) standing(a *app, b *book.Book, d *dossier) error {
+	standing, err := a.standings(b)
+	if err != nil {
+		return err
+	}
+	s, err := standing(c.ID)
+	d.Standing = &s
+	return err
+}
+
 func (c *entityCmd) show(a *app, d *dossier) {
 	o, s := a.out, d.Summary
 	o.line(o.paint(bold, d.Kind+" "+clean(d.ID)))
@@ -152,15 +169,10 @@ func (c *entityCmd) show(a *app, d *dossier) {
 	}
 	o.linef("%s, %s touched, from %s to %s", many(s.Events, "event"), many(s.Records, "record"), instant(s.First), instant(s.Last))
 	o.linef("with %s, %s, %s, %s", many(s.Accounts, "account"), many(s.Devices, "device"), many(s.IPs, "address"), many(s.Destinations, "destination"))
-	for _, r := range d.Risks {
-		st := plain
-		if r.Score >= risk.OpenAt {
-			st = red
-		}
-		o.line(fmt.Sprintf("risk at %s: %s of 100 at %s, %.0f now", clean(r.Partner), o.paint(st, fmt.Sprintf("%.0f", r.Score)), instant(r.Time), r.Now))
-		for _, x := range r.Shares {
-			o.linef("    %+.1f  %s", x.LogOdds, x.Detector)
-		}
+	if d.Standing != nil {
+		a.standing(d.Standing)
+	} else {
+		d.risks(o)
 	}
 	if len(d.Findings) > 0 {
 		o.line()
@@ -181,6 +193,19 @@ func (c *entityCmd) show(a *app, d *dossier) {
 		a.touches(list)
 		if int64(len(list)) < s.Events {
 			o.line(o.paint(dim, fmt.Sprintf("… the newest %s of %s; --limit N shows more", number(len(list)), number(s.Events))))
+		}
+	}
+}
+
+func (d *dossier) risks(o *screen) {
+	for _, r := range d.Risks {
+		st := plain
+		if r.Score >= risk.OpenAt {
+			st = red
+		}
+		o.line(fmt.Sprintf("risk at %s: %s of 100 at %s, %.0f now", clean(r.Partner), o.paint(st, fmt.Sprintf("%.0f", r.Score)), instant(r.Time), r.Now))
+		for _, x := range r.Shares {
+			o.linef("    %+.1f  %s", x.LogOdds, x.Detector)
 		}
 	}
 }

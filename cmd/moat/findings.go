@@ -24,7 +24,7 @@ func (findingsCmd) Help() string {
 
 // Run lists.
 func (c *findingsCmd) Run(a *app) error {
-	b, err := a.read()
+	b, err := a.readOf(c.Partner)
 	if err != nil {
 		return err
 	}

@@ -62,32 +62,13 @@ func (c *keyCreateCmd) Run(a *app) error {
 	return nil
 }
 
-type keyListCmd struct {
-	Limit int `placeholder:"N" help:"At most N, the newest (a table shows 50; JSON shows all)."`
-}
+type keyListCmd struct{ short }
 
 // Run lists.
 func (c *keyListCmd) Run(a *app) error {
-	b, err := a.read()
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	page := func(q book.Query) ([]book.Key, string, error) { return b.Keys(a.ctx, moat.Everyone(), q) }
-	if a.JSON {
-		return everything(a, page, c.Limit)
-	}
-	rows, cut, err := newest(page, book.Query{}, cmp.Or(c.Limit, tableRows))
-	if err != nil {
-		return err
-	}
-	if len(rows) == 0 {
-		a.out.line("No keys. `moat key create --partner ID` makes one.")
-		return nil
-	}
-	a.keys(rows)
-	a.more(cut, len(rows))
-	return nil
+	return listed(a, "", c.Limit, "No keys. `moat key create --partner ID` makes one.", func(b *book.Book) pages[book.Key] {
+		return func(q book.Query) ([]book.Key, string, error) { return b.Keys(a.ctx, moat.Everyone(), q) }
+	}, a.keys)
 }
 
 func (a *app) keys(rows []book.Key) {

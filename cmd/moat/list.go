@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"iter"
@@ -149,20 +150,48 @@ func (a *app) more(cut bool, shown int) {
 	}
 }
 
-// everything prints all rows of a list that has no other way than pages, or the newest limit, the
-// oldest first.
-func everything[T any](a *app, next pages[T], limit int) error {
-	if limit == 0 {
-		limit = math.MaxInt
+// short is the flag of lists that are read whole.
+type short struct {
+	Limit int `placeholder:"N" help:"At most N, the newest (a table shows 50; JSON shows all)."`
+}
+
+// Validate is called when the flags are known.
+func (f *short) Validate() error {
+	if f.Limit < 0 {
+		return errors.New("--limit wants a positive number")
 	}
-	rows, _, err := newest(next, book.Query{}, limit)
+	return nil
+}
+
+// listed prints a list that has no other way than pages, the oldest row first: as JSON all of it, or the newest limit; as a table
+// the newest. If there is nothing, none says so. A partner that is asked for is known, or said not to be.
+func listed[T any](a *app, partner string, limit int, none string, next func(*book.Book) pages[T], table func([]T)) error {
+	b, err := a.readOf(partner)
 	if err != nil {
 		return err
 	}
-	for _, r := range rows {
-		if err := a.object(r); err != nil {
+	defer b.Close()
+	if a.JSON {
+		rows, _, err := newest(next(b), book.Query{}, cmp.Or(limit, math.MaxInt))
+		if err != nil {
 			return err
 		}
+		for _, r := range rows {
+			if err := a.object(r); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
+	rows, cut, err := newest(next(b), book.Query{}, cmp.Or(limit, tableRows))
+	if err != nil {
+		return err
+	}
+	if len(rows) == 0 {
+		a.out.line(none)
+		return nil
+	}
+	table(rows)
+	a.more(cut, len(rows))
 	return nil
 }

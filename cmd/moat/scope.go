@@ -51,7 +51,7 @@ func (c *scopeCmd) Run(a *app) error {
 	ask := func() (api.ScopeFile, error) { return s.Scope(a.ctx, q) }
 	export := func(w io.Writer) error { return s.ScopeOrders(a.ctx, q, w) }
 	if s == nil {
-		b, err := a.read()
+		b, err := a.readOf(c.Partner)
 		if err != nil {
 			return err
 		}

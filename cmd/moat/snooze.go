@@ -119,33 +119,16 @@ type snoozeListCmd struct {
 
 // Run lists.
 func (c *snoozeListCmd) Run(a *app) error {
-	b, err := a.read()
-	if err != nil {
-		return err
-	}
-	defer b.Close()
 	q := c.query()
 	if q.Detector = c.Detector; c.Active {
 		q.Active = moat.TimeOf(time.Now())
 	}
-	page := func(x book.Query) ([]book.Snooze, string, error) {
-		q.Limit, q.After = x.Limit, x.After
-		return b.Snoozes(a.ctx, moat.Everyone(), q)
-	}
-	if a.JSON {
-		return everything(a, page, c.Limit)
-	}
-	rows, cut, err := newest(page, q, cmp.Or(c.Limit, tableRows))
-	if err != nil {
-		return err
-	}
-	if len(rows) == 0 {
-		a.out.line("No snoozes. `moat snooze KIND ID` makes one.")
-		return nil
-	}
-	a.snoozes(rows)
-	a.more(cut, len(rows))
-	return nil
+	return listed(a, c.Partner, c.Limit, "No snoozes. `moat snooze KIND ID` makes one.", func(b *book.Book) pages[book.Snooze] {
+		return func(x book.Query) ([]book.Snooze, string, error) {
+			q.Limit, q.After = x.Limit, x.After
+			return b.Snoozes(a.ctx, moat.Everyone(), q)
+		}
+	}, a.snoozes)
 }
 
 type snoozeEndCmd struct {

@@ -68,14 +68,19 @@ type evidence []share
 
 // share is what a finding is worth. No finding lowers a risk, and none is certain.
 func (k *Keeper) share(f *moat.Finding) share {
-	odds := logit(Prior)
-	if f.Score > Prior {
-		odds = max(odds, min(k.odds.logOdds(f.Detector, f.Score)+k.learned.Shift(f.Partner, f.Detector), logit(mostSure)))
-	}
 	return share{
 		Family: f.Family, Detector: f.Detector, Finding: f.ID, Title: f.Title, Reason: f.Reason,
-		At: f.Time, LogOdds: odds - logit(Prior), Enforce: f.Mode == moat.Enforce,
+		At: f.Time, LogOdds: worth(k.odds, k.learned, f), Enforce: f.Mode == moat.Enforce,
 	}
+}
+
+// worth is how many log-odds a finding adds to the prior.
+func worth(odds Calibration, learned *Learned, f *moat.Finding) float64 {
+	if !(f.Score > Prior) { // nor if it is no number
+		return 0
+	}
+	x := min(odds.logOdds(f.Detector, f.Score)+learned.Shift(f.Partner, f.Detector), logit(mostSure))
+	return max(x-logit(Prior), 0)
 }
 
 // keep keeps the stronger of s and what the family had.

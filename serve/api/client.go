@@ -368,8 +368,8 @@ func (c *Client) Indicators(ctx context.Context) ([]Indicator, error) {
 }
 
 // Partners returns one page of partners, newest first, and the cursor of the next page.
-func (c *Client) Partners(ctx context.Context, q book.Query) ([]book.Partner, string, error) {
-	return pageOf[book.Partner](ctx, c, "/v1/partners", q)
+func (c *Client) Partners(ctx context.Context, q book.Query) ([]PartnerFile, string, error) {
+	return pageOf[PartnerFile](ctx, c, "/v1/partners", q)
 }
 
 // CreatePartner makes a partner.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/risk"
 	"github.com/moat-platform/moat/ingest"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/book"
@@ -109,13 +110,50 @@ func healthOf(s node.Stats, err error) Health {
 	return h
 }
 
+// PartnerFile is a partner with the risk of it.
+type PartnerFile struct {
+	book.Partner
+	Risk risk.Standing `json:"risk"`
+}
+
+func (c *call) partnerFiles(partners []book.Partner) ([]PartnerFile, error) {
+	standings, err := c.api.node.Standings(c.ctx, c.tenant(), partners, c.now())
+	if err != nil {
+		return nil, err
+	}
+	out := make([]PartnerFile, len(partners))
+	for i, p := range partners {
+		out[i] = PartnerFile{p, standings[i]}
+	}
+	return out, nil
+}
+
 func (a *API) getPartners(c *call) error {
 	q, err := c.query()
 	if err != nil {
 		return err
 	}
-	items, next, err := a.node.Book.Partners(c.ctx, c.tenant(), q)
+	partners, next, err := a.node.Book.Partners(c.ctx, c.tenant(), q)
+	if err != nil {
+		return err
+	}
+	items, err := c.partnerFiles(partners)
 	return list(c, items, next, err)
+}
+
+func (a *API) getPartner(c *call) error {
+	if err := c.form().end(); err != nil {
+		return err
+	}
+	p, err := a.node.Book.Partner(c.ctx, c.tenant(), c.r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	files, err := c.partnerFiles([]book.Partner{p})
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, files[0])
 }
 
 // NewPartner is a partner to be made.

@@ -3,6 +3,7 @@ package api_test
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -104,13 +105,15 @@ func TestPages(t *testing.T) {
 	for i := range 5 {
 		w.key(fmt.Sprint("more ", i), book.Key{Partner: "acme"})
 	}
+	now := regexp.MustCompile(`\btime:\S*`) // when a partner's risk was asked for
 	for _, path := range []string{"/v1/findings", "/v1/cases", "/v1/decisions", "/v1/audit", "/v1/partners", "/v1/keys", "/v1/entities/account/alice", "/v1/findings?partner=acme&since=2020-01-01T00:00:00Z"} {
 		all := w.pages(path, 0)
 		if len(all) == 0 {
 			t.Errorf("%s is empty", path)
 		}
 		for _, limit := range []int{1, 2} {
-			if some := w.pages(path, limit); strings.Join(some, "\n") != strings.Join(all, "\n") {
+			some := w.pages(path, limit)
+			if a, b := strings.Join(some, "\n"), strings.Join(all, "\n"); a != b && (path != "/v1/partners" || now.ReplaceAllString(a, "") != now.ReplaceAllString(b, "")) {
 				t.Errorf("%s in pages of %d gives %d items, at once %d", path, limit, len(some), len(all))
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 
 	"github.com/moat-platform/moat"
 )
@@ -37,6 +38,26 @@ func (b *Book) Partners(ctx context.Context, t moat.Tenant, q Query) ([]Partner,
 // Partner returns one partner.
 func (b *Book) Partner(ctx context.Context, t moat.Tenant, id string) (Partner, error) {
 	return partnersTable().one(ctx, b, t, id)
+}
+
+// Heard returns up to [MaxLimit] partners, by id, of which something was found and that nobody added: those of files that were loaded.
+func (b *Book) Heard(ctx context.Context, t moat.Tenant) (ids []string, err error) {
+	var w where
+	w.sees(t)
+	w.and("partner NOT IN (SELECT partner FROM partners)")
+	rows, err := b.read.QueryContext(ctx, b.dialect.sql("SELECT DISTINCT partner FROM findings"+w.text()+" ORDER BY partner LIMIT "+strconv.Itoa(MaxLimit)), w.args...)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read partners: %w", b.explain(err))
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, fmt.Errorf("cannot read partners: %w", b.explain(err))
+		}
+		ids = append(ids, id)
+	}
+	return ids, b.explain(rows.Err())
 }
 
 // CreatePartner adds a partner; only the operator may. Created is filled in. A

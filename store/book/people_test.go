@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/risk"
 )
 
 func testMaster(tb testing.TB) MasterKey {
@@ -405,6 +406,16 @@ func TestTenants(t *testing.T) {
 					return errors.New("saw the case")
 				}
 				return want(err, ErrNotFound)
+			},
+			"Incidents": func(ctx context.Context, x moat.Tenant) error {
+				if in, err := b.Incidents(ctx, x, "a", 0); in != (risk.Incidents{}) || err != nil {
+					return fmt.Errorf("saw %+v, %v", in, err)
+				}
+				return nil
+			},
+			"Heard": func(ctx context.Context, x moat.Tenant) error {
+				list, err := b.Heard(ctx, x)
+				return empty(list, "", err)
 			},
 			"Decision":   func(ctx context.Context, x moat.Tenant) error { return hidden(b.Decision(ctx, x, d.ID)) },
 			"Approvals":  func(ctx context.Context, x moat.Tenant) error { return hidden(b.Approvals(ctx, x, d.ID)) },

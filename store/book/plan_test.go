@@ -18,6 +18,8 @@ func TestPlans(t *testing.T) {
 	check(t, b, findingsTable(), moat.Only("a"), Query{Since: start}, "findings_partner")
 	check(t, b, findingsTable(), moat.Only("a"), Query{Entity: clerk}, "findings_entity")
 	check(t, b, findingsTable(), everyone, Query{Entity: clerk}, "findings_entity")
+	check(t, b, findingsTable(), moat.Only("a"), Query{House: true, Since: start}, "findings_house")
+	check(t, b, findingsTable(), everyone, Query{House: true, Partner: "a"}, "findings_house")
 	check(t, b, findingsTable(), everyone, Query{Detector: "x"}, "findings_detector")
 	check(t, b, findingsTable(), moat.Only("a"), Query{Case: "c"}, "sqlite_autoindex_findings_1 (id=?)")
 	check(t, b, findingsTable(), everyone, Query{Case: "c"}, "sqlite_autoindex_findings_1 (id=?)")

@@ -18,6 +18,7 @@ type Query struct {
 	Partner  string         // any: one partner's; a partner sees nothing of another
 	Entity   moat.Entity    // findings: whose risk was raised; cases: any of the case's entities; decisions: the target
 	Detector string         // findings, cases: any of the case's detectors
+	House    bool           // findings: about partners themselves, or of the family partner
 	Case     string         // findings, decisions
 	Rank     moat.Rank      // cases
 	State    moat.CaseState // cases
@@ -140,7 +141,7 @@ func (q *Query) given() string {
 		name string
 		set  bool
 	}{
-		{"entity", q.Entity != moat.Entity{}}, {"detector", q.Detector != ""}, {"case", q.Case != ""}, {"rank", q.Rank != moat.NoRank},
+		{"entity", q.Entity != moat.Entity{}}, {"detector", q.Detector != ""}, {"house", q.House}, {"case", q.Case != ""}, {"rank", q.Rank != moat.NoRank},
 		{"state", q.State != ""}, {"scope", q.Scope != ""}, {"value", q.Value != ""}, {"active", q.Active != 0}, {"waiting", q.Waiting},
 		{"object", q.Object != ""}, {"order", q.Order != ""}, {"kind", q.Kind != ""}, {"reporter", q.Reporter != ""}, {"channel", q.Channel != ""}, {"planted", q.Planted != ""},
 	} {

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/risk"
 )
 
 func findingsTable() *table[moat.Finding] {
@@ -18,6 +20,7 @@ func findingsTable() *table[moat.Finding] {
 		filter: func(q *Query, w *where) {
 			take(w, &q.Entity, "entity = ? AND kind = ?", text(q.Entity.ID), q.Entity.Kind.String())
 			take(w, &q.Detector, "detector = ?", text(q.Detector))
+			take(w, &q.House, "kind IN ('app', 'partner') AND (kind = 'partner' OR detector LIKE 'partner.%')")
 			if q.Case != "" {
 				w.come("case_findings", "finding", "case_id = ?", text(q.Case))
 				q.Case = ""
@@ -153,6 +156,31 @@ func (b *Book) Case(ctx context.Context, t moat.Tenant, id string) (moat.Case, [
 	}
 	slices.Reverse(timeline)
 	return c, timeline, nil
+}
+
+// Incidents returns what became of the cases of rank P1 and P2 that a partner had since a time; of those that were confirmed, and
+// of those that wait, the first [MaxLimit] count.
+func (b *Book) Incidents(ctx context.Context, t moat.Tenant, partner string, since moat.Time) (in risk.Incidents, err error) {
+	for _, part := range []string{"verdict = 'confirmed'", "verdict = '' AND state = 'open'"} {
+		var w where
+		w.sees(t)
+		w.and("partner = ? AND opened >= ? AND rank <= ? AND "+part, text(partner), int64(since), int64(moat.P2))
+		tb := casesTable()
+		rows, err := b.read.QueryContext(ctx, b.dialect.sql(tb.query(&w)+" ORDER BY opened, id LIMIT "+strconv.Itoa(MaxLimit)), w.args...)
+		if err != nil {
+			return in, fmt.Errorf("cannot read cases of partner: %w", b.explain(err))
+		}
+		for rows.Next() {
+			c, bad := tb.scan(rows)
+			if err = errors.Join(err, bad); err == nil {
+				in.Add(&c)
+			}
+		}
+		if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+			return in, fmt.Errorf("cannot read cases of partner: %w", b.explain(err))
+		}
+	}
+	return in, nil
 }
 
 // Decision returns one decision.
