@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 	"unsafe"
 
 	"github.com/moat-platform/moat"
@@ -19,7 +20,8 @@ type slot struct {
 	owner   uint32
 	now     moat.Time
 	keys    [moat.EntityKinds]uint64
-	early   []uint64                 // keys of the pairs of TypePlan.Early; later if nothing is observed
+	early   []uint64                 // keys of the pairs that TypePlan.Early counts; later if nothing is observed
+	holds   []uint64                 // bit i: Conditions[i] holds
 	asks    []uint64                 // bit i: Detectors[i] may fire, as far as the event alone tells
 	takes   []uint64                 // bit i: Ops[i] observes this event, as far as the event alone tells
 	lines   [moat.EntityKinds]uint64 // bit i: the i-th line of the record has state of takes
@@ -144,54 +146,64 @@ func (e *Engine) touch(s *slot) {
 
 func trailing(b uint64) int { return bits.TrailingZeros64(b) }
 
-// identify computes the keys of the entities of s, and of the pairs that can be told from the
-// event alone.
+// identify computes the keys of the entities of s, what features and detectors it concerns, and the pairs that can
+// be told from the event alone.
 func (e *Engine) identify(s *slot, tp *rule.TypePlan) {
-	for _, k := range tp.Kinds {
-		s.keys[k] = e.entityKey(s.partner, k, s.ev.EntityID(k))
-	}
-	s.early, s.ahead, s.takes, s.lines = s.early[:0], s.ahead[:0], append(s.takes[:0], tp.Takes...), tp.Lines
 	e.frame.Begin(&s.ev)
-	for i := range tp.Conditions {
-		if c := &tp.Conditions[i]; c.Holds(&e.frame) {
-			for w, ops := range c.Ops {
-				s.takes[w] |= ops
-			}
-			for _, k := range tp.Kinds {
-				s.lines[k] |= c.Lines[k]
-			}
-		}
+	for _, k := range tp.Kinds {
+		s.keys[k], s.lines[k] = e.entityKey(s.partner, k), 0
 	}
-	s.asks = s.asks[:0]
-	for i, c := range tp.Detectors {
-		if i&63 == 0 {
-			s.asks = append(s.asks, 0)
-		}
-		if c.May(&e.frame) {
-			s.asks[i>>6] |= 1 << (i & 63)
-		}
-	}
-	for _, i := range tp.Early {
-		key := uint64(later)
-		if op := &tp.Ops[i]; op.Ahead && s.takes[i>>6]>>(i&63)&1 != 0 {
-			if key = e.earlyKey(op, s); key != 0 {
-				s.ahead = append(s.ahead, key)
+	s.takes, s.asks, s.holds = zeros(s.takes, len(tp.Fetch)), zeros(s.asks, (len(tp.Detectors)+63)/64), tp.Settle(&e.frame, s.holds[:0])
+	for w, bits := range s.holds {
+		for ; bits != 0; bits &= bits - 1 {
+			c := &tp.Conditions[w<<6+trailing(bits)]
+			for i, ops := range c.Ops {
+				s.takes[i] |= ops
 			}
-		}
-		s.early = append(s.early, key)
-	}
-	for _, i := range tp.EarlyLists {
-		op := &tp.Ops[i]
-		if !op.Ahead || s.takes[i>>6]>>(i&63)&1 == 0 || s.keys[op.Of] == 0 {
-			continue
-		}
-		texts := op.List(&e.frame)
-		for _, t := range texts[:min(len(texts), maxAhead)] {
-			if key := e.cfg.Seed.Text(t); key&op.Mask == 0 {
-				s.ahead = append(s.ahead, pairKey(op, key, s.keys[op.Of]))
+			for i, detectors := range c.Detectors {
+				s.asks[i] |= detectors
+			}
+			for _, l := range c.Lines {
+				s.lines[l.Of] |= l.Bits
 			}
 		}
 	}
+	s.ahead, s.early = s.ahead[:0], s.early[:0]
+	for range tp.Early {
+		s.early = append(s.early, later)
+	}
+	for w, bits := range s.takes {
+		for bits &= tp.Fetch[w]; bits != 0; bits &= bits - 1 {
+			e.foresee(s, &tp.Ops[w<<6+trailing(bits)])
+		}
+	}
+}
+
+// foresee computes the keys of op's pairs.
+func (e *Engine) foresee(s *slot, op *rule.Op) {
+	if op.Early >= 0 {
+		key := e.earlyKey(op, s)
+		if s.early[op.Early] = key; key != 0 {
+			s.ahead = append(s.ahead, key)
+		}
+		return
+	}
+	if s.keys[op.Of] == 0 {
+		return
+	}
+	texts := op.List(&e.frame)
+	for _, t := range texts[:min(len(texts), maxAhead)] {
+		if key := e.cfg.Seed.Text(t); key&op.Mask == 0 {
+			s.ahead = append(s.ahead, pairKey(op, key, s.keys[op.Of]))
+		}
+	}
+}
+
+// zeros returns n zeros in the memory of words.
+func zeros(words []uint64, n int) []uint64 {
+	words = slices.Grow(words[:0], n)[:n]
+	clear(words)
+	return words
 }
 
 // maxAhead is how many pairs of a list are fetched ahead.
@@ -228,11 +240,12 @@ func plausible(ev *moat.Event) moat.Time {
 	return t
 }
 
-func (e *Engine) entityKey(partner uint64, k moat.EntityKind, id string) uint64 {
-	if id == "" {
+func (e *Engine) entityKey(partner uint64, k moat.EntityKind) uint64 {
+	id := e.frame.Entity(k)
+	if id == 0 {
 		return 0
 	}
-	return rule.Mix(e.cfg.Seed.Text(id), partner+uint64(k)) | 1
+	return rule.Mix(id, partner+uint64(k)) | 1
 }
 
 // partner returns the number of a partner, a new one if it was never seen.

@@ -471,11 +471,21 @@ func (c *compiler) key(e ast.Expr) keyFn {
 		}
 	}
 	s, seed := c.str(e), c.b.seed
+	words := c.words(e)
+	place, ok := c.b.texts[words]
+	if !ok {
+		place = len(c.b.texts) + int(moat.EntityKinds)
+		c.b.texts[words] = place
+	}
 	return func(f *Frame) uint64 {
-		if t := s(f); t != "" {
-			return seed.Text(t)
+		m := &f.texts[place]
+		if m.turn != f.turn {
+			*m = textMemo{turn: f.turn}
+			if t := s(f); t != "" {
+				m.hash = seed.Text(t)
+			}
 		}
-		return 0
+		return m.hash
 	}
 }
 

@@ -1,6 +1,12 @@
 package rule
 
 import (
+	"cmp"
+	"maps"
+	"math/bits"
+	"slices"
+	"strings"
+
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 )
@@ -9,18 +15,34 @@ import (
 // (a person, a success, a file) stand in most conditions, so each is settled once an event for all, and most
 // conditions are decided by facts before a feature is looked at.
 
-// fact is the number of a term in Plan.Facts.
+// fact is the number of a term.
 type fact uint16
+
+// settled is a term that needs nothing but the event.
+type settled struct {
+	is   boolFn
+	dear bool // it looks something up, or reads long texts
+}
 
 // fact returns the number of a term, the same for equal words.
 func (b *builder) fact(words string, is boolFn) fact {
-	n, ok := b.facts[words]
+	n, ok := b.byWords[words]
 	if !ok {
-		n = fact(len(b.plan.Facts))
-		b.facts[words] = n
-		b.plan.Facts = append(b.plan.Facts, is)
+		n = fact(len(b.facts))
+		b.byWords[words] = n
+		b.facts = append(b.facts, settled{is, dear(words)})
 	}
 	return n
+}
+
+// dear tells whether a term costs many times what others do, by its words.
+func dear(words string) bool {
+	for _, w := range [...]string{"ip.", "ua.", "matches(", "extra(", "_host", "event.route", "event.timezone_country"} {
+		if strings.Contains(words, w) {
+			return true
+		}
+	}
+	return false
 }
 
 // split compiles e. It holds if the facts hold and rest does, which is nil if there is nothing else.
@@ -61,29 +83,97 @@ func all(terms []boolFn) boolFn {
 	}
 }
 
-// hold tells whether all of these facts hold of the frame's event.
-func (f *Frame) hold(facts []fact) bool {
-	for _, n := range facts {
-		w, bit := n>>6, uint64(1)<<(n&63)
-		if f.known[w]&bit == 0 {
-			f.known[w] |= bit
-			if f.held[w] &^= bit; f.facts[n](f) {
-				f.held[w] |= bit
-			}
-		}
-		if f.held[w]&bit == 0 {
-			return false
-		}
-	}
-	return true
+// test is a fact and the conditions that need it, bit i for the i-th.
+type test struct {
+	is    boolFn
+	needs []uint64
 }
 
-// Holds tells whether c's ops observe the frame's event, as far as the event alone tells.
-func (c *Condition) Holds(f *Frame) bool { return f.hold(c.facts) }
+// words is how many words it takes to have a bit for each of n.
+func words(n int) int { return (n + 63) / 64 }
 
-// May tells whether the detector may fire at the frame's event, as far as the event alone tells; [Compiled.Fires]
-// decides the rest.
-func (c *Compiled) May(f *Frame) bool { return f.hold(c.facts) }
+// condition returns the type's condition with these facts.
+func (tp *TypePlan) condition(facts []fact) *Condition {
+	facts = slices.Clone(facts)
+	slices.Sort(facts)
+	facts = slices.Compact(facts)
+	for i := range tp.Conditions {
+		if slices.Equal(tp.Conditions[i].facts, facts) {
+			return &tp.Conditions[i]
+		}
+	}
+	tp.Conditions = append(tp.Conditions, Condition{Ops: make([]uint64, words(len(tp.Ops))), Detectors: make([]uint64, words(len(tp.Detectors))), facts: facts})
+	return &tp.Conditions[len(tp.Conditions)-1]
+}
 
-// Fires decides what May left open.
+// touch adds the lines of op's state to those that are fetched when c holds.
+func (c *Condition) touch(op *Op) {
+	bits := op.lines()
+	for i := range c.Lines {
+		if c.Lines[i].Of == op.Of {
+			c.Lines[i].Bits |= bits
+			return
+		}
+	}
+	if bits != 0 {
+		c.Lines = append(c.Lines, Lines{op.Of, bits})
+	}
+}
+
+// order lays out in which order the facts of the type's conditions are settled: the cheap before the dear, and
+// among these first what decides most.
+func (tp *TypePlan) order(facts []settled) {
+	needs := map[fact][]uint64{}
+	for i := range tp.Conditions {
+		for _, n := range tp.Conditions[i].facts {
+			if needs[n] == nil {
+				needs[n] = make([]uint64, words(len(tp.Conditions)))
+			}
+			needs[n][i>>6] |= 1 << (i & 63)
+		}
+	}
+	all := slices.Collect(maps.Keys(needs))
+	cost := func(n fact) int {
+		conditions := 0
+		for _, w := range needs[n] {
+			conditions += bits.OnesCount64(w)
+		}
+		if facts[n].dear {
+			return 1<<16 - conditions
+		}
+		return -conditions
+	}
+	slices.SortFunc(all, func(a, b fact) int { return cmp.Or(cmp.Compare(cost(a), cost(b)), cmp.Compare(a, b)) })
+	for _, n := range all {
+		tp.tests = append(tp.tests, test{facts[n].is, needs[n]})
+	}
+}
+
+// Settle appends to to the conditions that hold of the frame's event, bit i for Conditions[i]. A fact is asked for
+// only while a condition is left that needs it, and one that does not hold takes all of these away at once.
+func (tp *TypePlan) Settle(f *Frame, to []uint64) []uint64 {
+	n := len(tp.Conditions)
+	for ; n >= 64; n -= 64 {
+		to = append(to, ^uint64(0))
+	}
+	if n > 0 {
+		to = append(to, 1<<n-1)
+	}
+	for i := range tp.tests {
+		t := &tp.tests[i]
+		needed := uint64(0)
+		for w, bits := range t.needs {
+			needed |= to[w] & bits
+		}
+		if needed == 0 || t.is(f) {
+			continue
+		}
+		for w, bits := range t.needs {
+			to[w] &^= bits
+		}
+	}
+	return to
+}
+
+// Fires decides what the conditions of its type left open.
 func (c *Compiled) Fires(f *Frame) bool { return c.rest == nil || c.rest(f) }

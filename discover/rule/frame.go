@@ -32,15 +32,40 @@ type Frame struct {
 	buffer [maxRoute]byte // of the text that was made last
 	net    Net
 	looked bool // net is of Event
-	facts  []func(*Frame) bool
-	known  []uint64 // bit i: it was settled whether facts[i] holds of Event
-	held   []uint64 // and it does
+	turn   uint32
+	texts  []textMemo // the first are those of entities
+}
+
+// textMemo remembers the hash of a text of the event of a turn: several features ask for the same.
+type textMemo struct {
+	turn uint32
+	hash uint64
 }
 
 // Begin makes ev the event of the frame.
 func (f *Frame) Begin(ev *moat.Event) {
 	f.Event, f.looked = ev, false
-	clear(f.known)
+	if f.turn++; f.turn == 0 { // after four billion events the turns begin anew
+		clear(f.texts)
+		f.turn = 1
+	}
+}
+
+// Entity returns the hash of the id of the event's entity of that kind, 0 if it has none.
+func (f *Frame) Entity(k moat.EntityKind) uint64 {
+	m := &f.texts[k]
+	if m.turn != f.turn {
+		*m = textMemo{turn: f.turn}
+		if id := f.Event.EntityID(k); id != "" {
+			m.hash = f.seed.Text(id)
+		}
+	}
+	return m.hash
+}
+
+// entityTexts are the words of texts that are ids of entities, too, and share their places.
+func entityTexts() map[string]int {
+	return map[string]int{"event.app": int(moat.App), "event.host": int(moat.Host), "event.device": int(moat.Device), "event.ip": int(moat.IP), "event.outlet": int(moat.Outlet), "event.shop": int(moat.Shop)}
 }
 
 // Net returns what is known of the event's address. It is looked up when it is first asked for: most
@@ -60,8 +85,7 @@ func (f *Frame) text(n int) string { return unsafe.String(&f.buffer[0], n) }
 
 // NewFrame returns a frame for the expressions of p.
 func (p *Plan) NewFrame() Frame {
-	words := (len(p.Facts) + 63) / 64
-	return Frame{facts: p.Facts, known: make([]uint64, words), held: make([]uint64, words), Slots: make([]float64, p.Slots), Stamp: make([]uint32, p.Slots), Memos: make([]Memo, p.Memos), seed: p.seed}
+	return Frame{Slots: make([]float64, p.Slots), Stamp: make([]uint32, p.Slots), Memos: make([]Memo, p.Memos), texts: make([]textMemo, p.Texts), seed: p.seed}
 }
 
 // at returns a slot of the feature whose first slot is given.

@@ -69,7 +69,7 @@ func sound(t *testing.T, src string) {
 			p = p.Across
 		}
 		f := p.NewFrame()
-		f.Event = &moat.Event{Orders: []string{"1"}, IP: "1.2.3.4", Rows: 7}
+		f.Begin(&moat.Event{Orders: []string{"1"}, IP: "1.2.3.4", Rows: 7})
 		c := p.Detectors[0]
 		c.When(&f)
 		if v := c.Confidence(&f); math.IsNaN(v) || math.IsInf(v, 0) {

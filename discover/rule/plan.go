@@ -31,9 +31,9 @@ type Plan struct {
 	// Layout lists, per kind, where each feature's state lies; a snapshot written under
 	// another plan is carried over feature by feature.
 	Layout   [moat.EntityKinds][]Place
-	Facts    []func(*Frame) bool // what conditions ask of an event alone, each once
 	Slots    int
 	Memos    int // how many pattern memories a Frame needs
+	Texts    int // how many hashes of texts a Frame remembers
 	Features int // distinct ones, after sharing
 	// Across is the plan of the detectors that look at sightings, which an engine of its own runs over what all
 	// partners have in common; nil if there are none. Detectors and Features of the whole count them too, the rest does not.
@@ -55,25 +55,31 @@ type TypePlan struct {
 	Ops       []Op              // in order: an op may read slots of earlier ones
 	Detectors []*Compiled       // that are asked at the event
 	Waits     []*Compiled       // that are asked when no such event of their subject has come for a time
-	// Takes has bit i set when nothing about the event alone keeps Ops[i] from observing it. Conditions add the
-	// ops that ask something of the event. Where features have a say, too, Where tells at its turn.
-	Takes      []uint64
+	// Conditions are what its ops and detectors ask of the event alone; all are in one that holds. Where features
+	// have a say, too, Where and [Compiled.Fires] tell at their turn.
 	Conditions []Condition
-	// Lines has, per kind, bit i set when an op of Takes has state in the i-th line of a record.
-	Lines [moat.EntityKinds]uint64
-	// Early lists the ops that look up one pair whose key follows from the event alone, so that
-	// it can be fetched ahead; EarlyLists those that look up one for each text of such a list.
-	Early, EarlyLists []int
+	// Early is how many ops look up one pair whose key follows from the event alone, so that it can be fetched
+	// ahead. Fetch has the bits of those ops, and of those that look up one for each text of such a list.
+	Early int
+	Fetch []uint64
 	// At gives the place in Ops of the feature with that first slot, or -1.
 	At []int16
+
+	tests []test // what Conditions need, in the order in which it is settled
 }
 
-// Condition is what the Where of several ops of a type asks of the event.
+// Condition is what several ops and detectors of a type ask of the event alone. Bit i of Ops is Ops[i] of the
+// type, bit i of Detectors is Detectors[i].
 type Condition struct {
-	Ops []uint64 // bit i: Ops[i]
-	// Lines has, per kind, the lines of their state; see [TypePlan].
-	Lines [moat.EntityKinds]uint64
-	facts []fact
+	Ops, Detectors []uint64
+	Lines          []Lines
+	facts          []fact
+}
+
+// Lines has bit i set when state of the condition's ops lies in the i-th line of a record of Of.
+type Lines struct {
+	Of   moat.EntityKind
+	Bits uint64
 }
 
 // LineBytes is what the processor fetches from memory at once. A record is a whole number of lines.
@@ -106,7 +112,7 @@ type Op struct {
 	Common  int    // offset of the state that is kept once for the partner in the partner's record; 0 = none
 	Salt    uint64 // tells the pairs of one feature from another's
 	Out     int    // first slot
-	Early   int    // place in TypePlan.Early, or -1
+	Early   int    // its number among those that Early of the type counts, or -1
 	Ahead   bool   // Where needs nothing but the event, or there is none
 	Size    int    // of its state
 
@@ -177,7 +183,9 @@ type builder struct {
 	features []*shared
 	bySlot   []*shared
 	byCanon  map[string]*shared
-	facts    map[string]fact // by their words
+	facts    []settled
+	byWords  map[string]fact
+	texts    map[string]int // places of hashes in a Frame, by the words of the text
 	plan     *Plan
 	memos    int // of patterns
 }
@@ -222,7 +230,7 @@ func Compile(detectors []*Detector, o Options) (*Plan, error) {
 
 // compile compiles sorted detectors into one plan.
 func compile(base *cel.Env, detectors []*Detector, o Options) (*Plan, error) {
-	b := &builder{base: base, seed: o.Seed, byCanon: map[string]*shared{}, facts: map[string]fact{}, plan: &Plan{seed: o.Seed}}
+	b := &builder{base: base, seed: o.Seed, byCanon: map[string]*shared{}, byWords: map[string]fact{}, texts: entityTexts(), plan: &Plan{seed: o.Seed}}
 	var err error
 	b.exposures(detectors)
 	for i, d := range detectors {
@@ -518,7 +526,7 @@ func (c *compiler) value(e ast.Expr, op *Op) {
 // layout gives every feature its place and fills the plans of the types.
 func (b *builder) layout() {
 	p := b.plan
-	p.Slots, p.Features, p.Memos = len(b.bySlot), len(b.features), b.memos
+	p.Slots, p.Features, p.Memos, p.Texts = len(b.bySlot), len(b.features), b.memos, len(b.texts)+int(moat.EntityKinds)
 	// What is observed at the same events is kept together: fewer cache lines an event.
 	order := slices.Clone(b.features)
 	for _, s := range b.features {
@@ -598,33 +606,26 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 	}
 	slices.Sort(tp.Kinds)
 	tp.At = slices.Repeat([]int16{-1}, len(b.bySlot))
-	words := (len(tp.Ops) + 63) / 64
-	tp.Takes = make([]uint64, words)
+	tp.Fetch = make([]uint64, words(len(tp.Ops)))
 	for i := range tp.Ops {
 		op := &tp.Ops[i]
 		tp.At[op.Out] = int16(i)
 		op.Early = -1
-		switch {
-		case op.early && op.Value == feature.Key:
-			op.Early = len(tp.Early)
-			tp.Early = append(tp.Early, i)
-		case op.early && op.Value == feature.Keys:
-			tp.EarlyLists = append(tp.EarlyLists, i)
+		if op.early && op.Value == feature.Key {
+			op.Early = tp.Early
+			tp.Early++
 		}
-		switch {
-		case !op.Observe || op.Size == 0 && !op.Kind.Pairs: // without state there is nothing to take in
-		case len(op.facts) == 0:
-			tp.Takes[i>>6] |= 1 << (i & 63)
-			tp.Lines[op.Of] |= op.lines()
-		default:
-			at := slices.IndexFunc(tp.Conditions, func(c Condition) bool { return slices.Equal(c.facts, op.facts) })
-			if at < 0 {
-				at = len(tp.Conditions)
-				tp.Conditions = append(tp.Conditions, Condition{Ops: make([]uint64, words), facts: op.facts})
-			}
-			c := &tp.Conditions[at]
+		if op.early && op.Ahead {
+			tp.Fetch[i>>6] |= 1 << (i & 63)
+		}
+		if op.Observe && (op.Size > 0 || op.Kind.Pairs) { // without state there is nothing to take in
+			c := tp.condition(op.facts)
 			c.Ops[i>>6] |= 1 << (i & 63)
-			c.Lines[op.Of] |= op.lines()
+			c.touch(op)
 		}
 	}
+	for i, d := range tp.Detectors {
+		tp.condition(d.facts).Detectors[i>>6] |= 1 << (i & 63)
+	}
+	tp.order(b.facts)
 }

@@ -83,7 +83,7 @@ func TestLet(t *testing.T) {
 	plain := detector(t, "plain", "when: touched + 2 * ips > 4\nconfidence: (touched + 2 * ips) / 100\nreason: '{touched + 2 * ips} of {event.actor}'\n")
 	p := compile(t, rule.Options{}, named, plain)
 	f := p.NewFrame()
-	f.Event = &moat.Event{Actor: "bob"}
+	f.Begin(&moat.Event{Actor: "bob"})
 	for i := range 9 {
 		for j := range f.Slots {
 			f.Slots[j] = float64(i)
@@ -274,7 +274,7 @@ func TestNumbers(t *testing.T) {
 	} {
 		p := compile(t, rule.Options{}, detector(t, "one", fmt.Sprintf("confidence: %q\n", c.expr)))
 		f := p.NewFrame()
-		f.Event = &moat.Event{Orders: []string{"1", "2"}, Bytes: 42}
+		f.Begin(&moat.Event{Orders: []string{"1", "2"}, Bytes: 42})
 		if got := p.Detectors[0].Confidence(&f); got != c.want {
 			t.Errorf("%s = %v, want %v", c.expr, got, c.want)
 		}
@@ -297,7 +297,7 @@ func TestReason(t *testing.T) {
 	} {
 		p := compile(t, rule.Options{}, detector(t, "one", fmt.Sprintf("reason: %q\n", c.reason)))
 		f := p.NewFrame()
-		f.Event = &moat.Event{Actor: "bob", Rows: 7, DurationMS: 3000, Path: "\u202e\x1b[31m\xffx", UserAgent: strings.Repeat("é", 300)}
+		f.Begin(&moat.Event{Actor: "bob", Rows: 7, DurationMS: 3000, Path: "\u202e\x1b[31m\xffx", UserAgent: strings.Repeat("é", 300)})
 		if got := p.Detectors[0].Reason(&f); got != c.want {
 			t.Errorf("%s: %q, want %q", c.reason, got, c.want)
 		}
@@ -309,7 +309,7 @@ func TestKeys(t *testing.T) {
 	key := func(expr string, ev moat.Event) uint64 {
 		p := compile(t, rule.Options{Seed: 7}, detector(t, "one", features(fmt.Sprintf("kind: seen, value: %q", expr), "kind: age", "5")))
 		f := p.NewFrame()
-		f.Event = &ev
+		f.Begin(&ev)
 		return p.Types[moat.AuthLogin].Ops[0].Key(&f)
 	}
 	ab := moat.Event{IP: "a", Device: "b"}
