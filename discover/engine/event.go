@@ -69,11 +69,20 @@ func seconds(t moat.Time) uint32 { return uint32(t / moat.Second) }
 // an expression asks for them.
 func (e *Engine) features(s *slot, tp *rule.TypePlan) {
 	e.epoch()
-	for w, bits := range s.takes {
-		for ; bits != 0; bits &= bits - 1 {
-			op := &tp.Ops[w<<6+trailing(bits)]
-			if e.records[op.Of] != nil && (op.Ahead || op.Where(&e.frame)) {
+	for w := range s.takes {
+		for s.takes[w] != 0 {
+			bit := trailing(s.takes[w])
+			s.takes[w] &= s.takes[w] - 1
+			op := &tp.Ops[w<<6+bit]
+			if e.records[op.Of] == nil {
+				continue
+			}
+			if op.Ahead || op.Where(&e.frame) {
 				e.run(op, s, true)
+				continue
+			}
+			for i, same := range op.Same {
+				s.takes[i] &^= same
 			}
 		}
 	}
@@ -119,8 +128,8 @@ func (e *Engine) run(op *rule.Op, s *slot, observe bool) {
 	} else {
 		*in, observe = feature.Input{Now: s.now, Born: s.now}, false
 	}
-	out := e.out[op.Out : op.Out+len(op.Kind.Outputs)]
-	if observe {
+	if out := e.out[op.Out:]; observe {
+		in.Mute = op.Mute
 		op.Stat.Observe(state, in, out)
 	} else {
 		op.Stat.Read(state, in, out)
@@ -160,7 +169,7 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 			in.Key = 0
 			return false
 		}
-		if op.Kind.Pairs {
+		if op.Pairs {
 			in.Pair = e.pair(pairKey(op, in.Key, s.keys[op.Of]), s, observe)
 			return in.Pair != nil
 		}
@@ -175,7 +184,7 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 				return false
 			}
 		}
-		if op.Kind.Pairs {
+		if op.Pairs {
 			e.ptrs = e.ptrs[:0]
 			for _, key := range in.Keys {
 				e.ptrs = append(e.ptrs, e.pair(pairKey(op, key, s.keys[op.Of]), s, observe))

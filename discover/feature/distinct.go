@@ -52,12 +52,13 @@ const (
 	registers = 64
 	few       = 12      // hashes that fit in the place of the registers
 	many      = few + 1 // fill of a sketch that holds registers
+	unknown   = -1      // an estimate that nobody asked for yet
 )
 
 // distinctHead precedes one or two sketches in the state.
 type distinctHead struct {
 	newest uint32   // number of the newest generation
-	n      float32  // estimate of the union as it stands
+	n      float32  // estimate of the union as it stands, or unknown
 	fill   [2]uint8 // by generation modulo 2: how many hashes, or many
 	_      [6]uint8
 }
@@ -91,6 +92,12 @@ func (d *distinct) Observe(state unsafe.Pointer, in *Input, out []float64) {
 		}
 	}
 	if changed {
+		h.n = unknown
+	}
+	if in.Mute {
+		return
+	}
+	if h.n == unknown {
 		h.n = d.estimate(state, h.newest)
 	}
 	out[0] = float64(h.n)
@@ -99,8 +106,8 @@ func (d *distinct) Observe(state unsafe.Pointer, in *Input, out []float64) {
 func (d *distinct) Read(state unsafe.Pointer, in *Input, out []float64) {
 	h := (*distinctHead)(state)
 	n := h.n
-	if g := number(in.Now, d.width); g > h.newest {
-		n = d.estimate(state, g)
+	if g := number(in.Now, d.width); g > h.newest || n == unknown {
+		n = d.estimate(state, max(g, h.newest))
 	}
 	out[0] = float64(n)
 }
@@ -142,10 +149,10 @@ func (d *distinct) estimate(state unsafe.Pointer, g uint32) float32 {
 		}
 		return float32(n)
 	}
-	var reg [registers]uint8
-	a.spread(fa, &reg)
-	b.spread(fb, &reg)
-	return float32(max(many, cardinality(&reg)))
+	var x, y lanesOf
+	a.spread(fa, &x)
+	b.spread(fb, &y)
+	return float32(max(many, cardinality(x.higher(&y))))
 }
 
 func (s *sketch) hash(i uint8) uint32 { return binary.LittleEndian.Uint32(s[4*i:]) }
@@ -206,39 +213,62 @@ func (s *sketch) raise(key uint64) bool {
 	return true
 }
 
-// spread raises registers of one byte each to those of the sketch.
-func (s *sketch) spread(fill uint8, reg *[registers]uint8) {
+// lanesOf holds registers of one byte each, the first in the lowest byte: eight are compared at a time.
+type lanesOf [registers / 8]uint64
+
+// spread raises empty lanes to the registers of the sketch.
+func (s *sketch) spread(fill uint8, l *lanesOf) {
 	if fill <= few {
 		for j := range fill {
 			i, r := rank(whole(s.hash(j)))
-			reg[i] = max(reg[i], r)
+			if shift := i % 8 * 8; uint8(l[i/8]>>shift) < r {
+				l[i/8] = l[i/8]&^(0xFF<<shift) | uint64(r)<<shift
+			}
 		}
 		return
 	}
-	for j := 0; j < registers; j += 4 {
-		p := s[j>>2*3:]
-		w := uint32(p[0]) | uint32(p[1])<<8 | uint32(p[2])<<16
-		for k := range 4 {
-			reg[j+k] = max(reg[j+k], uint8(w>>(6*k)&63))
-		}
+	for i := range l {
+		p := s[6*i : 6*i+6 : 6*i+6]
+		low := uint64(binary.LittleEndian.Uint32(p))
+		high := low>>24 | uint64(binary.LittleEndian.Uint16(p[4:]))<<8
+		w := low&0xFF_FFFF | high<<32
+		l[i] = w&(63*everyFourth) | w<<2&(63<<8*everyFourth) | w<<4&(63<<16*everyFourth) | w<<6&(63<<24*everyFourth)
 	}
+}
+
+const (
+	everyFourth = 1<<32 | 1 // one byte in four
+	highBits    = 0x8080_8080_8080_8080
+	lowBits     = 0x7F7F_7F7F_7F7F_7F7F
+)
+
+// higher returns the higher of each two registers.
+func (l *lanesOf) higher(o *lanesOf) *lanesOf {
+	for i, a := range l {
+		b := o[i]
+		mask := ((a | highBits) - b) & highBits // the high bit of a byte says a >= b, as both are below 128
+		mask |= mask - mask>>7
+		l[i] = a&mask | b&^mask
+	}
+	return l
 }
 
 // cardinality is Ertl's improved raw estimator, without its correction for
 // registers that are full, which 2⁵⁸ values would need.
-func cardinality(reg *[registers]uint8) float64 {
-	sum, zeros := 0.0, 0
-	for _, r := range reg {
-		if r == 0 {
-			zeros++
-		} else {
-			sum += math.Float64frombits(uint64(1023-int(r)) << 52) // 2 to the power of −r
-		}
+func cardinality(l *lanesOf) float64 {
+	const one = 1 << 57 // in fixed point: exact down to registers of 57
+	var fixed uint64    // sum over registers of 2 to the power of −r
+	zeros := 0
+	for _, w := range l {
+		fixed += one>>(w&63) + one>>(w>>8&63) + one>>(w>>16&63) + one>>(w>>24&63) +
+			one>>(w>>32&63) + one>>(w>>40&63) + one>>(w>>48&63) + one>>(w>>56&63)
+		zeros += bits.OnesCount64(highBits &^ (w + lowBits))
 	}
 	const m = registers
 	if zeros == m {
 		return 0
 	}
+	sum := float64(fixed-uint64(zeros)*one) / one
 	x := float64(zeros) / m // from here: σ(x) = x + Σ x^(2^k) · 2^(k−1)
 	sigma, y := x, 1.0
 	for before := -1.0; sigma != before; y += y {

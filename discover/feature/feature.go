@@ -59,6 +59,8 @@ type Input struct {
 	Level [MaxLevels]Level // for Levels, finest first
 	// Common is the state that the kind keeps once for the partner; nil when the partner has no record.
 	Common unsafe.Pointer
+	// Mute says that nobody will ask for the outputs of this Observe; a kind whose outputs are dear may leave them out.
+	Mute bool
 }
 
 // none tells whether a Read has no value to speak of: an event without the field.

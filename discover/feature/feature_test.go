@@ -351,6 +351,29 @@ func eachKind(t *testing.T, f func(t *testing.T, k *Kind, v Value)) {
 	}
 }
 
+// TestMute leaves out the outputs of two of three observations: what the others and what reads say is the same.
+func TestMute(t *testing.T) {
+	eachKind(t, func(t *testing.T, k *Kind, v Value) {
+		heard, muted := newSubject(t, k.Name, nil), newSubject(t, k.Name, nil)
+		for i, in := range every(400) {
+			in.Value = v
+			want := heard.observe(in)
+			if in.Mute = i%3 != 0; in.Mute {
+				muted.fill(&in)
+				muted.stat.Observe(muted.state(), &in, muted.out)
+				muted.born, muted.seen = heard.born, heard.seen
+			} else if got := muted.observe(in); !slices.Equal(got, want) {
+				t.Fatalf("operation %d gives %v, %v without mute ones before", i, got, want)
+			}
+			in.Mute = false
+			in.Now += moat.Time(i%5) * moat.Hour
+			if got, want := muted.read(in), heard.read(in); !slices.Equal(got, want) {
+				t.Fatalf("read after operation %d gives %v, %v without mute ones", i, got, want)
+			}
+		}
+	})
+}
+
 // TestKindsAreWhole checks what a Kind says of itself.
 func TestKindsAreWhole(t *testing.T) {
 	seen := map[string]bool{}

@@ -153,11 +153,17 @@ func (tp *TypePlan) order(facts []settled) {
 // only while a condition is left that needs it, and one that does not hold takes all of these away at once.
 func (tp *TypePlan) Settle(f *Frame, to []uint64) []uint64 {
 	n := len(tp.Conditions)
-	for ; n >= 64; n -= 64 {
-		to = append(to, ^uint64(0))
+	if n <= 64 { // nearly always
+		left := ^uint64(0) >> (64 - n)
+		for i := range tp.tests {
+			if t := &tp.tests[i]; left&t.needs[0] != 0 && !t.is(f) {
+				left &^= t.needs[0]
+			}
+		}
+		return append(to, left)
 	}
-	if n > 0 {
-		to = append(to, 1<<n-1)
+	for ; n > 0; n -= 64 {
+		to = append(to, ^uint64(0)>>(64-min(n, 64)))
 	}
 	for i := range tp.tests {
 		t := &tp.tests[i]

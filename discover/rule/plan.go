@@ -94,27 +94,32 @@ func (op *Op) lines() uint64 {
 	return 1<<(last+1) - 1<<first
 }
 
-// Op updates or reads one feature of one entity of the event.
+// Op updates or reads one feature of one entity of the event. What is looked at most comes first: there are
+// a hundred of them at an event.
 type Op struct {
-	Of      moat.EntityKind
-	Offset  int // of its state in the record
+	Stat   feature.Stat
+	Offset int // of its state in the record
+	Out    int // first slot
+	Early  int // its number among those that Early of the type counts, or -1
+	Of     moat.EntityKind
+	Value  feature.Value // which of Num, Key, … gives the input
+	Ahead  bool          // Where needs nothing but the event, or there is none
+	Pairs  bool          // as of its kind
+	Mute   bool          // it is observed and nobody reads it at this type
+	Key    func(*Frame) uint64
+	Num    func(*Frame) float64
+	List   func(*Frame) []string
+	Steps  []func(*Frame) bool
+	Where  func(*Frame) bool
+	Salt   uint64 // tells the pairs of one feature from another's
+	Mask   uint64 // only values whose hash has none of these bits are looked at
+	Common int    // offset of the state that is kept once for the partner in the partner's record; 0 = none
+	Levels []func(*Frame) uint64
+	// Same has the bits of the later ops whose Where asks the same and does not follow from the event alone.
+	Same    []uint64
 	Kind    *feature.Kind
-	Stat    feature.Stat
 	Observe bool // false: only read at this type
-	Where   func(*Frame) bool
-	Value   feature.Value // which of the following gives the input
-	Num     func(*Frame) float64
-	Key     func(*Frame) uint64
-	List    func(*Frame) []string
-	Steps   []func(*Frame) bool
-	Levels  []func(*Frame) uint64
-	Mask    uint64 // only values whose hash has none of these bits are looked at
-	Common  int    // offset of the state that is kept once for the partner in the partner's record; 0 = none
-	Salt    uint64 // tells the pairs of one feature from another's
-	Out     int    // first slot
-	Early   int    // its number among those that Early of the type counts, or -1
-	Ahead   bool   // Where needs nothing but the event, or there is none
-	Size    int    // of its state
+	Size    int  // of its state
 
 	where string // the words of Where, to lay equal ones together
 	facts []fact // of Where
@@ -584,7 +589,7 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 			continue
 		}
 		op := s.op
-		op.Observe, op.Size = observe, s.size
+		op.Observe, op.Size, op.Pairs, op.Mute = observe, s.size, op.Kind.Pairs, observe && !s.need[t]
 		if s.common != nil {
 			op.Common = s.common.op.Offset
 			add(&tp.Kinds, moat.Partner)
@@ -618,10 +623,18 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 		if op.early && op.Ahead {
 			tp.Fetch[i>>6] |= 1 << (i & 63)
 		}
-		if op.Observe && (op.Size > 0 || op.Kind.Pairs) { // without state there is nothing to take in
+		if op.Observe && (op.Size > 0 || op.Pairs) { // without state there is nothing to take in
 			c := tp.condition(op.facts)
 			c.Ops[i>>6] |= 1 << (i & 63)
 			c.touch(op)
+		}
+		if !op.Ahead {
+			op.Same = make([]uint64, len(tp.Fetch))
+			for j := i + 1; j < len(tp.Ops); j++ {
+				if tp.Ops[j].where == op.where {
+					op.Same[j>>6] |= 1 << (j & 63)
+				}
+			}
 		}
 	}
 	for i, d := range tp.Detectors {
