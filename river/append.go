@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,7 @@ type partition struct {
 	subject string
 	stream  jetstream.Stream
 	wait    atomic.Int64 // bytes of appends that have not returned
+	tail    *tail        // nil with an external server
 
 	mu     sync.Mutex
 	wake   sync.Cond
@@ -89,7 +91,7 @@ func (r *River) append(ctx context.Context, p *partition, batch []byte) (uint64,
 		ctx, cancel := context.WithCancel(ctx)
 		defer context.AfterFunc(r.life, cancel)()
 		defer cancel()
-		return r.publish(ctx, p, batch)
+		return r.publish(ctx, p, slices.Clone(batch))
 	}
 	a := &appending{batch: batch, done: make(chan appended, 1)}
 	if err := p.enqueue(a); err != nil {
@@ -160,6 +162,10 @@ func (r *River) groupAppends(p *partition) {
 	var buf []byte
 	for {
 		var err error
+		p.tail.gate()
+		if p.tail != nil {
+			buf = nil // the one before is in the tail now
+		}
 		if group, buf, err = p.next(group[:0], buf[:0], min(maxJoin, r.maxMessage())); len(group) == 0 {
 			return
 		}
@@ -188,9 +194,10 @@ func (p *partition) next(group []*appending, buf []byte, limit int) ([]*appendin
 	}
 	batches, size := make([][]byte, 0, 16), 0
 	for _, a := range p.queue {
-		if size += len(a.batch); size > limit && len(batches) > 0 {
+		if size+len(a.batch) > limit && len(batches) > 0 {
 			break
 		}
+		size += len(a.batch)
 		batches = append(batches, a.batch)
 	}
 	n := len(batches)
@@ -198,6 +205,7 @@ func (p *partition) next(group []*appending, buf []byte, limit int) ([]*appendin
 	rest := copy(p.queue, p.queue[n:])
 	clear(p.queue[rest:])
 	p.queue = p.queue[:rest]
+	buf = slices.Grow(buf, size)
 	if n == 1 {
 		return group, append(buf, batches[0]...), nil
 	}
@@ -205,8 +213,18 @@ func (p *partition) next(group []*appending, buf []byte, limit int) ([]*appendin
 	return group, buf, err
 }
 
-// publish sends one message and waits for its acknowledgement.
+// publish sends one message, waits for its acknowledgement, and shows it to readers. The message must not change any more.
 func (r *River) publish(ctx context.Context, p *partition, data []byte) (uint64, error) {
+	seq, err := r.send(ctx, p, data)
+	if err != nil {
+		p.tail.doubt()
+		return 0, err
+	}
+	p.tail.put(Message{Seq: seq, Data: data, Time: moat.TimeOf(time.Now())})
+	return seq, nil
+}
+
+func (r *River) send(ctx context.Context, p *partition, data []byte) (uint64, error) {
 	link := r.link.now()
 	if r.store != nil {
 		if err := r.store.ready(p.id); err != nil {

@@ -27,7 +27,7 @@ const (
 // Message is one message of a partition.
 type Message struct {
 	Seq  uint64
-	Data []byte    // a batch; the receiver's own
+	Data []byte    // a batch, which others may be reading, too: it must not be changed
 	Time moat.Time // when the log took it
 }
 
@@ -74,6 +74,7 @@ func (r *River) Read(ctx context.Context, partition int, after uint64) (*Reader,
 	if err != nil {
 		return nil, fmt.Errorf("cannot read partition %d after %d: %w", partition, after, err)
 	}
+	p.tail.join(1)
 	rd := &Reader{river: r, part: p, next: after + 1, done: make(chan struct{}), timer: time.NewTimer(0),
 		in: make(chan *nats.Msg, prefetchMessages+64), again: make(chan struct{}, 1)}
 	found := func() {
@@ -114,7 +115,8 @@ func (rd *Reader) Next(ctx context.Context) (Message, error) {
 		if rd.closed.Load() || rd.river.closed.Load() {
 			return Message{}, ErrClosed
 		}
-		if rd.reply == "" {
+		grew := rd.part.tail.next(rd.next)
+		if rd.reply == "" && grew == nil {
 			if err := rd.ask(ctx); err != nil {
 				return Message{}, fmt.Errorf("cannot read partition %d: %w", rd.part.id, err)
 			}
@@ -123,6 +125,7 @@ func (rd *Reader) Next(ctx context.Context) (Message, error) {
 		select {
 		case in := <-rd.in:
 			rd.take(in)
+		case <-grew:
 		case <-rd.again:
 			rd.consumer, rd.reply = "", ""
 		case <-rd.timer.C: // the server has forgotten us
@@ -143,8 +146,12 @@ func (rd *Reader) Ready() (Message, bool) {
 			return Message{}, false
 		}
 		if m := rd.held; m != nil {
-			rd.held, rd.next = nil, m.Seq+1
-			return *m, true
+			rd.held = nil
+			return rd.give(*m), true
+		}
+		if m, ok := rd.part.tail.get(rd.next); ok && !rd.closed.Load() && !rd.river.closed.Load() {
+			rd.leave()
+			return rd.give(m), true
 		}
 		if rd.reply == "" && rd.consumer != "" && rd.request() != nil {
 			return Message{}, false
@@ -158,11 +165,31 @@ func (rd *Reader) Ready() (Message, bool) {
 	}
 }
 
+func (rd *Reader) give(m Message) Message {
+	rd.next = m.Seq + 1
+	rd.part.tail.given(m.Seq)
+	return m
+}
+
+// leave gives the consumer up, as what it would bring next is in the tail.
+func (rd *Reader) leave() {
+	if rd.consumer == "" {
+		return
+	}
+	// Nobody waits for the answer: the server forgets an idle consumer by itself, too.
+	_ = rd.conn.PublishRequest("$JS.API.CONSUMER.DELETE."+streamName(rd.part.id)+"."+rd.consumer, rd.inbox+".left", nil)
+	rd.consumer, rd.reply = "", ""
+	for len(rd.in) > 0 {
+		<-rd.in
+	}
+}
+
 // Close ends the reader, and a Next that waits.
 func (rd *Reader) Close() {
 	if rd.closed.Swap(true) {
 		return
 	}
+	rd.part.tail.join(-1)
 	close(rd.done)
 	if rd.conn != nil {
 		rd.conn.Close()

@@ -279,6 +279,9 @@ func (r *River) openPartition(ctx context.Context, p, n int, limit int64) error 
 		return err
 	}
 	part := &partition{id: p, subject: subject(p), stream: s}
+	if r.store != nil {
+		part.tail = newTail()
+	}
 	part.wake.L = &part.mu
 	r.parts = append(r.parts, part)
 	return nil
@@ -349,6 +352,7 @@ func (r *River) Trim(ctx context.Context, partition int, through uint64) error {
 	if through = min(through, last); through < first {
 		return nil
 	}
+	r.parts[partition].tail.trim(through)
 	if err := r.parts[partition].stream.Purge(ctx, jetstream.WithPurgeSequence(through+1)); err != nil {
 		return fmt.Errorf("cannot trim partition %d through %d: %w", partition, through, err)
 	}
