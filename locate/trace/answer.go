@@ -184,7 +184,7 @@ func (c *trial) answer() *Answer {
 func (c *trial) bestOf(units []int) *set {
 	for i := range c.sets {
 		s := &c.sets[i]
-		if !slices.ContainsFunc(units, func(u int) bool { return !slices.Contains(s.units, u) }) && len(s.units) == len(units) {
+		if len(s.forms) == len(units) && !slices.ContainsFunc(units, func(u int) bool { return c.place(s, u) < 0 }) {
 			return s
 		}
 	}

@@ -24,8 +24,11 @@ type candidate struct {
 	touched  float64 // orders that it had in hand
 	exact    bool    // both were counted, not estimated
 	guessed  float64 // exposed before it was counted
-	times    []moat.Time
+	when     []span  // when it had each in hand, of those that were looked at
 	alone    float64 // log of the Bayes factor of it being the only source, against none
+	full     float64 // the same if it leaked all of the time
+	inWindow float64 // and if it leaked in some window only
+	window   span    // the likeliest of them
 	prior    float64 // log of its prior odds
 	p        float64
 	adjusted float64
@@ -41,6 +44,7 @@ type located struct {
 type hit struct {
 	order int
 	shown float64
+	when  span
 	times []moat.Time
 }
 
@@ -148,6 +152,14 @@ func (c *trial) admit() {
 	}
 	c.weigh()
 	c.strata()
+	for _, x := range c.cands {
+		for i := range x.hits {
+			h := &x.hits[i]
+			for _, t := range h.times {
+				h.when |= slotOf(t, c.from, c.to)
+			}
+		}
+	}
 }
 
 // counts tells how much a touch counts for an order that leaked at a time: nothing after it, half
@@ -316,7 +328,7 @@ func (c *trial) sample(found map[uint64][]Touch) {
 		order = append(order, k)
 	}
 	slices.Sort(order)
-	shown := map[int]float64{}
+	shown, when := map[int]float64{}, map[int]span{}
 	c.scratch = map[int]float64{}
 	for _, k := range order {
 		touches := found[k]
@@ -333,15 +345,17 @@ func (c *trial) sample(found map[uint64][]Touch) {
 		c.population.bins[bin]++
 		leak := c.cutoff(bin, birth, c.population.found)
 		clear(shown)
+		clear(when)
 		for i := range touches {
 			w := c.counts(&touches[i], leak)
 			if w == 0 {
 				continue
 			}
 			a, b := c.of(&touches[i])
+			at := slotOf(touches[i].Time, c.from, c.to)
 			for _, list := range [2][]int{a, b} {
 				for _, x := range list {
-					shown[x] = max(shown[x], w)
+					shown[x], when[x] = max(shown[x], w), when[x]|at
 				}
 			}
 		}
@@ -352,6 +366,7 @@ func (c *trial) sample(found map[uint64][]Touch) {
 			}
 			s.sampled[bin] += w
 			s.controls = append(s.controls, int32(c.population.found))
+			s.when = append(s.when, when[x])
 		}
 	}
 	met, all := 1.0, 1.0
@@ -469,7 +484,10 @@ func (c *trial) floor(x *candidate) {
 }
 
 // ratios returns how much likelier each hit is if x is the source than if it is noise.
-func (c *trial) ratio(x *candidate, h *hit) float64 {
+func (c *trial) ratio(x view, h *hit) float64 {
+	if h.when&x.when == 0 {
+		return 0
+	}
 	o := &c.orders[h.order]
 	r := h.shown / x.exposed / c.background[o.bin]
 	if o.canary {
@@ -494,38 +512,65 @@ func (c *trial) measure(ctx context.Context, tenant moat.Tenant, rows Rows) erro
 	for _, x := range c.cands {
 		if len(x.hits) >= least {
 			c.estimate(x)
-			c.weighAlone(x)
+			c.weighAlone(x, false)
 			c.top = append(c.top, x)
 		}
 	}
 	c.likelyFirst()
 	c.top = c.top[:min(len(c.top), maxCandidates)]
 	var coarse []*candidate
-	var list []Owner
 	for _, x := range c.top {
 		if len(x.controls) < sureControls && x.Kind != moat.Partner && len(coarse) < maxMeasured {
 			coarse = append(coarse, x)
-			list = append(list, x.Owner)
 		}
 	}
-	counted, err := rows.Exposures(ctx, tenant, list, c.from, c.to)
+	if err := c.count(ctx, tenant, rows, coarse); err != nil {
+		return err
+	}
+	c.even()
+	for i, x := range c.top {
+		c.weighAlone(x, i < maxWatched)
+	}
+	c.likelyFirst()
+	// What is estimated well in all is not in a window: the likeliest of those are counted, too.
+	coarse = coarse[:0]
+	for _, x := range c.top[:min(len(c.top), maxUnits)] {
+		if !x.exact && x.Kind != moat.Partner && x.inWindow > x.full-windowLog && len(coarse) < maxMeasured/4 {
+			coarse = append(coarse, x)
+		}
+	}
+	if err := c.count(ctx, tenant, rows, coarse); err != nil {
+		return err
+	}
+	for _, x := range coarse {
+		c.weighAlone(x, true)
+	}
+	c.likelyFirst()
+	c.correct()
+	return nil
+}
+
+// count finds out what candidates really had in hand.
+func (c *trial) count(ctx context.Context, tenant moat.Tenant, rows Rows, list []*candidate) error {
+	owners := make([]Owner, len(list))
+	for i, x := range list {
+		owners[i] = x.Owner
+	}
+	counted, err := rows.Exposures(ctx, tenant, owners, c.from, c.to)
 	if err != nil {
 		return err
 	}
-	for i, x := range coarse {
+	for i, x := range list {
 		if e := &counted[i]; e.Known && e.Orders > 0 {
 			x.guessed = x.exposed
-			x.exact, x.times = true, e.Times
+			x.exact, x.when = true, make([]span, len(e.When))
+			for i, m := range e.When {
+				x.when[i] = span(m)
+			}
 			x.touched, x.exposed = float64(e.Orders)*c.fair(x), e.Weight*c.fair(x)
 			c.estimate(x)
 		}
 	}
-	c.even()
-	for _, x := range c.top {
-		c.weighAlone(x)
-	}
-	c.likelyFirst()
-	c.correct()
 	return nil
 }
 
@@ -579,7 +624,8 @@ func common(a, b []int32) (n int) {
 const (
 	maxCandidates = 512
 	maxMeasured   = 64
-	sureControls  = 60 // touched controls from which their number is exact enough: within a seventh
+	maxWatched    = 192 // whose windows are looked for
+	sureControls  = 60  // touched controls from which their number is exact enough: within a seventh
 )
 
 // likelyFirst sorts the candidates by how well each alone explains the leak.
@@ -593,8 +639,8 @@ func compareOwners(a, b Owner) int {
 	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Partner, b.Partner), cmp.Compare(a.ID, b.ID))
 }
 
-// weighAlone finds how well x alone explains the leak.
-func (c *trial) weighAlone(x *candidate) {
+// weighAlone finds how well x alone explains the leak, in a window too if it is watched.
+func (c *trial) weighAlone(x *candidate, watched bool) {
 	mean := 0.0
 	for i := range x.hits {
 		mean += x.hits[i].shown
@@ -603,5 +649,5 @@ func (c *trial) weighAlone(x *candidate) {
 	k := slot(x.Kind)
 	// Who saw masked data only is an unlikely source, however well it fits.
 	x.prior = math.Log(max(shares[k], 1e-3)) - math.Log(c.kinds[k].all()) + 1.5*math.Log(max(mean, 1e-3))
-	x.alone = logEvidence(c.patterns([]*candidate{x}), 1).log
+	c.watch(x, watched)
 }

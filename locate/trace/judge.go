@@ -21,7 +21,7 @@ type unit struct {
 
 // set is units that leaked together.
 type set struct {
-	units     []int // rising
+	forms     []int // rising, each of another unit
 	fit       fit
 	log       float64 // with the prior
 	posterior float64
@@ -45,6 +45,7 @@ func (c *trial) judge() {
 		return
 	}
 	c.join()
+	c.shape()
 	c.combine()
 	c.conclude()
 }
@@ -78,11 +79,13 @@ func narrowness(k moat.EntityKind) int {
 }
 
 // twin returns the unit to which x belongs: its leader explains the leak as well as x, and they had the
-// same orders in hand, by the same acts or as far as leaked orders and controls show. Two persons, or two devices, are
+// same orders in hand, by the same acts or as far as leaked orders and controls show. A device that explains more than the one
+// person who did all of it there stands with that person, who had another device before. Two persons, or two devices, are
 // never joined: they are told apart, or stand beside each other with what each has of the probability.
 func (c *trial) twin(x *candidate) *unit {
 	for _, u := range c.units {
-		if math.Abs(u.lead.alone-x.alone) > twinLog || !joinable(u, x) {
+		far := math.Abs(u.lead.alone - x.alone)
+		if far > twinLog && !(u.lead.Kind == moat.Device && x.Kind == moat.Account) || !joinable(u, x) {
 			continue
 		}
 		both := together(u.lead, x)
@@ -91,7 +94,7 @@ func (c *trial) twin(x *candidate) *unit {
 		}
 		both = c.alike(u.lead, x)
 		either := len(u.lead.hits) + len(u.lead.controls) + len(x.hits) + len(x.controls) - both
-		if machine(u.lead.Kind) && machine(x.Kind) && float64(both) >= alikeShare*float64(either) {
+		if far <= twinLog && machine(u.lead.Kind) && machine(x.Kind) && float64(both) >= alikeShare*float64(either) {
 			return u
 		}
 	}
@@ -158,10 +161,8 @@ func logAdd(a, b float64) float64 {
 func (c *trial) combine() {
 	c.sets = []set{{}} // noise alone, against which all others are measured
 	var front []set
-	for i, u := range c.units {
-		s := c.weighSet([]int{i})
-		s.log = s.fit.log + u.prior
-		front = append(front, s)
+	for i := range c.forms {
+		front = append(front, c.weighSet([]int{i}))
 	}
 	seen := map[[maxSources]int]bool{}
 	for {
@@ -173,18 +174,18 @@ func (c *trial) combine() {
 		}
 		var next []set
 		for _, s := range front[:min(beam, len(front))] {
-			if s.log < best-hopeless || len(s.units) == maxSources {
+			if s.log < best-hopeless || len(s.forms) == maxSources {
 				continue
 			}
-			for i := range c.units {
-				if slices.Contains(s.units, i) {
+			for i := range c.forms {
+				if c.place(&s, c.forms[i].unit) >= 0 {
 					continue
 				}
-				units := append(slices.Clone(s.units), i)
-				slices.Sort(units)
-				if k := keyOf(units); !seen[k] {
+				forms := append(slices.Clone(s.forms), i)
+				slices.Sort(forms)
+				if k := keyOf(forms); !seen[k] {
 					seen[k] = true
-					next = append(next, c.weighSet(units))
+					next = append(next, c.weighSet(forms))
 				}
 			}
 		}
@@ -195,19 +196,25 @@ func (c *trial) combine() {
 	}
 }
 
-func keyOf(units []int) (k [maxSources]int) {
-	for i, u := range units {
-		k[i] = u + 1
+// place is where a unit stands in a set, below 0 if it does not.
+func (c *trial) place(s *set, unit int) int {
+	return slices.IndexFunc(s.forms, func(f int) bool { return c.forms[f].unit == unit })
+}
+
+func keyOf(forms []int) (k [maxSources]int) {
+	for i, f := range forms {
+		k[i] = f + 1
 	}
 	return k
 }
 
-func (c *trial) weighSet(units []int) set {
-	of := make([]*candidate, len(units))
-	s := set{units: units}
-	for i, u := range units {
-		of[i] = c.units[u].lead
-		s.log += c.units[u].prior
+func (c *trial) weighSet(forms []int) set {
+	of := make([]view, len(forms))
+	s := set{forms: forms}
+	for i, n := range forms {
+		f := &c.forms[n]
+		of[i] = f.view
+		s.log += c.units[f.unit].prior + f.prior
 	}
 	s.fit = logEvidence(c.patterns(of), len(of))
 	s.log += s.fit.log
@@ -227,10 +234,11 @@ func (c *trial) conclude() {
 	for i := range c.sets {
 		s := &c.sets[i]
 		s.posterior = math.Exp(s.log - all)
-		if len(s.units) == 0 {
+		if len(s.forms) == 0 {
 			c.none = s.posterior
 		}
-		for _, u := range s.units {
+		for _, f := range s.forms {
+			u := c.forms[f].unit
 			c.units[u].posterior += s.posterior
 			if c.units[u].best < 0 {
 				c.units[u].best = i
@@ -242,7 +250,7 @@ func (c *trial) conclude() {
 // share is the part of the leak that a unit explains, in the best set that it is in.
 func (c *trial) share(i int) float64 {
 	s := &c.sets[c.units[i].best]
-	return s.fit.share[slices.Index(s.units, i)+1]
+	return s.fit.share[c.place(s, i)+1]
 }
 
 // owed returns which orders a set explains: to each the place of the likeliest of its units, or -1 for noise.
@@ -252,16 +260,16 @@ func (c *trial) owed(s *set) []int {
 	for i := range owner {
 		owner[i] = -1
 		best[i] = 1
-		if len(s.units) > 0 {
+		if len(s.forms) > 0 {
 			best[i] = s.fit.share[0]
 		}
 	}
-	for j, u := range s.units {
-		x := c.units[u].lead
-		for k := range x.hits {
-			h := &x.hits[k]
-			if v := s.fit.share[j+1] * c.ratio(x, h); v > best[h.order] {
-				best[h.order], owner[h.order] = v, u
+	for j, n := range s.forms {
+		f := &c.forms[n]
+		for k := range f.hits {
+			h := &f.hits[k]
+			if v := s.fit.share[j+1] * c.ratio(f.view, h); v > best[h.order] {
+				best[h.order], owner[h.order] = v, f.unit
 			}
 		}
 	}
@@ -277,8 +285,8 @@ func (c *trial) inside() map[string]float64 {
 	p := map[string]float64{}
 	for i := range c.sets {
 		var met []string
-		for _, u := range c.sets[i].units {
-			for _, name := range of[u] {
+		for _, f := range c.sets[i].forms {
+			for _, name := range of[c.forms[f].unit] {
 				if !slices.Contains(met, name) {
 					met = append(met, name)
 					p[name] += c.sets[i].posterior

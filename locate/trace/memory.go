@@ -167,7 +167,7 @@ func (m *Memory) Exposures(_ context.Context, tenant moat.Tenant, list []Owner, 
 					continue
 				}
 				for _, k := range m.named[j] {
-					had.take(k, shown, t.Time)
+					had.take(k, shown, slotOf(t.Time, from, to))
 				}
 			}
 		}

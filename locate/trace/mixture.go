@@ -11,8 +11,8 @@ type pattern struct {
 	ratio  []float64 // by source: how much likelier than noise
 }
 
-// patterns returns the leaked orders as patterns for a set of candidates.
-func (c *trial) patterns(of []*candidate) []pattern {
+// patterns returns the leaked orders as patterns for a set of candidates, each in its window.
+func (c *trial) patterns(of []view) []pattern {
 	type key [maxSources]float32
 	at := make([]int, len(of))
 	index := make(map[key]int, 16)
@@ -135,6 +135,47 @@ func maximise(list []pattern, m int, prior float64) (share []float64, total floa
 		}
 	}
 	return share, total
+}
+
+// tally is leaked orders that one source explains equally well.
+type tally struct{ weight, ratio float64 }
+
+// evidenceOf is [logEvidence] for one source. The mode is the only zero of a falling function of its share: Newton's method
+// finds it between bounds that close in.
+func evidenceOf(list []tally) (log, share float64) {
+	lo, hi, s := 0.0, 1.0, 0.5
+	for range maxSteps {
+		slope, bend := 1/s-1/(1-s), -1/(s*s)-1/((1-s)*(1-s))
+		for _, t := range list {
+			d := (t.ratio - 1) / (1 + s*(t.ratio-1))
+			slope += t.weight * d
+			bend -= t.weight * d * d
+		}
+		if slope > 0 {
+			lo = s
+		} else {
+			hi = s
+		}
+		next := s - slope/bend
+		if next <= lo || next >= hi {
+			next = (lo + hi) / 2
+		}
+		if math.Abs(next-s) < 1e-7*s {
+			break
+		}
+		s = next
+	}
+	total, h := 2.0, 0.0
+	log = math.Log(s) + math.Log(1-s) + math.Log(2*math.Pi)/2
+	for _, t := range list {
+		sum := 1 - s + s*t.ratio
+		mine := s * t.ratio / sum
+		log += t.weight * math.Log(sum)
+		total += t.weight
+		h -= t.weight * mine * (1 - mine)
+	}
+	h += total * s * (1 - s)
+	return log - math.Log(max(h, 1e-18))/2, s
 }
 
 const maxSteps = 300

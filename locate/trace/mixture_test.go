@@ -56,5 +56,8 @@ func TestEvidence(t *testing.T) {
 		if got := logEvidence(list, 1).log; math.Abs(got-sum) > 0.3 {
 			t.Errorf("%+v: evidence %.3f, want %.3f", c, got, sum)
 		}
+		if got, _ := evidenceOf([]tally{{c.a, c.r}, {c.b, 0}}); math.Abs(got-logEvidence(list, 1).log) > 1e-3 {
+			t.Errorf("%+v: evidence of one %.4f, by the general way %.4f", c, got, logEvidence(list, 1).log)
+		}
 	}
 }

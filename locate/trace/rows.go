@@ -85,9 +85,10 @@ func (k *kept) Exposures(ctx context.Context, tenant moat.Tenant, list []Owner, 
 		if shown == 0 {
 			return nil
 		}
+		when := slotOf(r.Time, from, to)
 		return r.IDs(func(n int, id []byte) {
 			if n > 0 {
-				had[i].take(xxh3.Hash(id), shown, r.Time)
+				had[i].take(xxh3.Hash(id), shown, when)
 			}
 		})
 	})
@@ -105,28 +106,23 @@ type hand map[uint64]held
 
 type held struct {
 	shown float64
-	first moat.Time
+	when  span
 }
 
-func (h *hand) take(order uint64, shown float64, at moat.Time) {
+func (h *hand) take(order uint64, shown float64, when span) {
 	if *h == nil {
 		*h = hand{}
 	}
-	was, ok := (*h)[order]
-	if !ok || at < was.first {
-		was.first = at
-	}
-	was.shown = max(was.shown, shown)
-	(*h)[order] = was
+	was := (*h)[order]
+	(*h)[order] = held{max(was.shown, shown), was.when | when}
 }
 
 func (h hand) exposure() Exposure {
 	e := Exposure{Known: true, Orders: len(h)}
 	for _, x := range h {
 		e.Weight += x.shown
-		e.Times = append(e.Times, x.first)
+		e.When = append(e.When, uint64(x.when))
 	}
-	slices.Sort(e.Times)
 	return e
 }
 

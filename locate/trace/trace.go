@@ -86,7 +86,8 @@ type Exposure struct {
 	Known  bool    // false: there are more than it was worth reading
 	Orders int     // distinct
 	Weight float64 // sum over them of the most that was shown of each, see [Shown]
-	Times  []moat.Time
+	// When has a bit for each 64th of the window in which an order was in hand, order by order.
+	When []uint64
 }
 
 // Rows is where touches come from: [Kept] ones, or those of a simulation in [Memory].
@@ -192,6 +193,7 @@ type trial struct {
 	kinds    [kinds]kindStats
 
 	units []*unit
+	forms []form
 	sets  []set
 	none  float64 // probability that no source was seen
 }

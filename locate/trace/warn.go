@@ -130,7 +130,7 @@ func (c *trial) without(x *candidate, reporter string) float64 {
 			at++
 		}
 		if at < len(x.hits) && x.hits[at].order == i {
-			p.ratio[0] = c.ratio(x, &x.hits[at])
+			p.ratio[0] = c.ratio(x.whole(), &x.hits[at])
 		}
 		if c.orders[i].By != reporter {
 			list = append(list, p)
