@@ -191,6 +191,21 @@ func (e *Event) Has(f FieldID) bool { return e.has[f>>6]&(1<<(f&63)) != 0 }
 // it for zero values that mean something. [Event.MarkAll] does so for all others.
 func (e *Event) Mark(f FieldID) { e.has[f>>6] |= 1 << (f & 63) }
 
+// Conclude gives an event that names no outcome the one that its status, of HTTP, says: refused, or failed. An
+// event without either succeeded. Whoever makes events does so before anyone looks at the outcome.
+func (e *Event) Conclude() {
+	if e.Status < 400 || e.Has(FieldOutcome) {
+		return
+	}
+	switch e.Status {
+	case 401, 403, 407, 429:
+		e.Outcome = Denied
+	default:
+		e.Outcome = Failure
+	}
+	e.Mark(FieldOutcome)
+}
+
 // EntityID returns the id of e's entity of kind k, or "" if the event concerns
 // none of that kind. Orders are many: for them it returns "". An event is a shop's if it names no other.
 // A job's actor ("system") is no account.

@@ -144,12 +144,6 @@ func (f *access) line(text []byte, emit func(*moat.Event)) error {
 	}
 	e.Method, e.Path = requestLine(r.text)
 	e.Status, e.Bytes = r.status, r.bytes
-	switch {
-	case r.status == 401 || r.status == 403 || r.status == 407 || r.status == 429:
-		e.Outcome = moat.Denied
-	case r.status >= 400:
-		e.Outcome = moat.Failure
-	}
 	if r.referer != "-" {
 		e.Referer = fit(r.referer, moat.FieldReferer)
 	}
@@ -157,6 +151,7 @@ func (f *access) line(text []byte, emit func(*moat.Event)) error {
 		e.UserAgent = fit(r.agent, moat.FieldUserAgent)
 	}
 	e.MarkAll()
+	e.Conclude()
 	emit(e)
 	return nil
 }

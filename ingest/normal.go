@@ -31,7 +31,8 @@ var idText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(
 type Normaliser struct {
 	mac   hash.Hash
 	sum   [sha256.Size]byte
-	canon [64 + 256]byte // a phone number or address in its one form
+	canon [64 + 256]byte    // a phone number or address in its one form
+	value [maxInjected]byte // of a query, while it is looked at
 	arena []byte
 	json  []byte
 }
@@ -76,12 +77,14 @@ func (n *Normaliser) clean(e *moat.Event) error {
 		e.Actor, e.ActorKind = "system", moat.ActorSystem
 		e.Mark(moat.FieldActorKind)
 	}
+	e.Conclude()
 	if e.Operation != "" && e.Type != moat.HostFile {
 		n.operation(e)
 	}
 	if e.Statement != "" || e.Template != "" {
 		n.statement(e)
 	}
+	n.mark(e)
 	n.location(&e.URL, moat.FieldURL)
 	n.location(&e.Referer, moat.FieldReferer)
 	if e.Type == moat.HTTPRequest {

@@ -56,6 +56,9 @@ func TestNormalise(t *testing.T) {
 		{"url", `"operation":"view","url":"https://u:p@h.example/a/b?order=12&x#top"`, `"url":"https://h.example/a/b?order=&x"`},
 		{"phone in a reason", `"operation":"view","reason":"call 13800138000 now"`, `"reason":"call [phone:`},
 		{"user agent is verbatim", `"operation":"view","user_agent":"x 13800138000"`, `"user_agent":"x 13800138000"`},
+		{"no outcome", `"operation":"view","status":404`, `"outcome":"failure"`},
+		{"refused", `"operation":"view","status":403`, `"outcome":"denied"`},
+		{"an outcome counts more than a status", `"operation":"view","status":404,"outcome":"success"`, `"outcome":"success"`},
 		{"app from the key", `"operation":"view"`, `"app":"erp"`},
 		{"partner from the key", `"operation":"view"`, `"partner":"acme"`},
 	}

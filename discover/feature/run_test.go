@@ -1,77 +1,116 @@
 package feature
 
 import (
-	"math/big"
+	"cmp"
+	"math/rand/v2"
 	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
+
+	"github.com/moat-platform/moat"
 )
 
-// reader keeps every id, by regular expression and with big numbers.
+// reader keeps all ids of every minute, and reads numbers by regular expression.
 type reader struct {
-	step     *big.Int
-	previous *big.Int // nil: none
-	up       int
-	length   int
-	followed []bool
+	step    int64
+	minutes []minute
 }
 
-func newReader(p Params) model { return &reader{step: big.NewInt(int64(p["step"]))} }
+// minute is what was read in one; length and up are those of the run that ends with it, once there is a newer one.
+type minute struct {
+	at     int64
+	ids    []int64
+	length int64
+	up     int64
+}
+
+func newReader(p Params) model { return &reader{step: int64(p["step"])} }
 
 var ending = regexp.MustCompile(`[0-9]{1,18}$`)
 
-func (r *reader) read(Input) []float64 {
-	recent := r.followed[max(0, len(r.followed)-64):]
-	yes := 0.0
-	for _, f := range recent {
-		if f {
-			yes++
+// ends returns the lowest and the highest number, and how many count.
+func (m *minute) ends() (lo, hi, count int64) {
+	for i, id := range m.ids {
+		switch {
+		case i == 0:
+			lo, hi, count = id, id, 1
+		case id != lo && id != hi && hi-lo < 65535:
+			lo, hi = min(lo, id), max(hi, id)
+			count = min(count+1, hi-lo+1, 65535)
 		}
 	}
-	return []float64{float64(r.length), yes / float64(max(1, len(recent))), float64(len(r.followed))}
+	return lo, hi, count
 }
 
-func (r *reader) take(text string) {
+func (r *reader) dense(m *minute) bool {
+	lo, hi, n := m.ends()
+	return n > 0 && hi-lo < 65535 && hi-lo <= r.step*(n-1)
+}
+
+// reach returns length and direction of the run that ends with the i-th minute.
+func (r *reader) reach(i int) (length, up int64) {
+	if i < 0 || !r.dense(&r.minutes[i]) {
+		return 0, 0
+	}
+	lo, hi, n := r.minutes[i].ends()
+	if i == 0 || r.minutes[i-1].length == 0 {
+		return n, 0
+	}
+	before := &r.minutes[i-1]
+	l, h, _ := before.ends()
+	switch {
+	case lo > h && lo-h <= r.step && before.up >= 0:
+		up = 1
+	case hi < l && l-hi <= r.step && before.up <= 0:
+		up = -1
+	default:
+		return n, 0
+	}
+	return min(before.length+n, 65535), up
+}
+
+func (r *reader) read(Input) []float64 {
+	length, _ := r.reach(len(r.minutes) - 1)
+	return []float64{float64(length)}
+}
+
+func (r *reader) take(at int64, text string) {
 	digits := ending.FindString(text)
 	if digits == "" {
-		r.previous, r.up, r.length = nil, 0, 0
-		r.followed = append(r.followed, false)
 		return
 	}
-	id, _ := new(big.Int).SetString(digits, 10)
-	if r.previous == nil {
-		r.up, r.length = 0, 1
-		r.followed = append(r.followed, false)
-	} else {
-		by := new(big.Int).Sub(id, r.previous)
+	id, _ := strconv.ParseInt(digits, 10, 64)
+	switch i := len(r.minutes) - 1; {
+	case i < 0 || at > r.minutes[i].at:
+		if i >= 0 {
+			r.minutes[i].length, r.minutes[i].up = r.reach(i)
+		}
+		r.minutes = append(r.minutes, minute{at: at, ids: []int64{id}})
+	case at == r.minutes[i].at:
+		r.minutes[i].ids = append(r.minutes[i].ids, id)
+	case at+1 == r.minutes[i].at && i > 0:
+		m := &r.minutes[i-1]
+		_, _, n := m.ends()
+		m.ids = append(m.ids, id)
+		_, _, after := m.ends()
 		switch {
-		case by.Sign() == 0:
-			return
-		case by.CmpAbs(r.step) > 0:
-			r.up, r.length = 0, 1
-			r.followed = append(r.followed, false)
-		case r.up == 0 || r.up == by.Sign():
-			r.up = by.Sign()
-			r.length++
-			r.followed = append(r.followed, true)
+		case !r.dense(m):
+			m.length, m.up = 0, 0
+		case m.length == 0:
+			m.length = after
 		default:
-			r.up, r.length = by.Sign(), 2
-			r.followed = append(r.followed, true)
+			m.length = min(m.length+after-n, 65535)
 		}
 	}
-	r.previous = id
 }
 
 func (r *reader) observe(in Input) []float64 {
-	longest := 0
 	for _, text := range in.Texts {
-		r.take(text)
-		longest = max(longest, r.length)
+		r.take(int64(in.Now/moat.Minute), text)
 	}
-	out := r.read(in)
-	if len(in.Texts) > 0 {
-		out[0] = float64(longest)
-	}
-	return out
+	return r.read(in)
 }
 
 func FuzzRun(f *testing.F) {
@@ -94,31 +133,77 @@ func FuzzRunTexts(f *testing.F) {
 }
 
 func TestRun(t *testing.T) {
-	f := func(what string, step float64, len, share, n float64, ids ...string) {
+	f := func(what string, step, len float64, ids ...string) {
 		t.Helper()
-		s := newSubject(t, "run", Params{"step": step})
-		var got []float64
-		for _, id := range ids {
-			got = s.observe(Input{Now: start, Value: Keys, Texts: []string{id}})
+		for gap, of := range map[moat.Time]string{0: "in a minute", 2 * moat.Minute: "minutes apart"} {
+			s := newSubject(t, "run", Params{"step": step})
+			var got []float64
+			for i, id := range ids {
+				got = s.observe(Input{Now: start + moat.Time(i)*gap, Value: Keys, Texts: []string{id}})
+			}
+			s.expect(what+" "+of, got, len)
 		}
-		s.expect(what, got, len, share, n)
 	}
-	f("one", 3, 1, 0, 1, "A7")
-	f("up", 3, 4, 0.75, 4, "A7", "A8", "A10", "A13")
-	f("a larger step", 3, 1, 0, 2, "A7", "A11")
-	f("a smaller step allowed", 1, 1, 0, 2, "A7", "A9")
-	f("down", 3, 3, 2.0/3, 3, "A10", "A9", "A8")
-	f("turned", 3, 2, 2.0/3, 3, "A7", "A8", "A7")
-	f("the same again", 3, 2, 0.5, 2, "A7", "A8", "A8")
-	f("without digits", 3, 0, 1.0/3, 3, "A7", "A8", "none")
-	f("after that", 3, 1, 0.25, 4, "A7", "A8", "none", "A9")
-	f("other letters do not matter", 3, 2, 0.5, 2, "A7", "B8")
-	f("over a power of ten", 3, 3, 2.0/3, 3, "A99", "A100", "A101")
-	f("19 digits: the first is not looked at", 3, 2, 0.5, 2, "1000000000000000007", "2000000000000000008")
+	f("one", 3, 1, "A7")
+	f("up", 3, 4, "A7", "A8", "A10", "A13")
+	f("a smaller step allowed", 2, 2, "A7", "A9")
+	f("down", 3, 3, "A10", "A9", "A8")
+	f("other letters do not matter", 3, 2, "A7", "B8")
+	f("without digits", 3, 3, "A7", "A8", "none", "A9")
+	f("over a power of ten", 3, 3, "A99", "A100", "A101")
+	f("19 digits: the first is not looked at", 3, 2, "1000000000000000007", "2000000000000000008")
+	g := func(what string, len float64, ids ...string) {
+		t.Helper()
+		s := newSubject(t, "run", nil)
+		var got []float64
+		for i, id := range ids {
+			got = s.observe(Input{Now: start + moat.Time(i)*moat.Minute, Value: Keys, Texts: strings.Fields(id)})
+		}
+		s.expect(what, got, len)
+	}
+	g("too far", 1, "A7", "A11")
+	g("turned", 1, "A7", "A8", "A7")
+	g("a minute of others ends it", 2, "1 2 3", "900", "4 5")
+	g("a minute in any order", 9, "3 1 2", "6 4 5", "9 8 7")
+	g("holes in a minute", 7, "1 2 3", "4 9 5 10")
+	g("too many holes", 0, "1 2 3", "4 20 21")
+	g("far away and back", 2, "1 2 3", "999999999999999999", "4 5")
 	s := newSubject(t, "run", nil)
-	got := s.observe(Input{Now: start, Value: Keys, Texts: []string{"1", "2", "3", "900"}})
-	s.expect("the longest during the event", got, 3, 0.5, 4)
-	s.expect("then as it stands", s.read(Input{Now: start}), 1, 0.5, 4)
+	for i, id := range []string{"1 2 6", "8 9", "4 3 5 7"} { // the last come a minute late
+		s.observe(Input{Now: start + moat.Time([]int{0, 1, 0}[i])*moat.Minute, Value: Keys, Texts: strings.Fields(id)})
+	}
+	s.expect("late", s.read(Input{Now: start}), 9)
+}
+
+// TestRunShuffled: a walk whose events arrive up to 20 s apart from their order is a run all the same; orders as they come to hand are none.
+func TestRunShuffled(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 2))
+	for _, gap := range []float64{0.5, 1, 3, 6, 40} {
+		type act struct {
+			at, arrives float64
+			id          int
+		}
+		var walk, desk []act
+		for i := range 300 {
+			at := float64(i) * gap
+			walk = append(walk, act{at, at + 20*r.Float64(), 900_000 - i})
+			desk = append(desk, act{at, at + 20*r.Float64(), 900_000 + i/4 + r.IntN(200)})
+		}
+		for _, acts := range [][]act{walk, desk} {
+			slices.SortFunc(acts, func(a, b act) int { return cmp.Compare(a.arrives, b.arrives) })
+			s, most := newSubject(t, "run", Params{"step": 2}), 0.0
+			for _, a := range acts {
+				out := s.observe(Input{Now: start + moat.Time(a.at*float64(moat.Second)), Value: Keys, Texts: []string{strconv.Itoa(a.id)}})
+				most = max(most, out[0])
+			}
+			switch {
+			case &acts[0] == &walk[0] && most < 150:
+				t.Errorf("a walk of 300, one in %g s: the longest run has %g", gap, most)
+			case &acts[0] == &desk[0] && gap >= 1 && most > 30: // two a second of 200 lie densely, whoever takes them
+				t.Errorf("300 orders of a desk, one in %g s: the longest run has %g", gap, most)
+			}
+		}
+	}
 }
 
 func BenchmarkRun(b *testing.B) {

@@ -223,6 +223,7 @@ func (s *script) event(i int, words []string, round int) error {
 			}
 		}
 		e.MarkAll()
+		e.Conclude()
 		s.steps = append(s.steps, Step{Line: i + 1, Event: e})
 		if err := s.advance(every); err != nil {
 			return err

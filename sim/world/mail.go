@@ -148,6 +148,7 @@ func (m *mail) finish(r *rand.Rand, s *sent) {
 		m.distort(e, h)
 	}
 	e.MarkAll()
+	e.Conclude()
 	if e.Type == moat.AuthLogin || e.Type == moat.HostLogin || e.Type == moat.AuthChallenge {
 		e.Mark(moat.FieldOutcome) // success, too, is said
 	}
