@@ -10,10 +10,13 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"path"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/moat-platform/moat/discover/rule"
 )
@@ -28,15 +31,44 @@ var calibration []byte
 // It is the caller's.
 func CalibrationText() []byte { return bytes.Clone(calibration) }
 
-// Marks returns for each detector, by id, a mark of the text that it is written in: the first 16 hexadecimal digits
-// of its SHA-256.
+// wording is the fields of a detector that say what it sees and do not decide it.
+var wording = [...]string{"title", "doc", "reason", "attack", "false_positives", "evasions", "tests"}
+
+// Marks returns for each detector, by id, a mark of what decides in the text that it is written in: the first 16 hexadecimal
+// digits of a SHA-256. Another wording leaves it as it is.
 func Marks(list []*rule.Detector, sources map[string][]byte) map[string]string {
+	byFile := map[string]string{}
+	for name, src := range sources {
+		sum := sha256.Sum256(deciding(src))
+		byFile[name] = hex.EncodeToString(sum[:8])
+	}
 	out := make(map[string]string, len(list))
 	for _, d := range list {
-		sum := sha256.Sum256(sources[d.File])
-		out[d.ID] = hex.EncodeToString(sum[:8])
+		out[d.ID] = byFile[d.File]
 	}
 	return out
+}
+
+// deciding returns a detector file without its wording, in a form that does not depend on how it is laid out.
+func deciding(src []byte) []byte {
+	var file map[string]any
+	if yaml.Unmarshal(src, &file) != nil {
+		return src
+	}
+	parts := []any{file}
+	rows, _ := file["each"].([]any)
+	for _, part := range append(parts, rows...) {
+		if fields, ok := part.(map[string]any); ok {
+			for _, name := range wording {
+				delete(fields, name)
+			}
+		}
+	}
+	text, err := json.Marshal(file)
+	if err != nil {
+		return src
+	}
+	return text
 }
 
 // MaxFiles bounds how many detector files a folder may hold.

@@ -1,6 +1,7 @@
 package detectors_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/moat-platform/moat/discover/detectors"
@@ -51,4 +52,28 @@ func display(err error) string {
 		s += "\n" + p.Display()
 	}
 	return s
+}
+
+// TestMarks changes words, which leaves the mark as it is, and what decides, which does not.
+func TestMarks(t *testing.T) {
+	list, sources, err := detectors.All()
+	if err != nil {
+		t.Fatal(display(err))
+	}
+	const file = "account/guessed.yaml"
+	before := detectors.Marks(list, sources)["account.guessed"]
+	for _, c := range []struct {
+		old, new string
+		same     bool
+	}{
+		{"reason: \"", "reason: \"Look: ", true},
+		{"title: ", "# said better\ntitle: Now ", true},
+		{"subject: account", "subject: ip", false},
+	} {
+		text := strings.Replace(string(sources[file]), c.old, c.new, 1)
+		after := detectors.Marks(list, map[string][]byte{file: []byte(text)})["account.guessed"]
+		if text == string(sources[file]) || (after == before) != c.same {
+			t.Errorf("%s → %s: mark %s, before %s", c.old, c.new, after, before)
+		}
+	}
 }

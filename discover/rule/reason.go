@@ -10,8 +10,8 @@ import (
 	"cel.dev/cel-go/cel"
 )
 
-// reason is a compiled template: text with {expression}, {expression | duration} or
-// {expression | percent} in it.
+// reason is a compiled template: text with {expression}, {expression | duration}, {expression | percent} or
+// {expression | count noun} in it. A count is a whole number, with its noun if there is one: "1 failed login", "32 accounts".
 type reason struct {
 	parts []func(f *Frame, b *strings.Builder)
 }
@@ -61,14 +61,16 @@ func (b *builder) placeholder(x *environment, t, format Text) func(*Frame, *stri
 	}
 	c := &compiler{b: b, x: x, text: t, tree: tree}
 	write := number
-	switch format.S {
-	case "":
-	case "duration":
+	switch word, noun, _ := strings.Cut(format.S, " "); {
+	case format.S == "":
+	case format.S == "duration":
 		write = duration
-	case "percent":
+	case format.S == "percent":
 		write = func(v float64) string { return number(v*100) + " %" }
+	case word == "count":
+		write = counted(noun)
 	default:
-		x.add(format, 0, "syntax", fmt.Sprintf("unknown format %.16q", format.S), "duration or percent")
+		x.add(format, 0, "syntax", fmt.Sprintf("unknown format %.16q", format.S), "duration, percent, count or count NOUN")
 	}
 	if tree.GetType(tree.Expr().ID()).IsExactType(cel.StringType) {
 		if format.S != "" {
@@ -84,11 +86,38 @@ func (b *builder) placeholder(x *environment, t, format Text) func(*Frame, *stri
 // shown makes a text of a stranger fit for a sentence.
 func shown(s string) string { return printable(strings.ToValidUTF8(clip(s, 117), "?")) }
 
+// counted writes how many of something there are; what is counted in little memory is an estimate with a fraction.
+func counted(noun string) func(float64) string {
+	one, many := "", ""
+	if noun != "" {
+		one, many = " "+noun, " "+plural(noun)
+	}
+	return func(v float64) string {
+		if v = math.Round(v); v == 1 {
+			return "1" + one
+		}
+		return number(v) + many
+	}
+}
+
+// plural is that of an English noun, the last word of a phrase.
+func plural(noun string) string {
+	switch stem, y := strings.CutSuffix(noun, "y"); {
+	case strings.HasSuffix(noun, "person"):
+		return strings.TrimSuffix(noun, "person") + "people"
+	case y && !strings.HasSuffix(stem, "a") && !strings.HasSuffix(stem, "e") && !strings.HasSuffix(stem, "o"):
+		return stem + "ies"
+	case strings.HasSuffix(noun, "s") || strings.HasSuffix(noun, "x") || strings.HasSuffix(noun, "ch") || strings.HasSuffix(noun, "sh"):
+		return noun + "es"
+	}
+	return noun + "s"
+}
+
 func number(v float64) string {
 	switch a := math.Abs(v); {
 	case a >= 1e15:
 		return strconv.FormatFloat(v, 'g', 2, 64)
-	case a >= 100 || v == math.Trunc(v):
+	case a >= 10 || v == math.Trunc(v):
 		return strconv.FormatFloat(math.Round(v), 'f', 0, 64)
 	case a >= 1:
 		return strconv.FormatFloat(v, 'f', 1, 64)
