@@ -134,6 +134,10 @@ func (m *exposition) node(s *node.Stats) {
 			m.sample("", f.of(&s.Partitions[i]), "partition", strconv.Itoa(i))
 		}
 	}
+	m.family("moat_sightings_given_up_total", "counter", "Sightings and warnings that found no room in the log.")
+	for i := range s.Partitions {
+		m.sample("", float64(s.Partitions[i].GivenUp), "partition", strconv.Itoa(i))
+	}
 	m.family("moat_entities", "gauge", "Entities kept.")
 	for i := range s.Partitions {
 		for _, kind := range slices.Sorted(maps.Keys(s.Partitions[i].Entities)) {

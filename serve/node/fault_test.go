@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"bytes"
+	"errors"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/river"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/lake"
 )
@@ -282,4 +284,65 @@ func TestDiskFull(t *testing.T) {
 	if len(acknowledged) < 20 {
 		t.Errorf("only %d batches were acknowledged: the limit was too low to show anything", len(acknowledged))
 	}
+}
+
+// TestFullRiver: sightings that find no room are given up, counted and told of, and hold up neither a drain nor the snapshots
+// that make room; then they are sent again.
+func TestFullRiver(t *testing.T) {
+	var log bytes.Buffer
+	cfg := node.Config{Dir: t.TempDir(), River: river.Config{Partitions: 1, MaxBytes: 200_000}, SnapshotEvery: time.Hour, FlushEvery: time.Hour,
+		Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	sent := 0
+	fill := func(n *node.Node) {
+		t.Helper()
+		for {
+			p, b := killBatch(sent)
+			if _, err := n.River.Append(t.Context(), n.River.PartitionOf(p), b); errors.Is(err, river.ErrFull) {
+				return
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			sent++
+		}
+	}
+	given := uint64(0)
+	for round := range 3 {
+		n, err := node.Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(n)
+		if err := n.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s := mustStats(t, n).Partitions[0]
+		if given += s.GivenUp; round == 0 && (given == 0 || !strings.Contains(s.Warning, "cannot send sightings")) {
+			t.Errorf("with a full river: %+v", s)
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sent < 50 || !strings.Contains(log.String(), "sightings were given up") {
+		t.Errorf("%d batches found room; the log says %s", sent, log.String())
+	}
+	n, err := node.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	if err := n.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	sightings := 0
+	err = n.Lake.Scan(t.Context(), lake.Filter{Tenant: moat.Everyone()}, func(_ lake.Position, e *moat.Event) error {
+		if e.Type == moat.Sighting {
+			sightings++
+		}
+		return nil
+	})
+	if err != nil || sightings == 0 {
+		t.Errorf("%d sightings are kept, %v", sightings, err)
+	}
+	t.Logf("%d batches, %d sightings kept, %d given up", sent, sightings, given)
 }

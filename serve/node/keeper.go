@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/moat-platform/moat"
@@ -43,6 +44,7 @@ type keeper struct {
 	seq     uint64
 	changes book.Changes
 	letters map[int]*moat.BatchWriter // what is to be sent to each partition
+	givenUp atomic.Uint64             // events of letters that found no room in the river
 	// gone is set when a batch could not be stored before the node closed. Nothing after it may be stored
 	// either: the next start begins before it, and the store must end there.
 	gone bool
@@ -60,7 +62,7 @@ func (k *keeper) run() {
 	for {
 		select {
 		case <-tick.C:
-			k.send()
+			k.send(false)
 			k.commit()
 		case w, ok := <-k.p.keep:
 			if !ok {
@@ -101,6 +103,7 @@ func (k *keeper) store(w work) {
 	k.changes.Decisions = append(k.changes.Decisions, w.changes.Decisions...)
 	k.changes.Complaints = append(k.changes.Complaints, w.changes.Complaints...)
 	if len(k.changes.Findings)+len(k.changes.Complaints) >= maxJoined {
+		k.send(false)
 		k.commit()
 	}
 }
@@ -120,7 +123,7 @@ func (k *keeper) post(out foresee.Out) bool {
 			k.letters[id] = &moat.BatchWriter{}
 		}
 		if k.letters[id].Append(e); k.letters[id].Size() >= maxLetter {
-			k.send()
+			k.send(true)
 		}
 	}
 	if out.Sightings != nil {
@@ -136,16 +139,25 @@ func (k *keeper) post(out foresee.Out) bool {
 	return !k.gone
 }
 
-// send appends the letters. They are sent again after a crash and count once by their ids; when the river is full they are
-// given up, as the partition that has to make room may be waiting for this one.
-func (k *keeper) send() {
+// send appends the letters. They are sent again after a crash and count once by their ids. When the river is full they wait for
+// the next time, or, if it is the last, are given up and counted: a snapshot must not be written before what led to it was
+// sent, and the partition that has to make room by its snapshot may be this one, or wait for it.
+func (k *keeper) send(last bool) {
+letters:
 	for id, w := range k.letters {
 		for w.Len() > 0 && !k.gone {
 			_, err := k.p.n.River.Append(context.Background(), id, w.Bytes())
 			k.p.warn("cannot send sightings", err)
-			if err == nil || errors.Is(err, river.ErrFull) {
+			switch full := errors.Is(err, river.ErrFull); {
+			case err == nil:
 				w.Reset()
-			} else if !k.again() {
+			case full && !last:
+				continue letters
+			case full:
+				k.givenUp.Add(uint64(w.Len()))
+				k.p.n.log.Error("sightings were given up", "partition", k.p.id, "to", id, "events", w.Len(), "error", err)
+				w.Reset()
+			case !k.again():
 				k.gone = true
 			}
 		}
@@ -162,7 +174,7 @@ func (k *keeper) again() bool {
 	}
 }
 
-// commit writes what waits to the book, and tries until the book takes it.
+// commit writes what waits to the book, and tries until the book takes it. What is to be sent was sent before, or waits for room.
 func (k *keeper) commit() {
 	if len(k.changes.Findings)+len(k.changes.Cases)+len(k.changes.Decisions)+len(k.changes.Complaints) == 0 {
 		return
@@ -187,7 +199,7 @@ func (k *keeper) write() error {
 
 // flush makes everything up to seq durable, or says why not.
 func (k *keeper) flush(seq uint64) error {
-	if k.send(); k.gone {
+	if k.send(true); k.gone {
 		return errBehind
 	}
 	for _, s := range k.sinks {

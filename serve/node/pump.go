@@ -232,7 +232,7 @@ func (p *partition) stats(ctx context.Context) (s PartitionStats, err error) {
 			}
 		}
 	})
-	s.Warning = p.warning()
+	s.GivenUp, s.Warning = p.store.givenUp.Load(), p.warning()
 	return s, err
 }
 

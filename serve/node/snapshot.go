@@ -108,6 +108,13 @@ func (p *partition) rebuild(ctx context.Context) error {
 		return nil // the river has it all
 	}
 	p.n.log.Warn("the engine's state is built again from the lake", "partition", p.id, "up_to", upTo)
+	sent, err := p.n.Book.Position(ctx, p.id) // what came of messages that the book has was sent to others; the lake may have more
+	if err != nil {
+		return err
+	}
+	if sent == 0 { // the book is a new one
+		sent = upTo
+	}
 	var w moat.BatchWriter
 	step := func() error {
 		r, err := p.engine.Step(w.Bytes(), nil)
@@ -115,20 +122,24 @@ func (p *partition) rebuild(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		out, err := p.across.Step() // what it would send was sent before
+		out, err := p.across.Step()
 		if err != nil {
 			return err
+		}
+		if p.seq > sent && !p.store.post(out) {
+			return ErrClosed
 		}
 		return p.n.Book.Commit(ctx, p.id, p.seq, p.fold(append(r.Findings, out.Given...)))
 	}
 	err = p.n.Lake.Scan(ctx, lake.Filter{Tenant: moat.Everyone(), Partition: &p.id}, func(at lake.Position, e *moat.Event) error {
 		lesson := len(p.due) > 0 && p.due[0].after < at.Seq
-		if p.seq = at.Seq; lesson || w.Len() >= 4096 {
+		if lesson || w.Len() >= 4096 || p.seq <= sent && sent < at.Seq {
 			if err := step(); err != nil {
 				return err
 			}
 			p.learnUpTo(at.Seq - 1)
 		}
+		p.seq = at.Seq
 		w.Append(e)
 		return nil
 	})
