@@ -88,7 +88,9 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	}
 	o.take(f, x)
 	o.update(f, c.Risk.Score)
-	k.register(o, s)
+	if c.Risk.Score >= k.odds.opensAt() { // others are seen in the case, perhaps as victims: what is found of them later is not its
+		k.register(o, s)
+	}
 	for _, m := range merged {
 		for _, e := range m.Links {
 			s := subject{f.Partner, e}
@@ -138,15 +140,12 @@ func (k *Keeper) risk(s subject, ev evidence, now moat.Time) moat.Risk {
 
 // find returns the case that f belongs to, and others that it shows to be the same.
 func (k *Keeper) find(f *moat.Finding) (first *open, others []*open) {
-	// The accounts that an address tries are its victims: it belongs to the case of one of them only if it
-	// was seen there before.
-	stranger := f.Entity.Kind != moat.Account && f.Entity.Kind != moat.Device
 	try := func(e moat.Entity) {
 		o := k.cases[k.links[subject{f.Partner, e}]]
 		if o == nil || o == first || slices.Contains(others, o) || f.Time-o.Case.Updated > Quiet {
 			return
 		}
-		if stranger && e != f.Entity && !slices.Contains(o.Case.Entities, f.Entity) {
+		if e != f.Entity && !ties(f, e, &o.Case) {
 			return
 		}
 		switch {
@@ -160,12 +159,32 @@ func (k *Keeper) find(f *moat.Finding) (first *open, others []*open) {
 	}
 	try(f.Entity)
 	for _, e := range f.Related {
-		switch e.Kind { // an app or an outlet is shared by too many to tie anything together
-		case moat.Account, moat.Device, moat.IP, moat.Host:
-			try(e)
-		}
+		try(e)
 	}
 	return first, others
+}
+
+// ties tells whether f, about another entity, belongs to case c because e, a suspect of the case, took part in it.
+func ties(f *moat.Finding, e moat.Entity, c *moat.Case) bool {
+	switch f.Entity.Kind {
+	case moat.Account, moat.Device:
+	case moat.IP, moat.Host:
+		// The accounts that an address tries are its victims: it belongs to the case of one of them only if it
+		// was seen there before.
+		if !slices.Contains(c.Entities, f.Entity) {
+			return false
+		}
+	default: // what an app or a partner does is done for many
+		return false
+	}
+	switch e.Kind {
+	case moat.Account, moat.Device, moat.IP:
+		return true
+	case moat.Host: // ties what is done on it, not the people whom its pages serve
+		return f.Family == "host" || f.Family == "database"
+	default: // an app or an outlet is shared by too many
+		return false
+	}
 }
 
 func (k *Keeper) register(o *open, s subject) {

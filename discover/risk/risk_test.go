@@ -200,7 +200,11 @@ func TestCases(t *testing.T) {
 		{"an account's address alone is shared by too many", []*moat.Finding{sure("1", alice, 0, office), sure("2", bob, 1, office)}, "1 2"},
 		{"by device", []*moat.Finding{sure("1", phone, 0), sure("2", bob, 1, phone)}, "1 1"},
 		{"by address", []*moat.Finding{sure("1", office, 0), sure("2", bob, 1, office)}, "1 1"},
-		{"by host", []*moat.Finding{sure("1", server, 0), sure("2", bob, 1, server)}, "1 1"},
+		{"by host, what is done on it", []*moat.Finding{sure("1", server, 0), finding("2", "database", bob, 1, 0.8, related(server))}, "1 1"},
+		{"not by the host that serves a page", []*moat.Finding{sure("1", server, 0), sure("2", bob, 1, server)}, "1 2"},
+		{"a victim does not draw its own story in", []*moat.Finding{sure("1", office, 0), finding("2", "b", bob, 1, 0.05, related(office)), sure("3", bob, 2)}, "1 1 3"},
+		{"a suspect of its own does", []*moat.Finding{sure("1", office, 0), sure("2", bob, 1, office), sure("3", bob, 2)}, "1 1 1"},
+		{"an app is not drawn in by whoever used it", []*moat.Finding{sure("1", alice, 0, erp), sure("2", erp, 1, alice)}, "1 2"},
 		{"not by app", []*moat.Finding{sure("1", erp, 0), sure("2", bob, 1, erp)}, "1 2"},
 		{"not by outlet", []*moat.Finding{sure("1", outlet, 0), sure("2", bob, 1, outlet)}, "1 2"},
 		{"an app's own findings go together", []*moat.Finding{sure("1", erp, 0), sure("2", erp, 1)}, "1 1"},
@@ -302,9 +306,9 @@ func stream(n int, seed uint64) []*moat.Finding {
 	for i := range n {
 		at += r.ExpFloat64() * 3
 		e := func() moat.Entity {
-			return moat.Entity{Kind: []moat.EntityKind{moat.Account, moat.IP, moat.Device, moat.Host, moat.App}[r.IntN(5)], ID: fmt.Sprint(r.IntN(3))}
+			return moat.Entity{Kind: []moat.EntityKind{moat.Account, moat.IP, moat.Device, moat.Host, moat.App}[r.IntN(5)], ID: fmt.Sprint(r.IntN(2))}
 		}
-		f := finding(fmt.Sprintf("f%d", i), fmt.Sprint(r.IntN(5)), e(), at-float64(r.IntN(20)/19*r.IntN(50)), r.Float64(), mode(moat.Mode(r.IntN(3))))
+		f := finding(fmt.Sprintf("f%d", i), []string{"access", "account", "device", "egress", "host"}[r.IntN(5)], e(), at-float64(r.IntN(20)/19*r.IntN(50)), r.Float64(), mode(moat.Mode(r.IntN(3))))
 		f.Partner, f.Orders, f.Egress, f.Weight = fmt.Sprint(r.IntN(3)), int64(r.IntN(2000)), r.IntN(3) == 0, r.Float64()
 		for range r.IntN(4) {
 			if o := e(); o.Kind != f.Entity.Kind {
