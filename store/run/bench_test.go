@@ -77,10 +77,10 @@ func BenchmarkSegment(b *testing.B) {
 	b.Run("decode", func(b *testing.B) { each(b, func(uint32, *moat.Event) {}) })
 	b.Run("add", func(b *testing.B) {
 		words := newVocabulary(1)
-		s := newSegment(0, index, words, nil)
+		s := newSegment(0, index, words, nil, nil)
 		each(b, func(row uint32, e *moat.Event) {
 			if s.full(1 << 19) {
-				s = newSegment(0, index, words, s)
+				s = newSegment(0, index, words, s, nil)
 			}
 			s.add(1, row, e)
 			if row == 511 {

@@ -75,7 +75,7 @@ func FuzzFile(f *testing.F) {
 func seedFile(f *testing.F) []byte {
 	load := runtest.New(1, 3, 100)
 	x := index(NewHasher([16]byte{}))
-	s := newSegment(1, x, newVocabulary(1), nil)
+	s := newSegment(1, x, newVocabulary(1), nil, nil)
 	s.first, s.last = 1, 2
 	var e moat.Event
 	for row := range uint32(300) {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	moat "github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/store/run/runtest"
@@ -604,6 +605,64 @@ func TestViewOutlivesMergeAndExpiry(t *testing.T) {
 	if got := count(v); got != expired || expired >= want {
 		t.Errorf("%d touches after their retention, want %d", got, expired)
 	}
+}
+
+// The memory of written segments is used again, but not under a view of them.
+func TestViewOutlivesMemory(t *testing.T) {
+	x := index(NewHasher([16]byte{1}))
+	s := open(t, t.TempDir(), x)
+	defer s.Close()
+	w, load, r, o := writer(t, s, 0), runtest.New(1, 300, 10), rand.New(rand.NewPCG(1, 1)), oracle{}
+	seq := uint64(0)
+	put := func(o oracle) {
+		seq++
+		batch, skip := batchOf(load, o, x, 0, seq, 300, r)
+		if err := w.Append(seq, batch, skip); err != nil {
+			t.Fatal(err)
+		}
+	}
+	memory := map[*record]int{} // of segments, and how often it was seen
+	many := func(o oracle) {
+		for range 30 {
+			put(o)
+			if err := w.settle(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if w.active != nil {
+				memory[unsafe.SliceData(w.active.records)]++
+			}
+		}
+	}
+	many(o)
+	v, err := s.View(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	many(oracle{})
+	often := 0
+	for _, n := range memory {
+		often = max(often, n)
+	}
+	if often < 10 {
+		t.Errorf("none of %d memories was used again", len(memory))
+	}
+	n, want := 0, 0
+	keys := sample(o, 50, r)
+	for _, k := range keys {
+		want += len(o[k])
+	}
+	err = v.Each(t.Context(), moat.Everyone(), keys, 0, 0, func(i int, row *Row) error {
+		n++
+		got, err := row.Touch()
+		if !slices.ContainsFunc(o[keys[i]], func(t Touch) bool { return reflect.DeepEqual(t, got) }) {
+			t.Errorf("%+v was not there when the view was taken", got)
+		}
+		return err
+	})
+	if err != nil || n != want {
+		t.Errorf("%d touches, %v; want %d", n, err, want)
+	}
+	v.Close()
 }
 
 // TestExpire removes the files of old runs, but keeps the position.

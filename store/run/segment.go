@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/zeebo/xxh3"
 
@@ -54,6 +55,8 @@ type segment struct {
 
 	first, last uint64 // log sequences
 	received    moat.Time
+
+	views atomic.Int32 // that are open
 }
 
 // segmentView is the part of a segment that only grows.
@@ -67,18 +70,27 @@ type segmentView struct {
 	min, max  moat.Time
 }
 
-// newSegment returns an empty segment; hint, if there is one, is a segment whose size it will have.
-func newSegment(partition int, index Index, vocab *vocabulary, hint *segment) *segment {
+// newSegment returns an empty segment in the memory of an old one, or if that is nil, with as much as the one before had.
+func newSegment(partition int, index Index, vocab *vocabulary, old, before *segment) *segment {
 	s := &segment{index: index, vocab: vocab, known: vocab.size()}
 	s.partition = partition
 	s.min, s.max = math.MaxInt64, math.MinInt64
-	if hint != nil {
-		s.records = make([]record, 0, len(hint.records)*9/8)
-		s.tails = make([]byte, 0, len(hint.tails)*9/8)
-		s.keys = make([]uint64, 0, len(hint.keys)*9/8)
-		s.ords = make([]uint32, 0, len(hint.ords)*9/8)
+	switch {
+	case old != nil:
+		s.records, s.tails, s.keys, s.ords = old.records[:0], old.tails[:0], old.keys[:0], old.ords[:0]
+	case before != nil:
+		s.records = make([]record, 0, len(before.records)*9/8)
+		s.tails = make([]byte, 0, len(before.tails)*9/8)
+		s.keys = make([]uint64, 0, len(before.keys)*9/8)
+		s.ords = make([]uint32, 0, len(before.ords)*9/8)
 	}
 	return s
+}
+
+// spare tells whether the memory of s, which is in a file now and out of its set's sight, may be used again: no
+// view looks at it, and there is not so much of it that a burst would be remembered for ever.
+func (s *segment) spare() bool {
+	return s.views.Load() == 0 && cap(s.records) <= 4*len(s.records)+groupSize
 }
 
 // A group is the newest records of a segment, whose parts are not yet looked up.
@@ -184,9 +196,11 @@ func (s *segment) freeze() {
 	s.group = group{}
 }
 
+// view returns what s holds now. Whoever takes it counts down s.views when done.
 func (s *segment) view() *segmentView {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	s.views.Add(1)
 	v := s.segmentView
 	if v.words.texts[0].ends == nil {
 		v.words = s.vocab.words()

@@ -297,6 +297,7 @@ func (s *Set) View(ctx context.Context) (*View, error) {
 		}
 		for _, g := range p.segments {
 			m := g.view()
+			v.segments = append(v.segments, g)
 			v.tables = append(v.tables, &reader{table: m, memory: m, place: len(v.tables)})
 		}
 	}

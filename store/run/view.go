@@ -40,6 +40,7 @@ type View struct {
 	set      *Set
 	tables   []*reader
 	files    []*file
+	segments []*segment
 	from     moat.Time // older ones have expired
 	damaged  int
 	closed   bool
@@ -117,7 +118,7 @@ type Row struct {
 	in  *reader
 }
 
-// Close lets go of the files.
+// Close lets go of the files, and of the memory of what is in none yet.
 func (v *View) Close() {
 	if v.closed {
 		return
@@ -126,6 +127,9 @@ func (v *View) Close() {
 	for _, f := range v.files {
 		f.release()
 	}
+	for _, g := range v.segments {
+		g.views.Add(-1)
+	}
 }
 
 // Split returns n views that together see what v sees, each event in one of them, for as many
@@ -133,9 +137,12 @@ func (v *View) Close() {
 func (v *View) Split(n int) []*View {
 	out := make([]*View, n)
 	for i := range out {
-		w := &View{set: v.set, from: v.from, damaged: v.damaged, share: i, shares: n, files: slices.Clone(v.files)}
+		w := &View{set: v.set, from: v.from, damaged: v.damaged, share: i, shares: n, files: slices.Clone(v.files), segments: slices.Clone(v.segments)}
 		for _, f := range v.files {
 			f.acquire()
+		}
+		for _, g := range v.segments {
+			g.views.Add(1)
 		}
 		for _, t := range v.tables {
 			w.tables = append(w.tables, &reader{table: t.table, file: t.file, memory: t.memory, place: t.place})

@@ -83,7 +83,7 @@ func newBuilder(dir string, foot footer, pace func(int) error) (*builder, error)
 		return nil, fmt.Errorf("cannot create run: %w", err)
 	}
 	foot.Version = formatVersion
-	b := &builder{f: f, dir: dir, foot: foot, out: sink{f: f, pace: pace}}
+	b := &builder{f: f, dir: dir, foot: foot, out: sink{f: f, pace: pace, buf: make([]byte, 0, sinkBytes+sinkBytes/4)}}
 	b.out.write([]byte(magic))
 	return b, nil
 }

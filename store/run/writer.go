@@ -27,7 +27,8 @@ type Writer struct {
 	// Of the goroutine only.
 	vocab   *vocabulary
 	active  *segment
-	last    *segment   // the one before: as large as the next will be
+	written *segment   // the one before: as large as the next will be
+	old     *segment   // in a file, and its memory free for the next
 	writing chan error // answers when the write going on has ended; nil if there is none
 	reader  moat.BatchReader
 	event   moat.Event
@@ -189,9 +190,9 @@ func (w *Writer) add(m message) {
 		if w.vocab == nil || w.vocab.size() > maxVocabulary {
 			w.vocab = newVocabulary(w.set.seed)
 		}
-		w.active = newSegment(w.id, w.set.cfg.Index, w.vocab, w.last)
+		w.active = newSegment(w.id, w.set.cfg.Index, w.vocab, w.old, w.written)
 		w.active.first = m.seq
-		w.last = nil
+		w.old = nil
 		w.set.mu.Lock()
 		p := w.set.part(w.id)
 		p.segments = append(slices.Clone(p.segments), w.active)
@@ -227,7 +228,7 @@ func (w *Writer) write() error {
 	}
 	s, result := w.active, make(chan error, 1)
 	s.freeze()
-	w.active, w.last, w.writing = nil, s, result
+	w.active, w.written, w.writing = nil, s, result
 	go func() { result <- w.set.save(s, w.gone) }()
 	return nil
 }
@@ -245,6 +246,9 @@ func (w *Writer) wait() error {
 		select {
 		case err := <-w.writing:
 			w.writing = nil
+			if w.old = nil; err == nil && w.written.spare() {
+				w.old = w.written
+			}
 			return err
 		case ask := <-w.asks:
 			w.catchUp()
