@@ -10,6 +10,7 @@
 package engine
 
 import (
+	"slices"
 	"unsafe"
 
 	"github.com/moat-platform/moat"
@@ -115,14 +116,16 @@ type Engine struct {
 
 	reader moat.BatchReader
 	slots  [group]slot
+	shapes [moat.EventTypes][]*rule.Shape // of events, by the hash of the conditions that hold
 	frame  rule.Frame
-	out    []float64 // frame.Slots
 	// Of the event that is being worked on:
 	slot     *slot
 	tp       *rule.TypePlan
-	records  [moat.EntityKinds]unsafe.Pointer
+	records  [moat.EntityKinds]record
 	inputs   [rule.MaxFeatures + 1]feature.Input // one for each feature that reads another
 	depth    int
+	wheres   []where  // what the conditions of ops said, by Op.Asks
+	later    []pairOf // as many as any type has early ones, none of them known
 	keys     []uint64 // hashes of a list
 	sampled  []uint64 // those of them that a feature looks at
 	hashed   *string  // the list that they are of, and the event that it is of
@@ -164,8 +167,13 @@ func New(cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	e.net = make([]netCache, netCacheSize)
+	for i := range cfg.Plan.Types {
+		tp := &cfg.Plan.Types[i]
+		e.later = append(e.later, slices.Repeat([]pairOf{{later, anywhere}}, max(0, tp.Early-len(e.later)))...)
+		e.wheres = append(e.wheres, make([]where, max(0, tp.Wheres-len(e.wheres)))...)
+	}
 	e.frame = cfg.Plan.NewFrame()
-	e.out, e.frame.Fill, e.frame.Look = e.frame.Slots, e.fill, e.lookup
+	e.frame.Fill, e.frame.Look = e.fill, e.lookup
 	return e, nil
 }
 

@@ -21,16 +21,14 @@ func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 	clear(e.records[:])
 	for _, k := range tp.Kinds {
 		if s.keys[k] != 0 && e.tables[k] != nil {
-			e.records[k] = e.record(k, s.keys[k], s)
+			e.records[k] = recordAt(e.record(k, s))
 		}
 	}
 	e.frame.Begin(ev)
-	e.features(s, tp)
-	for w, bits := range s.asks {
-		for ; bits != 0; bits &= bits - 1 {
-			if c := tp.Detectors[w<<6+trailing(bits)]; c.Fires(&e.frame) {
-				e.fire(s, c, findings)
-			}
+	e.features(s)
+	for _, c := range s.shape.Detectors {
+		if c.Fires(&e.frame) {
+			e.fire(s, c, findings)
 		}
 	}
 	if e.ask == nil {
@@ -40,10 +38,24 @@ func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 	}
 	sec := seconds(s.now)
 	for _, k := range tp.Kinds {
-		if h := (*entity)(e.records[k]); h != nil {
+		if h := (*entity)(e.records[k].at); h != nil {
 			h.seen = max(h.seen, sec)
 		}
 	}
+}
+
+// record is one of the records that the event concerns.
+type record struct {
+	at         unsafe.Pointer // nil: there is none
+	born, seen moat.Time      // of the entity, before the event
+}
+
+func recordAt(at unsafe.Pointer) record {
+	h := (*entity)(at)
+	if h == nil {
+		return record{}
+	}
+	return record{at, moat.Time(h.born) * moat.Second, moat.Time(h.seen) * moat.Second}
 }
 
 func (e *Engine) count(s *slot) {
@@ -67,25 +79,45 @@ func seconds(t moat.Time) uint32 { return uint32(t / moat.Second) }
 
 // features has the features that observe this event take it in, in order. The others are read when
 // an expression asks for them.
-func (e *Engine) features(s *slot, tp *rule.TypePlan) {
+func (e *Engine) features(s *slot) {
 	e.epoch()
-	for w := range s.takes {
-		for s.takes[w] != 0 {
-			bit := trailing(s.takes[w])
-			s.takes[w] &= s.takes[w] - 1
-			op := &tp.Ops[w<<6+bit]
-			if e.records[op.Of] == nil {
-				continue
-			}
-			if op.Ahead || op.Where(&e.frame) {
-				e.run(op, s, true)
-				continue
-			}
-			for i, same := range op.Same {
-				s.takes[i] &^= same
-			}
+	in := &e.inputs[0]
+	in.Now = s.now
+	e.depth = 1 // what a feature reads has inputs of its own
+	for _, op := range s.shape.Takes {
+		rec := &e.records[op.Of]
+		if rec.at == nil || !op.Ahead && !e.where(op) || op.Value != feature.NoValue && !e.input(op, in, s, true) {
+			continue // without a value there is nothing to take in: it is read when it is asked for
 		}
+		in.Born, in.Seen, in.Value, in.Mute = rec.born, rec.seen, op.Value, op.Mute
+		if op.Common > 0 {
+			in.Common = e.common(op)
+		}
+		op.Stat.Observe(unsafe.Add(rec.at, op.Offset), in, e.frame.Out(op.Out))
 	}
+	e.depth = 0
+}
+
+// where remembers what a condition that several ops share said of an event.
+type where struct {
+	epoch uint32
+	holds bool
+}
+
+func (e *Engine) where(op *rule.Op) bool {
+	w := &e.wheres[op.Asks]
+	if w.epoch != e.frame.Epoch {
+		*w = where{e.frame.Epoch, op.Where(&e.frame)}
+	}
+	return w.holds
+}
+
+// common returns the state of op that is kept once for the partner, nil if the partner has no record.
+func (e *Engine) common(op *rule.Op) unsafe.Pointer {
+	if partner := e.records[moat.Partner].at; partner != nil {
+		return unsafe.Add(partner, op.Common)
+	}
+	return nil
 }
 
 // epoch makes the frame forget what features said of the event before.
@@ -93,6 +125,7 @@ func (e *Engine) epoch() {
 	e.frame.Epoch++
 	if e.frame.Epoch == 0 { // after four billion events the stamps begin anew
 		clear(e.frame.Stamp)
+		clear(e.wheres)
 		e.frame.Epoch = 1
 	}
 }
@@ -100,41 +133,27 @@ func (e *Engine) epoch() {
 // fill reads the feature with that first slot.
 func (e *Engine) fill(first int) {
 	if i := e.tp.At[first]; i >= 0 {
-		e.run(&e.tp.Ops[i], e.slot, false)
+		e.read(&e.tp.Ops[i], e.slot)
 	}
 }
 
-// run observes or reads one feature and writes its outputs. What has no record, or no value in this event, is read.
-func (e *Engine) run(op *rule.Op, s *slot, observe bool) {
+// read has one feature write its outputs as they stand.
+func (e *Engine) read(op *rule.Op, s *slot) {
 	in := &e.inputs[e.depth]
 	e.depth++
-	in.Now, in.Born, in.Seen, in.Value, in.Key, in.Pair = s.now, s.now, 0, feature.NoValue, 0, nil
+	in.Now, in.Born, in.Seen, in.Value, in.Key, in.Pair, in.Common = s.now, s.now, 0, feature.NoValue, 0, nil, nil
 	state := unsafe.Pointer(&e.empty)
-	if rec := e.records[op.Of]; rec != nil {
-		h := (*entity)(rec)
-		in.Born, in.Seen = moat.Time(h.born)*moat.Second, moat.Time(h.seen)*moat.Second
-		state = unsafe.Add(rec, op.Offset)
+	if rec := &e.records[op.Of]; rec.at != nil {
+		in.Born, in.Seen = rec.born, rec.seen
+		state = unsafe.Add(rec.at, op.Offset)
 		if op.Common > 0 {
-			in.Common = nil
-			if partner := e.records[moat.Partner]; partner != nil {
-				in.Common = unsafe.Add(partner, op.Common)
-			}
+			in.Common = e.common(op)
 		}
-		if e.input(op, in, s, observe) {
+		if e.input(op, in, s, false) {
 			in.Value = op.Value
-		} else {
-			observe = false
 		}
-	} else {
-		*in, observe = feature.Input{Now: s.now, Born: s.now}, false
 	}
-	if out := e.out[op.Out:]; observe {
-		in.Mute = op.Mute
-		op.Stat.Observe(state, in, out)
-	} else {
-		op.Stat.Read(state, in, out)
-	}
-	e.frame.Stamp[op.Out] = e.frame.Epoch
+	op.Stat.Read(state, in, e.frame.Out(op.Out))
 	e.depth--
 }
 
@@ -153,13 +172,14 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 		in.Num = op.Num(&e.frame)
 	case feature.Key:
 		if op.Early >= 0 {
-			if s.early[op.Early] == later {
-				s.early[op.Early] = e.earlyKey(op, s)
+			p := &s.early[op.Early]
+			if p.key == later {
+				p.key = e.earlyKey(op, s)
 			}
-			if in.Key = s.early[op.Early]; in.Key == 0 {
+			if in.Key = p.key; in.Key == 0 {
 				return false
 			}
-			in.Pair = e.pair(in.Key, s, observe)
+			in.Pair = e.pair(p.key, p.rec, s, observe)
 			return in.Pair != nil
 		}
 		if in.Key = op.Key(&e.frame); in.Key == 0 {
@@ -170,7 +190,7 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 			return false
 		}
 		if op.Pairs {
-			in.Pair = e.pair(pairKey(op, in.Key, s.keys[op.Of]), s, observe)
+			in.Pair = e.pair(pairKey(op, in.Key, s.keys[op.Of]), anywhere, s, observe)
 			return in.Pair != nil
 		}
 	case feature.Keys:
@@ -187,7 +207,7 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 		if op.Pairs {
 			e.ptrs = e.ptrs[:0]
 			for _, key := range in.Keys {
-				e.ptrs = append(e.ptrs, e.pair(pairKey(op, key, s.keys[op.Of]), s, observe))
+				e.ptrs = append(e.ptrs, e.pair(pairKey(op, key, s.keys[op.Of]), anywhere, s, observe))
 			}
 			in.Pairs = e.ptrs
 		}
@@ -236,10 +256,10 @@ func (e *Engine) lookup(ip string) rule.Net {
 // NetChanged makes the engine ask again what is known of every address.
 func (e *Engine) NetChanged() { clear(e.net) }
 
-// record returns the record of a key, a new one if there is none.
-func (e *Engine) record(k moat.EntityKind, key uint64, s *slot) unsafe.Pointer {
-	t := e.tables[k]
-	rec := t.find(key)
+// record returns the record of the event's entity of that kind, a new one if there is none.
+func (e *Engine) record(k moat.EntityKind, s *slot) unsafe.Pointer {
+	t, key := e.tables[k], s.keys[k]
+	rec := t.look(key, s.recs[k])
 	if e.ask != nil {
 		p := e.ask.copyOf(t, rec)
 		if rec < 0 {
@@ -261,8 +281,8 @@ func (e *Engine) record(k moat.EntityKind, key uint64, s *slot) unsafe.Pointer {
 }
 
 // pair returns what is kept of an entity together with a value.
-func (e *Engine) pair(key uint64, s *slot, observe bool) unsafe.Pointer {
-	rec := e.pairs.find(key)
+func (e *Engine) pair(key uint64, likely int32, s *slot, observe bool) unsafe.Pointer {
+	rec := e.pairs.look(key, likely)
 	if e.ask != nil {
 		return unsafe.Add(e.ask.copyOf(e.pairs, rec), pairHeader)
 	}

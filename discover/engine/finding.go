@@ -40,7 +40,7 @@ func (e *Engine) fire(s *slot, c *rule.Compiled, findings *[]moat.Finding) {
 		Reason: c.Reason(&e.frame), Evidence: c.Evidence(&e.frame), Events: []string{clone(ev.ID)},
 		Weight: rule.Sensitivity(ev), Egress: c.Egress || rule.Leaves(ev), Attack: c.Attack,
 		Stake:  c.Stake,
-		Orders: e.exposure(c.Subject, e.records[c.Subject], s.now),
+		Orders: e.exposure(c.Subject, e.records[c.Subject].at, s.now),
 	}
 	f.ID = moat.FindingID(f.Partner, f.Detector, entity, f.Events[0])
 	if e.ask == nil {
@@ -68,7 +68,7 @@ func (e *Engine) lastSaid(key uint64, s *slot) *said {
 func (e *Engine) exposure(k moat.EntityKind, rec unsafe.Pointer, now moat.Time) int64 {
 	x := e.plan.Exposure[k]
 	if x == nil {
-		x, rec = e.plan.Exposure[moat.Account], e.records[moat.Account]
+		x, rec = e.plan.Exposure[moat.Account], e.records[moat.Account].at
 	}
 	if x == nil || rec == nil {
 		return 0

@@ -21,8 +21,8 @@ func (e *Engine) levels(op *rule.Op, in *feature.Input, s *slot, observe bool) b
 		}
 		any = true
 		key := rule.Mix(v.Key, uint64(i)) // Linux may be a level and another one's value
-		v.Pair = e.pair(pairKey(op, key, s.keys[op.Of]), s, observe)
-		v.Common = e.pair(pairKey(op, ^key, s.keys[moat.Partner]), s, observe)
+		v.Pair = e.pair(pairKey(op, key, s.keys[op.Of]), anywhere, s, observe)
+		v.Common = e.pair(pairKey(op, ^key, s.keys[moat.Partner]), anywhere, s, observe)
 	}
 	return any
 }

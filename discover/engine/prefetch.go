@@ -10,3 +10,8 @@ import "unsafe"
 //
 //go:noescape
 func prefetch(p unsafe.Pointer)
+
+// prefetchLines is prefetch for the lines of the record at p whose bits are set.
+//
+//go:noescape
+func prefetchLines(p unsafe.Pointer, lines uint64)

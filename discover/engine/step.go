@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
-	"unsafe"
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/rule"
@@ -20,14 +19,23 @@ type slot struct {
 	owner   uint32
 	now     moat.Time
 	keys    [moat.EntityKinds]uint64
-	early   []uint64                 // keys of the pairs that TypePlan.Early counts; later if nothing is observed
-	holds   []uint64                 // bit i: Conditions[i] holds
-	asks    []uint64                 // bit i: Detectors[i] may fire, as far as the event alone tells
-	takes   []uint64                 // bit i: Ops[i] observes this event, as far as the event alone tells
-	lines   [moat.EntityKinds]uint64 // bit i: the i-th line of the record has state of takes
-	ahead   []uint64                 // keys of pairs to fetch, the early ones among them
-	id      uint64                   // hash of the event's id; 0 = none
+	recs    [moat.EntityKinds]int32 // where the records are likely to be
+	early   []pairOf                // the pairs that TypePlan.Early counts
+	fetch   []int32                 // those of them that are fetched ahead
+	ahead   []uint64                // keys of the pairs of lists that are
+	shape   *rule.Shape
+	holds   []uint64 // of the shape
+	id      uint64   // hash of the event's id; 0 = none
 }
+
+// pairOf is the key of a pair, 0 if there is none, and where it is likely to be.
+type pairOf struct {
+	key uint64
+	rec int32
+}
+
+// anywhere stands for a place that nobody knows.
+const anywhere = -1
 
 // lastPartner is the partner of the last event: the next is mostly of the same.
 type lastPartner struct {
@@ -120,6 +128,9 @@ func (e *Engine) prepare(s *slot) {
 			t.touchIndex(s.keys[k])
 		}
 	}
+	for _, i := range s.fetch {
+		e.pairs.touchIndex(s.early[i].key)
+	}
 	for _, key := range s.ahead {
 		e.pairs.touchIndex(key)
 	}
@@ -128,18 +139,25 @@ func (e *Engine) prepare(s *slot) {
 // touch brings the records of s into the cache. It comes after the index was touched for the whole group, so
 // that neither waits for one miss after the other.
 func (e *Engine) touch(s *slot) {
-	for _, k := range e.plan.Types[s.ev.Type].Kinds {
-		if t := e.tables[k]; t != nil && s.keys[k] != 0 {
-			if rec := t.guess(s.keys[k]); rec != nil {
-				for lines := s.lines[k] | 1; lines != 0; lines &= lines - 1 {
-					prefetch(unsafe.Add(rec, rule.LineBytes*trailing(lines)))
-				}
+	for i := range s.shape.Lines {
+		l := &s.shape.Lines[i]
+		if t := e.tables[l.Of]; t != nil && s.keys[l.Of] != 0 {
+			if rec := t.guess(s.keys[l.Of]); rec >= 0 {
+				s.recs[l.Of] = int32(rec)
+				prefetchLines(t.at(rec), l.Bits)
 			}
 		}
 	}
+	for _, i := range s.fetch {
+		p := &s.early[i]
+		if rec := e.pairs.guess(p.key); rec >= 0 {
+			p.rec = int32(rec)
+			prefetch(e.pairs.at(rec))
+		}
+	}
 	for _, key := range s.ahead {
-		if rec := e.pairs.guess(key); rec != nil {
-			prefetch(rec)
+		if rec := e.pairs.guess(key); rec >= 0 {
+			prefetch(e.pairs.at(rec))
 		}
 	}
 }
@@ -151,40 +169,46 @@ func trailing(b uint64) int { return bits.TrailingZeros64(b) }
 func (e *Engine) identify(s *slot, tp *rule.TypePlan) {
 	e.frame.Begin(&s.ev)
 	for _, k := range tp.Kinds {
-		s.keys[k], s.lines[k] = e.entityKey(s.partner, k), 0
+		s.keys[k], s.recs[k] = e.entityKey(s.partner, k), anywhere
 	}
-	s.takes, s.asks, s.holds = zeros(s.takes, len(tp.Fetch)), zeros(s.asks, (len(tp.Detectors)+63)/64), tp.Settle(&e.frame, s.holds[:0])
-	for w, bits := range s.holds {
-		for ; bits != 0; bits &= bits - 1 {
-			c := &tp.Conditions[w<<6+trailing(bits)]
-			for i, ops := range c.Ops {
-				s.takes[i] |= ops
-			}
-			for i, detectors := range c.Detectors {
-				s.asks[i] |= detectors
-			}
-			for _, l := range c.Lines {
-				s.lines[l.Of] |= l.Bits
-			}
-		}
+	s.holds = tp.Settle(&e.frame, s.holds[:0])
+	s.shape = e.shape(s, tp)
+	s.ahead, s.fetch, s.early = s.ahead[:0], s.fetch[:0], append(s.early[:0], e.later[:tp.Early]...)
+	for _, op := range s.shape.Fetch {
+		e.foresee(s, op)
 	}
-	s.ahead, s.early = s.ahead[:0], s.early[:0]
-	for range tp.Early {
-		s.early = append(s.early, later)
+}
+
+// shapes is how many shapes of events of one type are remembered: few conditions tell most events apart.
+const shapes = 256
+
+// shape returns the shape of s. The first of those that share a place is remembered.
+func (e *Engine) shape(s *slot, tp *rule.TypePlan) *rule.Shape {
+	h := uint64(0)
+	for _, w := range s.holds {
+		h = (h ^ w) * 0x9E3779B97F4A7C15
 	}
-	for w, bits := range s.takes {
-		for bits &= tp.Fetch[w]; bits != 0; bits &= bits - 1 {
-			e.foresee(s, &tp.Ops[w<<6+trailing(bits)])
-		}
+	known := e.shapes[s.ev.Type]
+	if known == nil {
+		known = make([]*rule.Shape, shapes)
+		e.shapes[s.ev.Type] = known
 	}
+	place := &known[h>>32%shapes]
+	if *place == nil {
+		*place = tp.Shape(s.holds)
+	}
+	if slices.Equal((*place).Holds, s.holds) {
+		return *place
+	}
+	return tp.Shape(s.holds)
 }
 
 // foresee computes the keys of op's pairs.
 func (e *Engine) foresee(s *slot, op *rule.Op) {
 	if op.Early >= 0 {
 		key := e.earlyKey(op, s)
-		if s.early[op.Early] = key; key != 0 {
-			s.ahead = append(s.ahead, key)
+		if s.early[op.Early].key = key; key != 0 {
+			s.fetch = append(s.fetch, int32(op.Early))
 		}
 		return
 	}
@@ -197,13 +221,6 @@ func (e *Engine) foresee(s *slot, op *rule.Op) {
 			s.ahead = append(s.ahead, pairKey(op, key, s.keys[op.Of]))
 		}
 	}
-}
-
-// zeros returns n zeros in the memory of words.
-func zeros(words []uint64, n int) []uint64 {
-	words = slices.Grow(words[:0], n)[:n]
-	clear(words)
-	return words
 }
 
 // maxAhead is how many pairs of a list are fetched ahead.

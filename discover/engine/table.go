@@ -232,21 +232,29 @@ func (t *table) touchIndex(key uint64) {
 	}
 }
 
-// guess returns where key's record is, without a look at it, or nil. In one of a million cases it is
+// guess returns where key's record is, without a look at it, or -1. In one of a million cases it is
 // another key's.
-func (t *table) guess(key uint64) unsafe.Pointer {
+func (t *table) guess(key uint64) int {
 	s := &t.index[key>>58]
 	if len(s.slots) == 0 {
-		return nil
+		return -1
 	}
 	mask := uint64(len(s.slots) - 1)
 	for i := key & mask; ; i = (i + 1) & mask {
 		v := s.slots[i]
 		if v == 0 {
-			return nil
+			return -1
 		}
 		if v&^0xFFFFFFFF == tag(key) {
-			return t.at(int(uint32(v)) - 1)
+			return int(uint32(v)) - 1
 		}
 	}
+}
+
+// look returns the record of key, or -1. It is fast if the record is where it is likely to be: records do not move.
+func (t *table) look(key uint64, likely int32) int {
+	if likely >= 0 && t.header(int(likely)).key == key {
+		return int(likely)
+	}
+	return t.find(key)
 }

@@ -162,7 +162,7 @@ func (e *Engine) quiet(now *slot, w *watch, findings *[]moat.Finding) bool {
 	for _, k := range tp.Kinds {
 		if t := e.tables[k]; t != nil && s.keys[k] != 0 {
 			if rec := t.find(s.keys[k]); rec >= 0 {
-				e.records[k] = t.at(rec)
+				e.records[k] = recordAt(t.at(rec))
 			}
 		}
 	}

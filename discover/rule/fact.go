@@ -9,6 +9,8 @@ import (
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
+
+	"github.com/moat-platform/moat"
 )
 
 // Conditions are split at their outermost &&. The terms that need nothing but the event are facts: a few of them
@@ -180,6 +182,56 @@ func (tp *TypePlan) Settle(f *Frame, to []uint64) []uint64 {
 	}
 	return to
 }
+
+// Shape is what an event concerns when certain conditions of its type hold. It is shared and must not be changed.
+type Shape struct {
+	Holds     []uint64    // bit i: Conditions[i]
+	Takes     []*Op       // those that observe the event, unless features have a say
+	Fetch     []*Op       // those of them whose pairs can be fetched ahead
+	Detectors []*Compiled // that may fire
+	Lines     []Lines     // one a kind
+}
+
+// Shape returns the shape of an event of which these conditions hold.
+func (tp *TypePlan) Shape(holds []uint64) *Shape {
+	s := &Shape{Holds: slices.Clone(holds)}
+	ops, detectors := make([]uint64, words(len(tp.Ops))), make([]uint64, words(len(tp.Detectors)))
+	var lines [moat.EntityKinds]uint64
+	for i := range tp.Conditions {
+		if !bit(holds, i) {
+			continue
+		}
+		c := &tp.Conditions[i]
+		for w, bits := range c.Ops {
+			ops[w] |= bits
+		}
+		for w, bits := range c.Detectors {
+			detectors[w] |= bits
+		}
+		for _, l := range c.Lines {
+			lines[l.Of] |= l.Bits
+		}
+	}
+	for i := range tp.Ops {
+		if op := &tp.Ops[i]; bit(ops, i) {
+			s.Takes = append(s.Takes, op)
+			if op.early && op.Ahead {
+				s.Fetch = append(s.Fetch, op)
+			}
+		}
+	}
+	for i, c := range tp.Detectors {
+		if bit(detectors, i) {
+			s.Detectors = append(s.Detectors, c)
+		}
+	}
+	for _, k := range tp.Kinds {
+		s.Lines = append(s.Lines, Lines{k, lines[k] | 1}) // the first has the header
+	}
+	return s
+}
+
+func bit(of []uint64, i int) bool { return of[i>>6]>>(i&63)&1 != 0 }
 
 // Fires decides what the conditions of its type left open.
 func (c *Compiled) Fires(f *Frame) bool { return c.rest == nil || c.rest(f) }

@@ -96,6 +96,13 @@ func (f *Frame) at(first, slot int) float64 {
 	return f.Slots[slot]
 }
 
+// Out says that the outputs of the feature with that first slot are of this event, and returns where they go: its
+// slots and more.
+func (f *Frame) Out(first int) []float64 {
+	f.Stamp[first] = f.Epoch
+	return f.Slots[first:]
+}
+
 // Memo remembers what one pattern said of the texts seen lately. Statements and paths repeat, and a
 // hash costs a fiftieth of a match. It is a function of the text alone, so
 // forgetting and remembering change nothing.

@@ -58,10 +58,10 @@ type TypePlan struct {
 	// Conditions are what its ops and detectors ask of the event alone; all are in one that holds. Where features
 	// have a say, too, Where and [Compiled.Fires] tell at their turn.
 	Conditions []Condition
-	// Early is how many ops look up one pair whose key follows from the event alone, so that it can be fetched
-	// ahead. Fetch has the bits of those ops, and of those that look up one for each text of such a list.
+	// Early is how many ops look up one pair whose key follows from the event alone, so that it can be fetched ahead.
 	Early int
-	Fetch []uint64
+	// Wheres is how many different conditions ops have that do not follow from the event alone.
+	Wheres int
 	// At gives the place in Ops of the feature with that first slot, or -1.
 	At []int16
 
@@ -76,7 +76,7 @@ type Condition struct {
 	facts          []fact
 }
 
-// Lines has bit i set when state of the condition's ops lies in the i-th line of a record of Of.
+// Lines has bit i set when state of ops lies in the i-th line of a record of Of.
 type Lines struct {
 	Of   moat.EntityKind
 	Bits uint64
@@ -97,26 +97,25 @@ func (op *Op) lines() uint64 {
 // Op updates or reads one feature of one entity of the event. What is looked at most comes first: there are
 // a hundred of them at an event.
 type Op struct {
-	Stat   feature.Stat
-	Offset int // of its state in the record
-	Out    int // first slot
-	Early  int // its number among those that Early of the type counts, or -1
-	Of     moat.EntityKind
-	Value  feature.Value // which of Num, Key, … gives the input
-	Ahead  bool          // Where needs nothing but the event, or there is none
-	Pairs  bool          // as of its kind
-	Mute   bool          // it is observed and nobody reads it at this type
-	Key    func(*Frame) uint64
-	Num    func(*Frame) float64
-	List   func(*Frame) []string
-	Steps  []func(*Frame) bool
-	Where  func(*Frame) bool
-	Salt   uint64 // tells the pairs of one feature from another's
-	Mask   uint64 // only values whose hash has none of these bits are looked at
-	Common int    // offset of the state that is kept once for the partner in the partner's record; 0 = none
-	Levels []func(*Frame) uint64
-	// Same has the bits of the later ops whose Where asks the same and does not follow from the event alone.
-	Same    []uint64
+	Stat    feature.Stat
+	Offset  int // of its state in the record
+	Out     int // first slot
+	Early   int // its number among those that Early of the type counts, or -1
+	Of      moat.EntityKind
+	Value   feature.Value // which of Num, Key, … gives the input
+	Ahead   bool          // Where needs nothing but the event, or there is none
+	Pairs   bool          // as of its kind
+	Mute    bool          // it is observed and nobody reads it at this type
+	Key     func(*Frame) uint64
+	Num     func(*Frame) float64
+	List    func(*Frame) []string
+	Steps   []func(*Frame) bool
+	Where   func(*Frame) bool
+	Salt    uint64 // tells the pairs of one feature from another's
+	Mask    uint64 // only values whose hash has none of these bits are looked at
+	Common  int    // offset of the state that is kept once for the partner in the partner's record; 0 = none
+	Levels  []func(*Frame) uint64
+	Asks    int // number of its Where among those that Wheres of the type counts
 	Kind    *feature.Kind
 	Observe bool // false: only read at this type
 	Size    int  // of its state
@@ -611,7 +610,7 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 	}
 	slices.Sort(tp.Kinds)
 	tp.At = slices.Repeat([]int16{-1}, len(b.bySlot))
-	tp.Fetch = make([]uint64, words(len(tp.Ops)))
+	wheres := map[string]int{}
 	for i := range tp.Ops {
 		op := &tp.Ops[i]
 		tp.At[op.Out] = int16(i)
@@ -620,23 +619,21 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 			op.Early = tp.Early
 			tp.Early++
 		}
-		if op.early && op.Ahead {
-			tp.Fetch[i>>6] |= 1 << (i & 63)
-		}
 		if op.Observe && (op.Size > 0 || op.Pairs) { // without state there is nothing to take in
 			c := tp.condition(op.facts)
 			c.Ops[i>>6] |= 1 << (i & 63)
 			c.touch(op)
 		}
 		if !op.Ahead {
-			op.Same = make([]uint64, len(tp.Fetch))
-			for j := i + 1; j < len(tp.Ops); j++ {
-				if tp.Ops[j].where == op.where {
-					op.Same[j>>6] |= 1 << (j & 63)
-				}
+			n, ok := wheres[op.where]
+			if !ok {
+				n = len(wheres)
+				wheres[op.where] = n
 			}
+			op.Asks = n
 		}
 	}
+	tp.Wheres = len(wheres)
 	for i, d := range tp.Detectors {
 		tp.condition(d.facts).Detectors[i>>6] |= 1 << (i & 63)
 	}
