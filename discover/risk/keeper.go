@@ -88,7 +88,9 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	}
 	o.take(f, x)
 	o.update(f, c.Risk.Score)
-	if c.Risk.Score >= k.odds.opensAt() { // others are seen in the case, perhaps as victims: what is found of them later is not its
+	// Whoever is under no suspicion of its own is seen in the case, perhaps as a victim: what is found of it later is not
+	// the case's. A server is: who came in by it goes on from it.
+	if c.Risk.Score >= k.odds.opensAt() || f.Entity.Kind == moat.Host {
 		k.register(o, s)
 	}
 	for _, m := range merged {
