@@ -12,6 +12,7 @@ var Kinds = []Kind{
 	lastKind,
 	baselineKind,
 	cusumKind,
+	habitKind,
 	hoursKind,
 	quantilesKind,
 	rarityKind,
