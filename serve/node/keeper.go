@@ -98,10 +98,7 @@ func (k *keeper) store(w work) {
 	}
 	runtime.Gosched()
 	k.seq = w.seq
-	k.changes.Findings = append(k.changes.Findings, w.changes.Findings...)
-	k.changes.Cases = append(k.changes.Cases, w.changes.Cases...)
-	k.changes.Decisions = append(k.changes.Decisions, w.changes.Decisions...)
-	k.changes.Complaints = append(k.changes.Complaints, w.changes.Complaints...)
+	k.changes.Add(w.changes)
 	if len(k.changes.Findings)+len(k.changes.Complaints) >= maxJoined {
 		k.send(false)
 		k.commit()

@@ -2,7 +2,9 @@ package node_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -60,6 +62,9 @@ func victim(dir string) error {
 	fmt.Println("open")
 	var out sync.Mutex
 	var group sync.WaitGroup
+	if os.Getenv(victimEnv+"_JUDGED") != "" {
+		group.Go(func() { judgeAll(ctx, n, &out) })
+	}
 	for worker := range 4 {
 		group.Go(func() {
 			for i := first + worker; ; i += 4 {
@@ -75,6 +80,37 @@ func victim(dir string) error {
 	}
 	group.Wait()
 	return nil
+}
+
+// judgeAll judges cases as they open, each once, and puts the subject of some to sleep, and says so when it is done.
+func judgeAll(ctx context.Context, n *node.Node, out *sync.Mutex) {
+	for {
+		cases, _, err := n.Book.Cases(ctx, moat.Everyone(), book.Query{Limit: 200})
+		if err != nil {
+			return
+		}
+		i := slices.IndexFunc(cases, func(c moat.Case) bool { return c.Verdict == moat.NoVerdict && c.Merged == "" })
+		if i < 0 {
+			if n.Drain(ctx) != nil { // until there are more
+				return
+			}
+			continue
+		}
+		c := &cases[i]
+		v := []moat.Verdict{moat.FalseAlarm, moat.FalseAlarm, moat.Confirmed, moat.Accepted}[c.Opened%4]
+		if err := n.Judge(ctx, moat.Everyone(), c.ID, v, "mei"); err != nil {
+			return
+		}
+		if c.Opened%3 == 0 {
+			until := moat.TimeOf(time.Now()) + moat.Hour
+			if _, err := n.Snooze(ctx, moat.Everyone(), book.Snooze{Partner: c.Partner, Entity: c.Entities[0], Until: until}, "an"); err != nil {
+				return
+			}
+		}
+		out.Lock()
+		fmt.Println("judged", c.ID, v)
+		out.Unlock()
+	}
 }
 
 const perBatch = 20
@@ -124,6 +160,65 @@ func TestKillWithoutState(t *testing.T) {
 	})
 }
 
+// TestKillWhileJudged kills the process while cases are judged. Every verdict that was taken is kept and was learned, and what is made
+// again, from the lake alone, learns it at the same place: it ends in the same state to the byte.
+func TestKillWhileJudged(t *testing.T) {
+	t.Setenv(victimEnv+"_JUDGED", "1")
+	dir := t.TempDir()
+	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 4))
+	judged, next := map[string]moat.Verdict{}, 0
+	for range killRounds / 4 {
+		next = killed(t, dir, next, time.Duration(100+r.IntN(300))*time.Millisecond, func(line string) {
+			var id, v string
+			if _, err := fmt.Sscanf(line, "judged %s %s", &id, &v); err == nil {
+				judged[id] = moat.Verdict(v)
+			}
+		})
+	}
+	n := open(t, dir)
+	if err := n.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for id, v := range judged {
+		if c, _, err := n.Book.Case(t.Context(), moat.Everyone(), id); err != nil || c.Verdict != v {
+			t.Errorf("case %s was judged %s, the book says %q, %v", id, v, c.Verdict, err)
+		}
+	}
+	want, err := n.Book.Learned(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _ := n.Verdicts(moat.Everyone())
+	if !maps.Equal(got, want.Tallies(moat.Everyone())) || len(got) == 0 {
+		t.Errorf("learned is %v, said was %v", got, want.Tallies(moat.Everyone()))
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	state := newest(t, dir)
+	if again := replay(t, node.ReplayConfig{Dir: dir}); again.Total.New+again.Total.Gone > 0 || again.Total.Same == 0 {
+		t.Errorf("a replay finds %+v", again.Total)
+	}
+	for _, f := range glob(t, dir, "*.snap") {
+		if err := os.Remove(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n = open(t, dir)
+	if err := errors.Join(n.Drain(t.Context()), n.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for part, b := range newest(t, dir) {
+		if !bytes.Equal(state[part], b) {
+			t.Errorf("partition %s ends differently", part)
+		}
+	}
+	if len(judged) < 5 {
+		t.Errorf("only %d verdicts: the test shows little", len(judged))
+	}
+	t.Logf("%d verdicts", len(judged))
+}
+
 func killMany(t *testing.T, rounds int, between func(round int, dir string)) {
 	dir := t.TempDir()
 	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 3))
@@ -169,6 +264,17 @@ func killMany(t *testing.T, rounds int, between func(round int, dir string)) {
 // killOnce lets the victim work for a while, kills it, and returns the number of a batch that was never sent.
 func killOnce(t *testing.T, dir string, first int, after time.Duration, acknowledged map[int]bool) int {
 	t.Helper()
+	return killed(t, dir, first, after, func(line string) {
+		var i int
+		if _, err := fmt.Sscanf(line, "acknowledged %d", &i); err == nil {
+			acknowledged[i] = true
+		}
+	})
+}
+
+// killed is killOnce for those who hear what the victim says.
+func killed(t *testing.T, dir string, first int, after time.Duration, hear func(line string)) int {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), victimEnv+"="+dir, fmt.Sprintf("%s_FIRST=%d", victimEnv, first))
 	cmd.Stderr = os.Stderr
@@ -193,9 +299,10 @@ func killOnce(t *testing.T, dir string, first int, after time.Duration, acknowle
 		if err == io.EOF {
 			break
 		}
+		line = strings.TrimSpace(line)
+		hear(line)
 		var i int
-		if _, err := fmt.Sscanf(strings.TrimSpace(line), "acknowledged %d", &i); err == nil {
-			acknowledged[i] = true
+		if _, err := fmt.Sscanf(line, "acknowledged %d", &i); err == nil {
 			last = max(last, i+1)
 		}
 	}

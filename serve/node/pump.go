@@ -126,11 +126,16 @@ func (p *partition) take(m river.Message) {
 	out, err := p.across.Step()
 	p.warn("cannot watch across partners", err)
 	p.seq = m.Seq
-	changes := p.fold(append(r.Findings, out.Given...))
-	changes.Complaints = complaintsOf(r.Complaints)
-	p.learnUpTo(p.seq)
-	p.hand(work{seq: m.Seq, batch: m.Data, skip: r.Skip, changes: changes, out: out})
+	p.hand(work{seq: m.Seq, batch: m.Data, skip: r.Skip, changes: p.digest(&r, &out), out: out})
 	p.handed = m.Seq
+}
+
+// digest is what came of the message p.seq.
+func (p *partition) digest(r *engine.Result, out *foresee.Out) book.Changes {
+	c := p.fold(append(r.Findings, out.Given...))
+	c.Complaints = complaintsOf(r.Complaints)
+	p.learnUpTo(p.seq)
+	return c
 }
 
 // hand gives work to the keeper, and answers questions while the keeper has its hands full.

@@ -21,6 +21,7 @@ import (
 	"github.com/moat-platform/moat/discover/risk"
 	"github.com/moat-platform/moat/dispose/decision"
 	"github.com/moat-platform/moat/foresee"
+	"github.com/moat-platform/moat/store/book"
 	"github.com/moat-platform/moat/store/lake"
 )
 
@@ -115,7 +116,10 @@ func (p *partition) rebuild(ctx context.Context) error {
 	if sent == 0 { // the book is a new one
 		sent = upTo
 	}
+	// Message by message, as it was, since findings are folded before those that others gave in the same message.
 	var w moat.BatchWriter
+	var changes book.Changes
+	events := 0
 	step := func() error {
 		r, err := p.engine.Step(w.Bytes(), nil)
 		w.Reset()
@@ -129,21 +133,28 @@ func (p *partition) rebuild(ctx context.Context) error {
 		if p.seq > sent && !p.store.post(out) {
 			return ErrClosed
 		}
-		return p.n.Book.Commit(ctx, p.id, p.seq, p.fold(append(r.Findings, out.Given...)))
+		changes.Add(p.digest(&r, &out))
+		if events += r.Events; events < 4096 {
+			return nil
+		}
+		c := changes
+		changes, events = book.Changes{}, 0
+		c.Cases = lastOf(c.Cases)
+		return p.n.Book.Commit(ctx, p.id, p.seq, c)
 	}
 	err = p.n.Lake.Scan(ctx, lake.Filter{Tenant: moat.Everyone(), Partition: &p.id}, func(at lake.Position, e *moat.Event) error {
-		lesson := len(p.due) > 0 && p.due[0].after < at.Seq
-		if lesson || w.Len() >= 4096 || p.seq <= sent && sent < at.Seq {
+		if at.Seq != p.seq && w.Len() > 0 {
 			if err := step(); err != nil {
 				return err
 			}
-			p.learnUpTo(at.Seq - 1)
 		}
+		p.learnUpTo(at.Seq - 1)
 		p.seq = at.Seq
 		w.Append(e)
 		return nil
 	})
 	if err == nil {
+		events = 4096 // commit
 		err = step()
 	}
 	p.seq = upTo

@@ -20,6 +20,14 @@ type Changes struct {
 	Complaints []Complaint
 }
 
+// Add adds those of a later step.
+func (c *Changes) Add(o Changes) {
+	c.Findings = append(c.Findings, o.Findings...)
+	c.Cases = append(c.Cases, o.Cases...)
+	c.Decisions = append(c.Decisions, o.Decisions...)
+	c.Complaints = append(c.Complaints, o.Complaints...)
+}
+
 // engine is who the audit trail names for what the fold wrote.
 const engine = "engine"
 
