@@ -192,7 +192,7 @@ func (g *loading) path(path string) error {
 		return err
 	}
 	if info.IsDir() {
-		return errors.New("it is a folder")
+		return errFolder
 	}
 	var look func() (survey, error)
 	if info.Mode().IsRegular() {
@@ -200,6 +200,48 @@ func (g *loading) path(path string) error {
 	}
 	return g.stream(path, f, info.Size(), look)
 }
+
+// Check tells why a regular file cannot be loaded in any known format, without a river: it cannot be opened or decompressed, or its first
+// lines are of no format known here. An empty file can be loaded, and so may be what is no regular file.
+func Check(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return err
+	case info.IsDir():
+		return errFolder
+	case !info.Mode().IsRegular():
+		return nil
+	}
+	plain, done, err := decompress(f)
+	if err != nil {
+		return err
+	}
+	defer done()
+	var in records
+	in.reset(plain)
+	in.skipMark()
+	head, err := in.head()
+	switch {
+	case err == io.EOF:
+		return nil
+	case err != nil:
+		return err
+	case detectFormat(head) == "":
+		return errFormat
+	}
+	return nil
+}
+
+var (
+	errFolder = errors.New("it is a folder")
+	errFormat = fmt.Errorf("none of its first lines is of a format known here; name one of %s", strings.Join(Formats(), ", "))
+)
 
 // surveyFile looks through a file for the years of its lines.
 func surveyFile(path string) (survey, error) {
@@ -246,7 +288,7 @@ func (g *loading) open(look func() (survey, error)) (format, error) {
 	name := g.Format
 	if name == "" {
 		if name = detectFormat(head); name == "" {
-			return nil, fmt.Errorf("none of its first lines is of a format known here; name one of %s", strings.Join(Formats(), ", "))
+			return nil, errFormat
 		}
 	}
 	f, err := g.newFormat(name)

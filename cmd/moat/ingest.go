@@ -58,10 +58,8 @@ func (c *ingestCmd) Validate() error {
 
 // Run loads.
 func (c *ingestCmd) Run(a *app) (err error) {
-	for _, f := range c.Files { // before the folder is made
-		if _, err := os.Stat(f); f != "-" && err != nil {
-			return fmt.Errorf("cannot load %s: %w", f, err)
-		}
+	if err := c.check(a); err != nil {
+		return err
 	}
 	began := time.Now()
 	n, err := a.open(c.logFlags, a.log)
@@ -104,6 +102,32 @@ func (c *ingestCmd) Run(a *app) (err error) {
 		return errProblems
 	}
 	return err
+}
+
+// check says what is wrong with the files before a folder is made for them: that one is not there, or that none can be loaded.
+func (c *ingestCmd) check(a *app) error {
+	for _, f := range c.Files {
+		if _, err := os.Stat(f); f != "-" && err != nil {
+			return fmt.Errorf("cannot load %s: %w", f, err)
+		}
+	}
+	if _, err := os.Stat(a.Data); !errors.Is(err, os.ErrNotExist) || c.Follow || c.Format != "auto" {
+		return nil
+	}
+	var first error
+	for _, f := range c.Files {
+		if f == "-" {
+			return nil
+		}
+		err := ingest.Check(f)
+		if err == nil {
+			return nil
+		}
+		if first == nil {
+			first = fmt.Errorf("cannot load %s: %w", f, err)
+		}
+	}
+	return first
 }
 
 // load puts the events of the files into the river.

@@ -1,5 +1,3 @@
-//go:build unix
-
 package lake
 
 import "golang.org/x/sys/unix"
