@@ -43,7 +43,10 @@ func (e *Engine) Ask(ev *moat.Event) []moat.Finding {
 	s.owner = partner
 	s.partner = e.cfg.Seed.Text(ev.Partner)
 	s.now = plausible(ev)
-	e.identify(&s, &e.plan.Types[ev.Type])
+	tp := &e.plan.Types[ev.Type]
+	e.identify(&s, tp)
+	e.reach(&s, tp) // a question is alone, but its own records are many: they are fetched at the same time
+	e.touch(&s)
 	var found []moat.Finding
 	if !known {
 		// A partner that never sent an event has no number yet, and gets none by asking.

@@ -81,3 +81,39 @@ func BenchmarkStep(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkAsk asks about logins of accounts in state, of which most have left the cache since.
+func BenchmarkAsk(b *testing.B) {
+	const accounts = 200_000
+	e, err := engine.New(engine.Config{Plan: plan(b), Seed: seed, Net: net})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := load.New(load.Config{Accounts: accounts, Even: true, Seed: 1})
+	var w moat.BatchWriter
+	var logins []*moat.Event
+	for i := range accounts {
+		ev := s.Next()
+		if w.Append(ev); i%20 == 0 {
+			logins = append(logins, ev.Clone())
+		}
+		if i%512 == 511 {
+			if _, err := e.Step(w.Bytes(), nil); err != nil {
+				b.Fatal(err)
+			}
+			w.Reset()
+		}
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var spent []float64
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		begin := threadTime(b)
+		e.Ask(logins[i*7919%len(logins)])
+		spent = append(spent, threadTime(b)-begin)
+	}
+	slices.Sort(spent)
+	b.ReportMetric(spent[len(spent)/2], "cpu-ns/op")
+}

@@ -123,6 +123,11 @@ func (e *Engine) prepare(s *slot) {
 	}
 	tp := &e.plan.Types[ev.Type]
 	e.identify(s, tp)
+	e.reach(s, tp)
+}
+
+// reach brings the places of the records of s in the index into the cache.
+func (e *Engine) reach(s *slot, tp *rule.TypePlan) {
 	for _, k := range tp.Kinds {
 		if t := e.tables[k]; t != nil && s.keys[k] != 0 {
 			t.touchIndex(s.keys[k])
