@@ -64,7 +64,9 @@ type Finding struct {
 	Stake     int64      `json:"stake"`  // people at risk if it is true, even if nothing was taken yet
 	Weight    float64    `json:"weight"` // sensitivity of what was shown, 0..1
 	Egress    bool       `json:"egress"` // the data left the partner's systems
-	Attack    []string   `json:"attack,omitempty"`
+	// Background is what everybody lives with who can be reached from the internet: it opens no case for each entity.
+	Background bool     `json:"background,omitempty"`
+	Attack     []string `json:"attack,omitempty"`
 }
 
 // FindingID returns the id of a finding: made from what it says and not from

@@ -116,7 +116,7 @@ func (l *lookout) see(ev *moat.Event, now moat.Time, found []moat.Finding) {
 	l.meet(ev, now, hour, moat.IP, ev.IP)
 	l.meet(ev, now, hour, moat.Device, ev.Device)
 	for i := range found {
-		if found[i].Mode != moat.Shadow {
+		if found[i].Mode != moat.Shadow && !found[i].Background { // those who guess everywhere are no campaign
 			l.flag(ev, now, hour, &found[i])
 		}
 	}

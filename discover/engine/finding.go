@@ -39,7 +39,7 @@ func (e *Engine) fire(s *slot, c *rule.Compiled, findings *[]moat.Finding) {
 		Mode: c.Mode, Entity: entity, Related: related(ev, entity), Score: score,
 		Reason: c.Reason(&e.frame), Evidence: c.Evidence(&e.frame), Events: []string{clone(ev.ID)},
 		Weight: rule.Sensitivity(ev), Egress: c.Egress || rule.Leaves(ev), Attack: c.Attack,
-		Stake:  c.Stake,
+		Stake: c.Stake, Background: c.Background,
 		Orders: e.exposure(c.Subject, e.records[c.Subject].at, s.now),
 	}
 	f.ID = moat.FindingID(f.Partner, f.Detector, entity, f.Events[0])

@@ -13,7 +13,8 @@ type Keeper struct {
 	odds     Calibration
 	entities map[subject]*evidence
 	cases    map[string]*open
-	links    map[subject]string   // which case a subject belongs to
+	links    map[subject]string // which case a subject belongs to
+	rolls    map[partnerDetector]string
 	newest   map[string]moat.Time // the clock of each partner: its newest finding
 	learned  *Learned
 	settled  map[subject]*settlement
@@ -39,6 +40,7 @@ type open struct {
 	// Exposed is the most orders that each subject was seen with.
 	Exposed map[string]int64
 	Times   []moat.Time // of Case.Findings
+	Rolls   string      // the detector whose background findings it takes in
 }
 
 // Change is what one finding led to.
@@ -55,7 +57,7 @@ type Change struct {
 // NewKeeper returns a keeper that knows nothing. It takes findings for what the calibration says; the
 // zero value believes what detectors state.
 func NewKeeper(odds Calibration) *Keeper {
-	return &Keeper{odds: odds, entities: map[subject]*evidence{}, cases: map[string]*open{}, links: map[subject]string{},
+	return &Keeper{odds: odds, entities: map[subject]*evidence{}, cases: map[string]*open{}, links: map[subject]string{}, rolls: map[partnerDetector]string{},
 		newest: map[string]moat.Time{}, learned: NewLearned(), settled: map[subject]*settlement{}}
 }
 
@@ -75,11 +77,17 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	x := k.share(f)
 	ev.keep(x, f.Time)
 	c := Change{Risk: k.risk(s, *ev, f.Time), Subject: f.Entity}
-	o, merged := k.find(f)
+	var o *open
+	var merged []*open
+	if f.Background {
+		o = k.rolling(f)
+	} else {
+		o, merged = k.find(f)
+	}
+	if (o == nil || o.Rolls != "") && (c.Risk.Score < k.odds.opensAt() || k.quiet(s, *ev, f, c.Risk.Score)) {
+		return c
+	}
 	if o == nil {
-		if c.Risk.Score < k.odds.opensAt() || k.quiet(s, *ev, f, c.Risk.Score) {
-			return c
-		}
 		k.sweepCases()
 		o = k.open(f, *ev)
 	}
@@ -90,7 +98,7 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	o.update(f, c.Risk.Score)
 	// Whoever is under no suspicion of its own is seen in the case, perhaps as a victim: what is found of it later is not
 	// the case's. A server is: who came in by it goes on from it.
-	if c.Risk.Score >= k.odds.opensAt() || f.Entity.Kind == moat.Host {
+	if o.Rolls == "" && (c.Risk.Score >= k.odds.opensAt() || f.Entity.Kind == moat.Host) {
 		k.register(o, s)
 	}
 	for _, m := range merged {
@@ -215,6 +223,10 @@ func (k *Keeper) open(f *moat.Finding, ev evidence) *open {
 	}
 	o.Case.Entities = []moat.Entity{f.Entity}
 	k.cases[o.Case.ID] = o
+	if f.Background {
+		o.Rolls = f.Detector
+		k.rolls[partnerDetector{f.Partner, f.Detector}] = o.Case.ID
+	}
 	return o
 }
 
@@ -230,7 +242,11 @@ func (o *open) take(f *moat.Finding, x share) {
 	c := &o.Case
 	o.note(f.ID, f.Time)
 	c.Detectors = appendNew(c.Detectors, f.Detector)
-	for _, e := range append([]moat.Entity{f.Entity}, f.Related...) {
+	with := f.Related
+	if f.Background { // the accounts that were tried have nothing to do with each other
+		with = nil
+	}
+	for _, e := range append([]moat.Entity{f.Entity}, with...) {
 		if len(c.Entities) < MaxEntities && !slices.Contains(c.Entities, e) {
 			c.Entities = append(c.Entities, e)
 		}

@@ -326,7 +326,11 @@ func (k *Keeper) Learn(l *Lesson) {
 }
 
 func (k *Keeper) settle(l *Lesson) {
+	entities := l.Entities
 	if o := k.cases[l.Object]; o != nil {
+		if o.Rolls != "" {
+			entities = append(slices.Clone(entities), house(l.Partner).entity)
+		}
 		for _, e := range o.Links {
 			if s := (subject{l.Partner, e}); k.links[s] == l.Object {
 				delete(k.links, s)
@@ -335,7 +339,7 @@ func (k *Keeper) settle(l *Lesson) {
 		delete(k.cases, l.Object)
 	}
 	until := max(k.newest[l.Partner], l.Updated) + Settled
-	for _, e := range l.Entities {
+	for _, e := range entities {
 		s := subject{l.Partner, e}
 		if k.settled[s] == nil && len(k.settled) >= MaxSettled {
 			k.Lost++
@@ -350,6 +354,9 @@ func (k *Keeper) settle(l *Lesson) {
 
 // quiet tells whether a finding, with what else was found of its entity, is nothing new since that was judged.
 func (k *Keeper) quiet(s subject, ev evidence, f *moat.Finding, score float64) bool {
+	if f.Background && k.settled[s] == nil {
+		s = house(s.partner)
+	}
 	x := k.settled[s]
 	if x == nil || f.Time >= x.Until {
 		return false

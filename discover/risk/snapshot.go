@@ -104,6 +104,11 @@ func (k *Keeper) Restore(r io.Reader) (lessons uint64, err error) {
 			}
 		}
 		k.cases[o.Case.ID] = o
+		if of := (partnerDetector{o.Case.Partner, o.Rolls}); o.Rolls != "" {
+			if last := k.cases[k.rolls[of]]; last == nil || last.Case.Opened < o.Case.Opened {
+				k.rolls[of] = o.Case.ID
+			}
+		}
 	}
 	for _, l := range s.Links {
 		k.links[subject{l.Partner, l.Entity}] = l.Case

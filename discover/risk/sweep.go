@@ -54,6 +54,11 @@ func (k *Keeper) sweepCases() {
 			delete(k.links, s)
 		}
 	}
+	for of, id := range k.rolls {
+		if k.cases[id] == nil {
+			delete(k.rolls, of)
+		}
+	}
 	k.swept[1] = len(k.cases)
 }
 

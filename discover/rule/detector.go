@@ -66,6 +66,7 @@ type Detector struct {
 	Every          time.Duration // at most one finding per entity in so long, unless the score rises
 	Stake          int64         // people at risk if a finding is true, even if nothing was taken yet
 	Egress         bool          // a finding means that data left, whatever the event says
+	Background     bool          // what everybody lives with: one case of a partner holds all findings
 	Attack         []string
 	FalsePositives []string
 	Evasions       []string
