@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
+	"net/netip"
 	"regexp"
 	"strings"
 	"testing"
@@ -488,4 +489,18 @@ func BenchmarkNormalise(b *testing.B) {
 			}
 		})
 	}
+}
+
+// What looks like an IPv4 address in its one form must be one.
+func FuzzPlainIPv4(f *testing.F) {
+	for _, s := range []string{"1.2.3.4", "0.0.0.0", "255.255.255.255", "256.1.1.1", "01.2.3.4", "1.2.3", "1.2.3.4.5", "1..2.3", "1.2.3.", ".1.2.3",
+		"1.2.3.00", "1.2.3.4 ", "::ffff:1.2.3.4", "1.2.3.4%eth0", "٣.2.3.4", "99999999999999999999.1.1.1", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		a, err := netip.ParseAddr(s)
+		if want := err == nil && a.Is4() && a.String() == s; plainIPv4(s) != want {
+			t.Errorf("%q: %v, want %v", s, plainIPv4(s), want)
+		}
+	})
 }
