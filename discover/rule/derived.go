@@ -32,6 +32,9 @@ func derived() map[string]*variable {
 			return f.route(f.Event.URL)
 		}),
 		"event.destination_host": str("host name of the destination, or what stands behind its last @", func(f *Frame) string { return HostOf(f.Event.Destination) }),
+		"event.destination_name": str("words of the destination's host name, without its top level, digits, and what anybody may add (api, cdn, eu, …): the same for names that look alike", func(f *Frame) string {
+			return f.nameOf(HostOf(f.Event.Destination))
+		}),
 		"event.url_host":         str("host name in the url", func(f *Frame) string { return HostOf(f.Event.URL) }),
 		"event.peer_host":        str("the other end of a connection without its port", func(f *Frame) string { return HostOf(f.Event.Peer) }),
 		"event.timezone_country": str("country of the client's time zone, two letters, or empty", func(f *Frame) string { return zones()[f.Event.Timezone] }),
@@ -111,6 +114,48 @@ func HostOf(s string) string {
 		return s[:i]
 	}
 	return s
+}
+
+// nameOf writes the words of a host name into the frame's buffer, with spaces between them. Of an address there is none.
+func (f *Frame) nameOf(host string) string {
+	end := strings.LastIndexByte(host, '.')
+	if end < 0 || host[end+1:] == "" || host[end+1]-'0' < 10 {
+		return ""
+	}
+	n := 0
+	for rest := host[:end]; rest != "" && n < maxRoute; {
+		word := rest
+		if i := strings.IndexAny(rest, ".-_"); i >= 0 {
+			word, rest = rest[:i], rest[i+1:]
+		} else {
+			rest = ""
+		}
+		start := n
+		if n > 0 {
+			f.buffer[n] = ' '
+			n++
+		}
+		at := n
+		n += copy(f.buffer[n:], strings.Trim(word, "0123456789"))
+		for i := at; i < n; i++ {
+			if c := f.buffer[i]; c >= 'A' && c <= 'Z' {
+				f.buffer[i] = c | 0x20
+			}
+		}
+		if at == n || isAddition(f.buffer[at:n]) {
+			n = start
+		}
+	}
+	return f.text(n)
+}
+
+// isAddition tells whether a word of a host name, in lower case, says nothing about whose it is.
+func isAddition(word []byte) bool {
+	switch string(word) {
+	case "www", "api", "cdn", "app", "web", "net", "com", "org", "co", "io", "eu", "us", "uk", "cn", "de", "asia", "intl", "global", "cloud", "online", "secure", "static", "prod", "live", "new", "v":
+		return true
+	}
+	return false
 }
 
 // region returns the country of a language tag: its last part of two letters behind the first part.

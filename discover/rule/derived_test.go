@@ -69,6 +69,18 @@ func TestZones(t *testing.T) {
 	}
 }
 
+func TestDestinationName(t *testing.T) {
+	for to, want := range map[string]string{
+		"https://wms.pakhus.eu/in": "wms pakhus", "https://wms.pakhus-eu.com/in": "wms pakhus", "https://API.Wms-Pakhus2.example:8443": "wms pakhus", "ops@mail.pakhus.co.uk": "mail pakhus",
+		"https://in.spruce-relay.example/v1": "in spruce relay", "localhost": "", "10.0.0.7:22": "", "https://[2001:db8::1]/": "", "": "", ".": "", "https://api.example/": "",
+	} {
+		fr := Frame{Event: &moat.Event{Destination: to}}
+		if got := vocabulary["event.destination_name"].str(&fr); got != want {
+			t.Errorf("%q is called %q, want %q", to, got, want)
+		}
+	}
+}
+
 func TestTimes(t *testing.T) {
 	at := func(s string) moat.Time {
 		v, err := moat.ParseTime(s)
@@ -134,7 +146,7 @@ func FuzzDerived(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		fr := Frame{Event: &moat.Event{URL: s, Path: s[:len(s)/2], Destination: s, Peer: s, UserAgent: s, Timezone: s, Language: s}}
 		ask := func() {
-			for _, name := range [...]string{"event.route", "event.destination_host", "event.peer_host", "event.timezone_country", "event.language_country", "ua.browser", "ua.os", "ua.device"} {
+			for _, name := range [...]string{"event.route", "event.destination_host", "event.destination_name", "event.peer_host", "event.timezone_country", "event.language_country", "ua.browser", "ua.os", "ua.device"} {
 				if got := vocabulary[name].str(&fr); len(got) > max(len(s), 256) {
 					t.Fatalf("%s of %q is %q", name, s, got)
 				}
