@@ -19,7 +19,7 @@ type keyCmd struct {
 // Help shows how to use it.
 func (keyCmd) Help() string {
 	return examples("moat key create --partner acme --app erp", "moat key create --operator --name console", "moat key list", "moat key revoke k_abcdefgh",
-		"KEY=$(moat key create --partner acme --json | jq -r .text)")
+		"KEY=$(moat key create --partner acme --app erp | sed -n 's/^key //p')")
 }
 
 type keyCreateCmd struct {

@@ -266,6 +266,37 @@ func TestLostRun(t *testing.T) {
 	}
 }
 
+// TestLostLakeFile loses one whole file of the lake from between others.
+func TestLostLakeFile(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 3 {
+		n := open(t, dir)
+		send(t, n, 20*i, 20*i+20)
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n, log := reopen(t, dir)
+	files := n.Lake.Files()
+	if err := n.Close(); err != nil || strings.Contains(log.String(), "the lake has no file") {
+		t.Errorf("of a whole lake the log says %s, %v", log, err)
+	}
+	for i := range len(files) - 2 {
+		if a, b := files[i], files[i+2]; a.Partition == b.Partition {
+			if err := os.Remove(files[i+1].Path); err != nil {
+				t.Fatal(err)
+			}
+			n, log = reopen(t, dir)
+			defer n.Close()
+			if !strings.Contains(log.String(), "the lake has no file with these messages") || !strings.Contains(log.String(), filepath.Base(b.Path)) {
+				t.Errorf("the log does not tell of the file: %s", log)
+			}
+			return
+		}
+	}
+	t.Fatalf("no partition has three files: %+v", files)
+}
+
 // TestDiskFull lets a process run into a limit on the size of its files, as a full disk would stop it; what it
 // acknowledged is all there once there is room again.
 func TestDiskFull(t *testing.T) {

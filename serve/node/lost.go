@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/store/lake"
@@ -32,8 +33,26 @@ func (p *partition) checkBook(ctx context.Context, snapshots []string) ([]string
 	return nil, nil
 }
 
+// checkLake says which messages lie between two files of the lake and are in none: a file was lost, or they held nothing but
+// repetitions, which are not stored. Files that are known to be damaged were told of.
+func (p *partition) checkLake() {
+	last := uint64(0)
+	for _, f := range p.n.Lake.Files() {
+		if f.Partition != p.id {
+			continue
+		}
+		known := slices.ContainsFunc(p.n.Lake.Lost(), func(l lake.Lost) bool { return l.Partition == p.id && l.First <= last+1 && l.Last >= f.First-1 })
+		if last > 0 && f.First > last+1 && !known {
+			p.n.log.Warn("the lake has no file with these messages: one was lost, unless they were all repetitions", "partition", p.id, "first", last+1, "last", f.First-1,
+				"next", f.Path, "hint", "if a file is gone, stop, put it back from a backup, and start again")
+		}
+		last = max(last, f.Last)
+	}
+}
+
 // checkStores says what is missing from lake, ledger and diary, and builds an index that is behind the lake again.
 func (p *partition) checkStores(ctx context.Context, byOrder, byEntity *run.Writer) error {
+	p.checkLake()
 	kept := p.n.Lake.Position(p.id)
 	if kept < p.seq {
 		p.n.log.Error("events are missing from the lake: it was lost or is older than the state", "partition", p.id, "dir", filepath.Join(p.n.cfg.Dir, "lake"),
