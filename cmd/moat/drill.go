@@ -42,7 +42,7 @@ type drillRunCmd struct {
 	Report   string `placeholder:"FILE" type:"path" help:"Write the figures as a page that needs nothing else."`
 	Save     string `placeholder:"DIR" type:"path" help:"Write findings, cases and thefts there, as NDJSON."`
 	Explain  string `placeholder:"WHAT" help:"Tell of a campaign what was missed, of a detector which false cases it took part in; or missed, or false, for all."`
-	Verdicts bool   `help:"Measure what is learned from an analyst who judges four cases in five, one in twenty of them wrongly."`
+	Verdicts bool   `help:"Measure what is learned from an analyst who judges four cases in five, one in twenty of them wrongly, from one ecosystem to the next."`
 	Stated   bool   `help:"Believe what detectors state, not what was measured of them."`
 	Limit    int    `default:"10" placeholder:"N" help:"Explain at most N (${default})."`
 }
@@ -293,13 +293,24 @@ func (a *app) taught(set *drill.Set, odds risk.Calibration) error {
 	}
 	a.out.linef("%s, %s of them wrong; %s demoted", many(x.Verdicts, "verdict"), number(x.Wrong), many(x.Demoted, "detector"))
 	a.out.line()
-	t := newTable(" rrr", "", "recall", "false cases in 1,000 staff-days", "error of case scores")
+	header := []string{"", "recall", "false cases in 1,000 staff-days", "error of case scores"}
+	budgets := x.Before.RecallAt[:min(len(x.Before.RecallAt), len(x.After.RecallAt), 3)]
+	for _, p := range budgets {
+		header = append(header, fmt.Sprintf("recall at %g", p.FalsePer1000))
+	}
+	t := newTable(" "+strings.Repeat("r", len(header)-1), header...)
 	for _, row := range []struct {
 		name string
 		drill.Worth
 	}{{"without verdicts", x.Before}, {"with verdicts", x.After}} {
-		t.row(row.name, rate(row.Recall), decimal(row.FalseCases), rate(row.ECE))
+		cells := []any{row.name, rate(row.Recall), decimal(row.FalseCases), rate(row.ECE)}
+		for _, p := range row.RecallAt[:len(budgets)] {
+			cells = append(cells, rate(p.Recall))
+		}
+		t.row(cells...)
 	}
 	t.print(a.out)
+	a.out.line()
+	a.out.line(a.out.paint(dim, "recall at 1: if people look at no more false cases than one in 1,000 staff-days, the worst damage first"))
 	return nil
 }

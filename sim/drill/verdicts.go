@@ -2,6 +2,7 @@ package drill
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 
@@ -25,7 +26,8 @@ type Taught struct {
 }
 
 // Teach has an analyst judge the cases of each day, once, by whether a finding of theirs was about a theft, and measures what
-// that does. The same set and analyst give the same figures.
+// that does. The rounds are taken for months of one installation, each with new partners: what is said of a detector in one holds in
+// those after it. The same set and analyst give the same figures.
 func (s *Set) Teach(ctx context.Context, odds risk.Calibration, a Analyst) (*Taught, error) {
 	before, err := s.judge(ctx, odds)
 	if err != nil {
@@ -33,11 +35,13 @@ func (s *Set) Teach(ctx context.Context, odds risk.Calibration, a Analyst) (*Tau
 	}
 	out := &Taught{}
 	after := make([]*judged, len(s.Rounds))
+	var past []*risk.Lesson
 	for i, r := range s.Rounds {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		after[i] = r.judge(r.taught(odds, a, out), r.Start+s.Warmup)
+		parts := r.taught(odds, a, &past, out)
+		after[i] = r.judge(parts, r.Start+s.Warmup)
 	}
 	same := func(int) risk.Calibration { return odds }
 	out.Before, out.After = worth(before, same), worth(after, same)
@@ -54,13 +58,19 @@ type class struct {
 	draw    *rand.Rand
 	at      map[string]*Finding // by id
 	fresh   []caseOf            // of the day
-	seq     uint64
+	past    *[]*risk.Lesson     // of this round and those before
 	out     *Taught
 }
 
 // taught folds all findings in the order in which they were made, and teaches between the days.
-func (r *Round) taught(odds risk.Calibration, a Analyst, out *Taught) map[string]folded {
-	c := &class{round: r, analyst: a, keeper: risk.NewKeeper(odds), draw: rand.New(rand.NewPCG(r.Seed, 7)), at: map[string]*Finding{}, out: out}
+func (r *Round) taught(odds risk.Calibration, a Analyst, past *[]*risk.Lesson, out *Taught) map[string]folded {
+	c := &class{round: r, analyst: a, keeper: risk.NewKeeper(odds), draw: rand.New(rand.NewPCG(r.Seed, 7)), at: map[string]*Finding{}, past: past, out: out}
+	for i, l := range *past { // of partners that only have the same names
+		old := *l
+		old.Partner = fmt.Sprintf("before %d", i)
+		(*past)[i] = &old
+		c.keeper.Learned().Learn(&old)
+	}
 	parts := map[string]folded{}
 	for _, p := range r.partners {
 		parts[p] = folded{named: map[string][]moat.Time{}}
@@ -131,7 +141,7 @@ func (c *class) teach(x *moat.Case, errs bool) {
 }
 
 func (c *class) learn(l *risk.Lesson) {
-	c.seq++
-	l.Seq = c.seq
+	*c.past = append(*c.past, l)
+	l.Seq = uint64(len(*c.past))
 	c.keeper.Learn(l)
 }

@@ -28,3 +28,23 @@ func TestTeach(t *testing.T) {
 		t.Errorf("again: %+v, %v", two, err)
 	}
 }
+
+// TestTeachOn: rounds are judged one after the other; what comes later does not change those before, and the same analyst teaches the same.
+func TestTeachOn(t *testing.T) {
+	set, err := drill.Run(t.Context(), drill.Config{Seeds: []uint64{1, 2}, World: small, Warmup: 14 * moat.Day})
+	if err != nil {
+		t.Fatal(err)
+	}
+	who := drill.Analyst{Judges: 1}
+	both, err := set.Teach(t.Context(), risk.Calibration{}, who)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := (&drill.Set{Rounds: set.Rounds[:1], Marks: set.Marks, Warmup: set.Warmup}).Teach(t.Context(), risk.Calibration{}, who)
+	if err != nil || both.Verdicts < first.Verdicts || first.Verdicts == 0 {
+		t.Errorf("%d verdicts in two rounds, %d in the first of them, %v", both.Verdicts, first.Verdicts, err)
+	}
+	if again, err := set.Teach(t.Context(), risk.Calibration{}, who); err != nil || fmt.Sprint(again) != fmt.Sprint(both) {
+		t.Errorf("again: %+v, %v", again, err)
+	}
+}
