@@ -113,6 +113,9 @@ func (f *Frame) agent() agent {
 	if s == "" {
 		return agent{}
 	}
+	if f.agentTurn == f.turn && f.turn != 0 {
+		return f.agentNow
+	}
 	if f.agents == nil {
 		f.agents = make([]agentMemo, memoSize)
 	}
@@ -121,6 +124,7 @@ func (f *Frame) agent() agent {
 	if m.hash != h {
 		m.hash, m.agent = h, parseAgent(s)
 	}
+	f.agentNow, f.agentTurn = m.agent, f.turn
 	return m.agent
 }
 

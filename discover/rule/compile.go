@@ -214,7 +214,7 @@ func (c *compiler) in(a, list ast.Expr) boolFn {
 			c.possible(a, el, want)
 			words = append(words, want)
 		}
-		if len(words) <= 4 {
+		if len(words) <= 16 { // most are told apart by their length
 			return func(f *Frame) bool { return slices.Contains(words, s(f)) }
 		}
 		set := make(map[string]bool, len(words))

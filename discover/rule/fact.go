@@ -22,17 +22,18 @@ type fact uint16
 
 // settled is a term that needs nothing but the event.
 type settled struct {
-	is   boolFn
-	dear bool // it looks something up, or reads long texts
+	is      boolFn
+	dear    bool // it looks something up, or reads long texts
+	profile bool // it asks for nothing but what a profile is of
 }
 
 // fact returns the number of a term, the same for equal words.
-func (b *builder) fact(words string, is boolFn) fact {
+func (b *builder) fact(words string, term ast.Expr, is boolFn) fact {
 	n, ok := b.byWords[words]
 	if !ok {
 		n = fact(len(b.facts))
 		b.byWords[words] = n
-		b.facts = append(b.facts, settled{is, dear(words)})
+		b.facts = append(b.facts, settled{is, dear(words), ofProfile(term)})
 	}
 	return n
 }
@@ -50,15 +51,15 @@ func dear(words string) bool {
 // split compiles e. It holds if the facts hold and rest does, which is nil if there is nothing else.
 func (c *compiler) split(e ast.Expr) (whole, rest boolFn, facts []fact) {
 	var terms, others []boolFn
-	for _, term := range chain(nil, e, operators.LogicalAnd) {
+	for _, part := range chain(nil, e, operators.LogicalAnd) {
 		t := &compiler{b: c.b, x: c.x, text: c.text, tree: c.tree}
-		is := t.bool(term)
+		is := t.bool(part)
 		c.uses = append(c.uses, t.uses...)
 		terms = append(terms, is)
 		if len(t.uses) > 0 || t.named {
 			others = append(others, is)
 		} else {
-			facts = append(facts, c.b.fact(t.words(term), is))
+			facts = append(facts, c.b.fact(t.words(part), part, is))
 		}
 	}
 	return all(terms), all(others), facts
@@ -83,6 +84,53 @@ func all(terms []boolFn) boolFn {
 		}
 		return true
 	}
+}
+
+// ofProfile tells whether a term asks for nothing but the type of an event, its operation, how it ended and what sort of
+// account acted.
+func ofProfile(term ast.Expr) bool {
+	only := true
+	ast.PostOrderVisit(term, ast.NewExprVisitor(func(e ast.Expr) {
+		switch e.Kind() {
+		case ast.IdentKind:
+			switch e.AsIdent() {
+			case "event.type", "event.operation", "event.outcome", "event.actor_kind":
+			default:
+				only = only && strings.HasPrefix(e.AsIdent(), "params.")
+			}
+		case ast.CallKind:
+			only = only && e.AsCall().FunctionName() != "extra" && e.AsCall().FunctionName() != "given"
+		}
+	}))
+	return only
+}
+
+// profile remembers which conditions of a type are left when the facts of its profile are settled. There are
+// few, and they decide half of all facts.
+type profile struct{ key, left uint64 }
+
+// profiles is how many are remembered.
+const profiles = 1 << 9
+
+// profile returns what is left of the at most 64 conditions of tp when the facts of the event's profile are settled.
+func (tp *TypePlan) profile(f *Frame) uint64 {
+	e := f.Event
+	key := Mix(f.seed.Text(e.Operation), uint64(e.Type)<<16|uint64(e.Outcome)<<8|uint64(e.ActorKind)) | 1
+	p := &f.profiles[key>>32%profiles]
+	if p.key != key {
+		*p = profile{key, settle(f, tp.tests[:tp.fixed], ^uint64(0)>>(64-len(tp.Conditions)))}
+	}
+	return p.left
+}
+
+// settle returns what is left of the first 64 conditions after these tests.
+func settle(f *Frame, tests []test, left uint64) uint64 {
+	for i := range tests {
+		if t := &tests[i]; left&t.needs[0] != 0 && !t.is(f) {
+			left &^= t.needs[0]
+		}
+	}
+	return left
 }
 
 // test is a fact and the conditions that need it, bit i for the i-th.
@@ -122,8 +170,8 @@ func (c *Condition) touch(op *Op) {
 	}
 }
 
-// order lays out in which order the facts of the type's conditions are settled: the cheap before the dear, and
-// among these first what decides most.
+// order lays out in which order the facts of the type's conditions are settled: those of the profile, the cheap, the
+// dear, and among these first what decides most.
 func (tp *TypePlan) order(facts []settled) {
 	needs := map[fact][]uint64{}
 	for i := range tp.Conditions {
@@ -140,7 +188,10 @@ func (tp *TypePlan) order(facts []settled) {
 		for _, w := range needs[n] {
 			conditions += bits.OnesCount64(w)
 		}
-		if facts[n].dear {
+		switch {
+		case facts[n].profile:
+			return -1<<16 - conditions
+		case facts[n].dear:
 			return 1<<16 - conditions
 		}
 		return -conditions
@@ -148,6 +199,9 @@ func (tp *TypePlan) order(facts []settled) {
 	slices.SortFunc(all, func(a, b fact) int { return cmp.Or(cmp.Compare(cost(a), cost(b)), cmp.Compare(a, b)) })
 	for _, n := range all {
 		tp.tests = append(tp.tests, test{facts[n].is, needs[n]})
+		if facts[n].profile {
+			tp.fixed++
+		}
 	}
 }
 
@@ -156,13 +210,7 @@ func (tp *TypePlan) order(facts []settled) {
 func (tp *TypePlan) Settle(f *Frame, to []uint64) []uint64 {
 	n := len(tp.Conditions)
 	if n <= 64 { // nearly always
-		left := ^uint64(0) >> (64 - n)
-		for i := range tp.tests {
-			if t := &tp.tests[i]; left&t.needs[0] != 0 && !t.is(f) {
-				left &^= t.needs[0]
-			}
-		}
-		return append(to, left)
+		return append(to, settle(f, tp.tests[tp.fixed:], tp.profile(f)))
 	}
 	for ; n > 0; n -= 64 {
 		to = append(to, ^uint64(0)>>(64-min(n, 64)))

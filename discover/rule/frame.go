@@ -31,9 +31,13 @@ type Frame struct {
 	agents []agentMemo
 	buffer [maxRoute]byte // of the text that was made last
 	net    Net
-	looked bool // net is of Event
-	turn   uint32
+	looked bool       // net is of Event
+	turn   uint32     // number of Event, from 1 on
 	texts  []textMemo // the first are those of entities
+
+	agentNow  agent // of the event of agentTurn
+	agentTurn uint32
+	profiles  []profile
 }
 
 // textMemo remembers the hash of a text of the event of a turn: several features ask for the same.
@@ -47,7 +51,7 @@ func (f *Frame) Begin(ev *moat.Event) {
 	f.Event, f.looked = ev, false
 	if f.turn++; f.turn == 0 { // after four billion events the turns begin anew
 		clear(f.texts)
-		f.turn = 1
+		f.agentTurn, f.turn = 0, 1
 	}
 }
 
@@ -85,7 +89,7 @@ func (f *Frame) text(n int) string { return unsafe.String(&f.buffer[0], n) }
 
 // NewFrame returns a frame for the expressions of p.
 func (p *Plan) NewFrame() Frame {
-	return Frame{Slots: make([]float64, p.Slots), Stamp: make([]uint32, p.Slots), Memos: make([]Memo, p.Memos), texts: make([]textMemo, p.Texts), seed: p.seed}
+	return Frame{profiles: make([]profile, profiles), Slots: make([]float64, p.Slots), Stamp: make([]uint32, p.Slots), Memos: make([]Memo, p.Memos), texts: make([]textMemo, p.Texts), seed: p.seed}
 }
 
 // at returns a slot of the feature whose first slot is given.

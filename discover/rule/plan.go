@@ -66,6 +66,7 @@ type TypePlan struct {
 	At []int16
 
 	tests []test // what Conditions need, in the order in which it is settled
+	fixed int    // how many of them, at the beginning, are of the profile of an event
 }
 
 // Condition is what several ops and detectors of a type ask of the event alone. Bit i of Ops is Ops[i] of the

@@ -337,3 +337,35 @@ func TestKeys(t *testing.T) {
 		t.Error("the order of joined texts does not matter")
 	}
 }
+
+// TestShape asks the detectors of a shape against their whole conditions, for few conditions and for more than a word has bits.
+func TestShape(t *testing.T) {
+	for _, n := range []int{12, 150} {
+		var list []*rule.Detector
+		for i := range n {
+			asks := [...]string{"event.operation == 'view'", "event.outcome == 'success'", "given(event.operation)", "event.operation in ['view', 'print'] && event.actor_kind != 'service'"}[i%4]
+			list = append(list, detector(t, fmt.Sprintf("d%d", i), fmt.Sprintf("when: %s && event.rows > %d && event.bytes != %d\n", asks, i%5, i)))
+		}
+		p := compile(t, rule.Options{}, list...)
+		f, fired := p.NewFrame(), 0
+		for i := range 600 {
+			ev := moat.Event{Type: moat.OrderAccess, Operation: []string{"", "view", "print", "send"}[i%4], Outcome: moat.Outcome(i / 4 % 3), ActorKind: moat.ActorKind(i / 12 % 3), Rows: int64(i % 7), Bytes: int64(i % n)}
+			if i%8 < 4 {
+				ev.MarkAll()
+			}
+			tp := &p.Types[ev.Type]
+			f.Begin(&ev)
+			shape := tp.Shape(tp.Settle(&f, nil))
+			for _, c := range tp.Detectors {
+				if got, want := slices.Contains(shape.Detectors, c) && c.Fires(&f), c.When(&f); got != want {
+					t.Fatalf("%d detectors, event %d: %s fires is %v, its condition %v", n, i, c.ID, got, want)
+				} else if got {
+					fired++
+				}
+			}
+		}
+		if fired < 100 {
+			t.Errorf("%d detectors fired %d times", n, fired)
+		}
+	}
+}
