@@ -67,6 +67,8 @@ type Case struct {
 	Detectors []string `json:"detectors"`        // in the order in which they fired
 	Findings  []string `json:"findings"`         // ids, in time order; the newest 200
 	Merged    string   `json:"merged,omitempty"` // id of the case that it went into
+	// Background says that it gathers what everybody lives with: see [Finding.Background].
+	Background bool `json:"background,omitempty"`
 
 	State   CaseState `json:"state"`
 	Owner   string    `json:"owner,omitempty"`

@@ -224,7 +224,7 @@ func (k *Keeper) open(f *moat.Finding, ev evidence) *open {
 	o.Case.Entities = []moat.Entity{f.Entity}
 	k.cases[o.Case.ID] = o
 	if f.Background {
-		o.Rolls = f.Detector
+		o.Rolls, o.Case.Background = f.Detector, true
 		k.rolls[partnerDetector{f.Partner, f.Detector}] = o.Case.ID
 	}
 	return o

@@ -4,11 +4,14 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/store/lake"
+	"github.com/moat-platform/moat/store/run"
 )
 
 // detailed tells which events say more than a diary keeps.
@@ -47,7 +50,7 @@ func (g *gathering) usual(x *group) bool {
 // concerns tells whether a group is an act of somebody in the case.
 func (g *gathering) concerns(x *group) bool {
 	if x.actor != "" && !x.job {
-		return g.accounts[x.actor] || len(g.accounts) == 0 && g.apps[x.app] || x.host != "" && g.hosts[x.host]
+		return g.accounts[x.actor] || len(g.accounts) == 0 && g.apps[x.app] || x.host != "" && g.hosts[x.host] && (x.kind == moat.DBQuery || x.kind >= moat.HostLogin && x.kind <= moat.HostMalware)
 	}
 	return true
 }
@@ -119,9 +122,11 @@ func (g *gathering) choose(ctx context.Context, s *Story) (list []*group, err er
 }
 
 // tell makes steps of groups.
-func (g *gathering) tell(s *Story, list []*group) {
+func (g *gathering) tell(ctx context.Context, s *Story, list []*group) error {
 	list = merged(list, 30*moat.Minute)
-	g.begin(list)
+	if err := g.begin(ctx, list); err != nil {
+		return err
+	}
 	list = merged(list, 4*moat.Hour)
 	for _, gap := range []moat.Time{14 * moat.Hour, 4 * moat.Day, lookBack} {
 		if len(list) <= MaxSteps {
@@ -138,6 +143,7 @@ func (g *gathering) tell(s *Story, list []*group) {
 	for _, x := range list {
 		s.Steps = append(s.Steps, g.step(x))
 	}
+	return nil
 }
 
 // merged joins groups that are alike, if the gap between them is no longer than that. What opened a door
@@ -187,12 +193,13 @@ func weightiest(list []*group, n int) []*group {
 }
 
 // begin marks the earliest group that opened a door, else the first that took something.
-func (g *gathering) begin(list []*group) {
+func (g *gathering) begin(ctx context.Context, list []*group) error {
 	failed := map[string]int64{} // sign-ins, by address
 	var took *group
 	if g.young {
-		return
+		return nil
 	}
+	looks := maxLooks
 	for _, x := range list {
 		if x.outcome != moat.Success {
 			if x.kind == moat.AuthLogin || x.kind == moat.HostLogin {
@@ -200,9 +207,17 @@ func (g *gathering) begin(list []*group) {
 			}
 			continue
 		}
-		if why := g.door(x, failed[x.ip]); why != "" {
+		why := g.door(x, failed[x.ip])
+		if who := g.whose(x); why == "" && who.ID != "" && looks > 0 {
+			var err error
+			looks--
+			if why, err = g.unknown(ctx, x, who); err != nil {
+				return err
+			}
+		}
+		if why != "" {
 			x.begins = why
-			return
+			return nil
 		}
 		if took == nil && x.records > 0 {
 			took = x
@@ -211,11 +226,60 @@ func (g *gathering) begin(list []*group) {
 	if took != nil {
 		took.begins = "no break-in or stolen access is seen before it: it was done with the account's own access"
 	}
+	return nil
+}
+
+// whose returns the account or app that a group acts as, if a finding is about it or about the address or device that it
+// acts with: a step of anybody else is not where it began.
+func (g *gathering) whose(x *group) moat.Entity {
+	switch {
+	case x.hand == (hand{}) || g.usual(x) || !g.concerns(x) || x.job:
+	case x.actor != "" && (g.suspected[x.actor] || g.accounts[x.actor] && x.anchored):
+		return moat.Entity{Kind: moat.Account, ID: x.actor}
+	case x.actor == "" && g.apps[x.app]:
+		return moat.Entity{Kind: moat.App, ID: x.app}
+	}
+	return moat.Entity{}
+}
+
+// unknown says that whoever a group acts as was not used with its hand before, by what the diary knows; "" if it was, or if
+// nothing is known.
+func (g *gathering) unknown(ctx context.Context, x *group, who moat.Entity) (string, error) {
+	since, known, n := moat.Time(0), false, 0
+	q := diary.Query{Partner: g.c.Partner, Entity: who, From: max(x.first-lookBack, 0), To: x.first}
+	_, err := g.t.cfg.Diary.Each(ctx, moat.Only(g.c.Partner), q, func(r *run.Row) error {
+		src, err := r.Source()
+		if err != nil {
+			return err
+		}
+		act, err := r.Act()
+		if err != nil {
+			return err
+		}
+		if n++; n > maxRead || act.Outcome == moat.Success && src.IP == x.ip && src.Device == x.device {
+			known = true
+			return errEnough
+		}
+		if since == 0 || r.Time < since {
+			since = r.Time
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return "", err
+	}
+	if known || since == 0 {
+		return "", nil
+	}
+	hand := "this address and device"
+	if x.device == "" {
+		hand = "this address"
+	}
+	return fmt.Sprintf("%s %s had not been used from %s in the %s before", who.Kind, short(who.ID), hand, lasting(x.first-since)), nil
 }
 
 // door says how a group opened the way for what came after, "" if it did not.
 func (g *gathering) door(x *group, failed int64) string {
-	known := g.born != 0 // otherwise everything is new
 	switch {
 	case x.kind == moat.HostMalware || x.kind == moat.HostFile && x.anchored:
 		return "from here on the server was not only its owner's"
@@ -223,10 +287,8 @@ func (g *gathering) door(x *group, failed int64) string {
 		return "of " + many(failed+1, "attempt") + " from the same address, this one opened"
 	case x.hand == (hand{}) || g.usual(x) || !g.concerns(x):
 		return ""
-	case x.kind == moat.AccountChange && known:
+	case x.kind == moat.AccountChange && g.born != 0: // otherwise everything is new
 		return "whoever changed it could act as this account from here on, and came in an unusual way"
-	case known:
-		return "nobody had used it from this address and device in the 30 days before"
 	}
 	return ""
 }

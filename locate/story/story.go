@@ -36,6 +36,7 @@ const (
 	maxBefore   = 20_000           // events before the window, to know what is usual
 	maxEntities = 50               // of a case
 	maxDetails  = 200              // events that are looked up in the lake
+	maxLooks    = 16               // steps of which it is asked whether their hand is new
 	lookBack    = 30 * moat.Day    // to know what is usual
 	margin      = 6 * moat.Hour    // around the findings
 	detailsFor  = 3 * time.Second  // that the lake may take
@@ -129,7 +130,7 @@ func (t *Teller) events(ctx context.Context, c *moat.Case, findings []moat.Findi
 	}
 	list, err := g.choose(ctx, s)
 	if err == nil {
-		g.tell(s, list)
+		err = g.tell(ctx, s, list)
 	}
 	return err
 }
@@ -221,28 +222,41 @@ type gathering struct {
 	first    moat.Time // finding
 	anchors  map[string]bool
 	accounts map[string]bool
-	ips      map[string]bool
-	devices  map[string]bool
-	hosts    map[string]bool
-	apps     map[string]bool
-	seen     map[run.At]bool
-	groups   map[key]map[moat.Time]*group
-	orders   int
-	used     map[hand]bool   // by the accounts and apps of the case, before the window
-	usedFrom map[string]bool // addresses
-	born     moat.Time       // first event of them that is known
-	young    bool            // the only account of the case is new, and its partner is not
+	// suspected are those of the accounts that a finding is about; the others were tried, or only seen with it.
+	suspected map[string]bool
+	ips       map[string]bool
+	devices   map[string]bool
+	hosts     map[string]bool
+	apps      map[string]bool
+	seen      map[run.At]bool
+	groups    map[key]map[moat.Time]*group
+	orders    int
+	used      map[hand]bool   // by the accounts and apps of the case, before the window
+	usedFrom  map[string]bool // addresses
+	born      moat.Time       // first event of them that is known
+	young     bool            // the only account of the case is new, and its partner is not
 }
 
 func newGathering(t *Teller, c *moat.Case, findings []moat.Finding, first moat.Time) *gathering {
-	g := &gathering{t: t, c: c, first: first, anchors: map[string]bool{}, accounts: map[string]bool{}, ips: map[string]bool{}, devices: map[string]bool{},
+	g := &gathering{t: t, c: c, first: first, anchors: map[string]bool{}, accounts: map[string]bool{}, suspected: map[string]bool{}, ips: map[string]bool{}, devices: map[string]bool{},
 		hosts: map[string]bool{}, apps: map[string]bool{}, seen: map[run.At]bool{}, groups: map[key]map[moat.Time]*group{}, used: map[hand]bool{}, usedFrom: map[string]bool{}}
 	for _, f := range findings {
 		for _, e := range f.Events {
 			g.anchors[e] = true
 		}
 	}
+	about := func(e moat.Entity) bool {
+		return e == c.Entities[0] || slices.ContainsFunc(findings, func(f moat.Finding) bool {
+			return f.Entity == e || e.Kind == moat.Host && f.Family == "host" && slices.Contains(f.Related, e)
+		})
+	}
 	for _, e := range c.Entities {
+		if (e.Kind == moat.Host || e.Kind == moat.App) && !about(e) { // many people's, who were only served by it
+			continue
+		}
+		if e.Kind == moat.Account && about(e) {
+			g.suspected[e.ID] = true
+		}
 		if to := map[moat.EntityKind]map[string]bool{moat.Account: g.accounts, moat.IP: g.ips, moat.Device: g.devices, moat.Host: g.hosts, moat.App: g.apps}[e.Kind]; to != nil {
 			to[e.ID] = true
 		}
@@ -256,7 +270,7 @@ var errEnough = errors.New("enough")
 func (g *gathering) read(ctx context.Context, s *Story) error {
 	for _, kind := range []moat.EntityKind{moat.IP, moat.Device, moat.Host, moat.Account, moat.App, moat.Outlet} {
 		for i, e := range g.c.Entities {
-			if e.Kind != kind || i >= maxEntities || i > 0 && (kind == moat.Outlet || kind == moat.App) { // they are many people's
+			if e.Kind != kind || i >= maxEntities || i > 0 && (kind == moat.Outlet || kind == moat.App) || kind == moat.Host && !g.hosts[e.ID] { // they are many people's
 				continue
 			}
 			n := 0

@@ -120,6 +120,17 @@ func TestBeginnings(t *testing.T) {
   Moat noticed: it was odd.
   Moat decided: deny account eve until 2024-10-04 01:00:00.
 `},
+		{"colleagues who share a server and an office with her", []moat.Entity{eve[0], {Kind: moat.IP, ID: "192.0.2.1"}, {Kind: moat.Host, ID: "web-1"}, {Kind: moat.Account, ID: "tried"}}, []*moat.Event{
+			view("", day0-9*moat.Day, "eve", "192.0.2.1", "1"),
+			{Time: day0 - 3*moat.Hour, Type: moat.AuthLogin, Actor: "bob", IP: "192.0.2.1", Device: "bobs", Host: "web-1"},
+			{Time: day0 - 2*moat.Hour, Type: moat.HostProcess, Host: "web-1", Exe: "/usr/sbin/logrotate", User: "root"},
+			{Time: day0 - 2*moat.Hour, Type: moat.AuthLogin, Actor: "tried", IP: "192.0.2.1", Device: "tries", Host: "web-1"},
+			view("!", day0, "eve", "203.0.113.9", "1"),
+		}, `  tried signed in from 192.0.2.1 (NL) with device tries.
+> eve viewed 1 order with phone from 203.0.113.9 (NL) with device d-203.0.113.9.
+  Moat noticed: it was odd.
+  Moat decided: deny account eve until 2024-10-04 01:00:00.
+`},
 		{"no finding is known", eve, []*moat.Event{view("", day0, "eve", "203.0.113.9", "1")}, "  Moat decided: deny account eve until 2024-10-04 01:00:00.\n"},
 		{"clocks at both ends of time", eve, []*moat.Event{view("!", 0, "eve", "203.0.113.9", "1"), view("!", math.MaxInt64-moat.Day, "eve", "203.0.113.9", "2")},
 			`> eve viewed 1 order with phone from 203.0.113.9 (NL) with device d-203.0.113.9.
@@ -133,6 +144,18 @@ func TestBeginnings(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", got, c.want)
 			}
 		})
+	}
+}
+
+// TestUnknown tells since when nobody acted as an account from there, as far as the diary goes.
+func TestUnknown(t *testing.T) {
+	s := told(t, eve, view("", day0-9*moat.Day, "eve", "192.0.2.1", "1"), view("!", day0, "eve", "203.0.113.9", "1"))
+	if got, want := s.Steps[0].Why, "account eve had not been used from this address and device in the 9 days before"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	s = told(t, eve, view("!", day0, "eve", "203.0.113.9", "1"))
+	if got := s.Steps[0].Why; strings.Contains(got, "before") && strings.Contains(got, "had not been used") {
+		t.Errorf("nothing is known of eve, but the story says %q", got)
 	}
 }
 

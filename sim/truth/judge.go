@@ -67,7 +67,7 @@ func (n Named) at(c *moat.Case, entity int) moat.Time {
 // many use names nobody by being there: an app, an outlet, a shop, a partner, and a device that is
 // [Theft.Shared] must be the subject of the case, its first entity; a shared address is never
 // enough. The first case that finds a theft is its Case; others, and those that named a
-// culprit before the theft and went on into it, are Others. A case that finds no theft is
+// culprit before the theft and went on into it, are Others, and so are those of mere background. A case that finds no theft is
 // false, also if it was about the later thief before he stole, unless it went into
 // another, which then answers for it.
 func Judge(thefts []Theft, cases []moat.Case, named Named) Verdict {
@@ -82,6 +82,9 @@ func Judge(thefts []Theft, cases []moat.Case, named Named) Verdict {
 		c, about := &cases[n], false
 		for i := range thefts {
 			switch at, ok := thefts[i].namedBy(c, named); {
+			case ok && c.Background: // who guesses at doors is named, that he got in is not said
+				about = true
+				v.Outcomes[i].Others = append(v.Outcomes[i].Others, *c)
 			case ok && at >= thefts[i].From:
 				about = true
 				found[i] = append(found[i], find{c, at})

@@ -57,8 +57,8 @@ func TestRun(t *testing.T) {
 var told = map[string]struct{ began, taken string }{
 	"password stuffing, export":   {`signed in from 91\.219\..*attempts from the same address, this one opened`, `exported \d+ orders with .* from 91\.219\.`},
 	"bribed clerk's slow drip":    {`viewed \d+ orders.*own access`, `viewed \d+ orders`},
-	"scraper in a stolen session": {`from this address and device`, `(viewed|was refused) \d+ orders .*from`},
-	"stolen app key":              {`pulled \d+ orders through the API .*nobody had used it from`, `pulled \d+ orders through the API`},
+	"scraper in a stolen session": {`had not been used from this address`, `(viewed|was refused) \d+ orders .*from`},
+	"stolen app key":              {`pulled \d+ orders through the API .*had not been used from`, `pulled \d+ orders through the API`},
 	"new hire's bulk copy":        {`Account robin\.\S+ was seen for the first time`, `robin\.\S+ viewed \d+ orders`},
 	"break-in, database dump":     {`deploy signed in to server .*attempts from the same address`, `deploy read [0-9,]+ rows from the database`},
 }
