@@ -85,7 +85,7 @@ func narrowness(k moat.EntityKind) int {
 func (c *trial) twin(x *candidate) *unit {
 	for _, u := range c.units {
 		far := math.Abs(u.lead.alone - x.alone)
-		if far > twinLog && !(u.lead.Kind == moat.Device && x.Kind == moat.Account) || !joinable(u, x) {
+		if far > twinLog && !c.heldBy(u.lead, x) || !joinable(u, x) {
 			continue
 		}
 		both := together(u.lead, x)
@@ -109,6 +109,12 @@ func joinable(u *unit, x *candidate) bool {
 		}
 	}
 	return true
+}
+
+// heldBy tells whether a device was used by one person, as far as leaked orders and controls show.
+func (c *trial) heldBy(device, person *candidate) bool {
+	return device.Kind == moat.Device && person.Kind == moat.Account &&
+		float64(c.alike(device, person)) >= alikeShare*float64(len(device.hits)+len(device.controls))
 }
 
 // machine tells whether a kind is no person and nothing that a person holds.

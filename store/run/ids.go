@@ -162,36 +162,47 @@ func nextID(dst, b []byte, last *idShape) (text, rest []byte, ok bool) {
 			return dst, nil, false
 		}
 		return appendHexText(dst, b[:bytes], size == 0), b[bytes:], true
-	case idNumber:
-		if size > 64 || uint64(len(b)) < size+1 || b[0] > maxDigits {
-			return dst, nil, false
-		}
-		last.width, last.prefix = int(b[0]), string(b[1:1+size])
-		v, n := binary.Uvarint(b[1+size:])
-		if n <= 0 {
-			return dst, nil, false
-		}
-		last.number, b = int64(v), b[1+size+uint64(n):]
-	case idNext:
-		last.number += int64(size>>1) ^ -int64(size&1)
+	}
+	if b, ok = last.read(kind, size, b); !ok {
+		return dst, nil, false
 	}
 	dst = append(dst, last.prefix...)
 	return appendPadded(dst, last.number, last.width), b, true
 }
 
+// read reads what follows the head of an [idNumber] or [idNext]. The prefix is a view of b.
+func (last *idShape) read(kind, size uint64, b []byte) (rest []byte, ok bool) {
+	if kind == idNext {
+		last.number += int64(size>>1) ^ -int64(size&1)
+		return b, true
+	}
+	if size > 64 || uint64(len(b)) < size+1 || b[0] > maxDigits {
+		return nil, false
+	}
+	last.width, last.prefix = int(b[0]), unsafe.String(unsafe.SliceData(b[1:]), size)
+	v, n := binary.Uvarint(b[1+size:])
+	if n <= 0 {
+		return nil, false
+	}
+	last.number = int64(v)
+	return b[1+size+uint64(n):], true
+}
+
 // skipID reads one code as [nextID] does, without making its text.
 func skipID(b []byte, last *idShape) (rest []byte, ok bool) {
 	h, n := binary.Uvarint(b)
+	if n <= 0 {
+		return nil, false
+	}
 	size := h >> 2
-	switch {
-	case n > 0 && h&3 == idRaw:
-	case n > 0 && h&3 == idHex:
+	switch h & 3 {
+	case idRaw:
+	case idHex:
 		if size /= 2; h>>2 == 0 {
 			size = 16
 		}
 	default:
-		_, rest, ok = nextID(nil, b, last)
-		return rest, ok
+		return last.read(h&3, size, b[n:])
 	}
 	if size > uint64(len(b)-n) {
 		return nil, false
