@@ -246,7 +246,11 @@ func (a *app) traceNext(t *trace.Answer) {
 	}
 	a.out.line()
 	s := &t.Sources[0]
-	next := fmt.Sprintf("%s %s", s.Kind, shell(s.ID))
+	kind, id := s.Kind, s.ID
+	if i := strings.LastIndexByte(id, ' '); kind == trace.KindName(trace.Version) && i > 0 { // only the app has a diary
+		kind, id = "app", id[:i]
+	}
+	next := fmt.Sprintf("%s %s", kind, shell(id))
 	if s.Partner != "" && s.Kind != "partner" {
 		next += " --partner " + shell(s.Partner)
 	}

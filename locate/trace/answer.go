@@ -129,8 +129,11 @@ const (
 
 // KindName writes a kind as the answer does.
 func KindName(k moat.EntityKind) string {
-	if k == diary.Destination {
+	switch k {
+	case diary.Destination:
 		return "destination"
+	case Version:
+		return "app version"
 	}
 	return k.String()
 }
@@ -287,8 +290,11 @@ func (c *trial) explain(ctx context.Context, tenant moat.Tenant, find func(conte
 }
 
 func kindOf(name string) moat.EntityKind {
-	if name == "destination" {
+	switch name {
+	case "destination":
 		return diary.Destination
+	case "app version":
+		return Version
 	}
 	k, err := moat.ParseEntityKind(name)
 	if err != nil {

@@ -49,15 +49,26 @@ type hit struct {
 }
 
 const (
-	kinds       = int(moat.EntityKinds) + 1
-	destination = int(moat.EntityKinds) // its slot
-	maxTimes    = 16                    // of one hit
+	kinds       = int(moat.EntityKinds) + 2
+	destination = int(moat.EntityKinds)     // its slot
+	version     = int(moat.EntityKinds) + 1 // and that of a version
+	maxTimes    = 16                        // of one hit
 )
+
+// Version is the kind of a version of an app; its id is that of the app, a space and the version. It is no entity of the
+// event contract and has no diary.
+const Version moat.EntityKind = 254
+
+// counted tells whether what is of a kind can be counted in a diary.
+func counted(k moat.EntityKind) bool { return k != moat.Partner && k != Version }
 
 // slot is the place of a kind in tables.
 func slot(k moat.EntityKind) int {
 	if k == diary.Destination {
 		return destination
+	}
+	if k == Version {
+		return version
 	}
 	return int(k)
 }
@@ -73,7 +84,7 @@ func (k *kindStats) all() float64 {
 }
 
 // shares is the prior probability that a source is of a kind: people steal more often than servers are broken into.
-var shares = [kinds]float64{moat.Account: 0.35, moat.Device: 0.15, moat.IP: 0.10, moat.App: 0.15, moat.Host: 0.08,
+var shares = [kinds]float64{moat.Account: 0.35, moat.Device: 0.15, moat.IP: 0.10, moat.App: 0.13, version: 0.02, moat.Host: 0.08,
 	moat.Outlet: 0.05, destination: 0.07, moat.Partner: 0.05}
 
 // of returns the candidates that a touch points at.
@@ -90,6 +101,9 @@ func (c *trial) of(t *Touch) (bySource, byAct []int) {
 			add(moat.Account, s.Partner, s.Actor)
 		}
 		add(moat.App, s.Partner, s.App)
+		if s.App != "" && s.Version != "" {
+			add(Version, s.Partner, s.App+" "+s.Version)
+		}
 		add(moat.Outlet, s.Partner, s.Outlet)
 		add(moat.IP, "", s.IP)
 		if strings.Trim(s.Device, "0") != "" { // a device of zeroes only means none
@@ -520,7 +534,7 @@ func (c *trial) measure(ctx context.Context, tenant moat.Tenant, rows Rows) erro
 	c.top = c.top[:min(len(c.top), maxCandidates)]
 	var coarse []*candidate
 	for _, x := range c.top {
-		if len(x.controls) < sureControls && x.Kind != moat.Partner && len(coarse) < maxMeasured {
+		if len(x.controls) < sureControls && counted(x.Kind) && len(coarse) < maxMeasured {
 			coarse = append(coarse, x)
 		}
 	}
@@ -535,7 +549,7 @@ func (c *trial) measure(ctx context.Context, tenant moat.Tenant, rows Rows) erro
 	// What is estimated well in all is not in a window: the likeliest of those are counted, too.
 	coarse = coarse[:0]
 	for _, x := range c.top[:min(len(c.top), maxUnits)] {
-		if !x.exact && x.Kind != moat.Partner && x.inWindow > x.full-windowLog && len(coarse) < maxMeasured/4 {
+		if !x.exact && counted(x.Kind) && x.inWindow > x.full-windowLog && len(coarse) < maxMeasured/4 {
 			coarse = append(coarse, x)
 		}
 	}
@@ -556,12 +570,12 @@ func (c *trial) count(ctx context.Context, tenant moat.Tenant, rows Rows, list [
 	for i, x := range list {
 		owners[i] = x.Owner
 	}
-	counted, err := rows.Exposures(ctx, tenant, owners, c.from, c.to)
+	had, err := rows.Exposures(ctx, tenant, owners, c.from, c.to)
 	if err != nil {
 		return err
 	}
 	for i, x := range list {
-		if e := &counted[i]; e.Known && e.Orders > 0 {
+		if e := &had[i]; e.Known && e.Orders > 0 {
 			x.guessed = x.exposed
 			x.exact, x.when = true, make([]span, len(e.When))
 			for i, m := range e.When {

@@ -75,7 +75,7 @@ func (c *trial) join() {
 
 // narrowness orders kinds as they are named: who, with what, from where, through what.
 func narrowness(k moat.EntityKind) int {
-	return slices.Index([]moat.EntityKind{moat.Account, moat.Device, moat.IP, moat.Host, moat.App, moat.Outlet}, k) & 15 // others last
+	return slices.Index([]moat.EntityKind{moat.Account, moat.Device, moat.IP, moat.Host, moat.App, Version, moat.Outlet}, k) & 15 // others last
 }
 
 // twin returns the unit to which x belongs: its leader explains the leak as well as x, and they had the

@@ -34,7 +34,7 @@ func (m *Memory) Add(e *moat.Event) {
 	if len(e.Orders) == 0 {
 		return
 	}
-	src := run.Source{Partner: e.Partner, App: e.App, Outlet: e.Outlet, Role: e.Role, Actor: e.Actor, Device: e.Device, IP: e.IP, ActorKind: e.ActorKind}
+	src := run.Source{Partner: e.Partner, App: e.App, Outlet: e.Outlet, Role: e.Role, Actor: e.Actor, Device: e.Device, IP: e.IP, Version: e.Version, ActorKind: e.ActorKind}
 	s, ok := m.sources[src]
 	if !ok {
 		s = &src

@@ -76,7 +76,7 @@ func (c *trial) path(x *candidate, hits []hit) []Step {
 		}
 	}
 	path := []Step{}
-	for _, k := range []moat.EntityKind{moat.Account, moat.Device, moat.IP, moat.Host, moat.App, moat.Outlet, moat.Partner, diary.Destination} {
+	for _, k := range []moat.EntityKind{moat.Account, moat.Device, moat.IP, moat.Host, moat.App, Version, moat.Outlet, moat.Partner, diary.Destination} {
 		if o, ok := best[k]; ok {
 			if k == x.Kind {
 				o = x.Owner

@@ -1,4 +1,4 @@
-// Package trace leads from leaked orders to their source: the account, device, app, server,
+// Package trace leads from leaked orders to their source: the account, device, app, version of an app, server,
 // address, outlet, destination or partner through which they went out.
 //
 // Use a [Tracer] over the ledger and the diary ([Kept]) when customers complain or a list of
@@ -76,7 +76,7 @@ type Touch struct {
 
 // Owner is an entity at a partner; a Partner of "" means at all that the tenant sees.
 type Owner struct {
-	Kind    moat.EntityKind // or diary.Destination
+	Kind    moat.EntityKind // or diary.Destination or Version
 	Partner string
 	ID      string
 }

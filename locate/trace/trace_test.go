@@ -3,6 +3,7 @@ package trace
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -204,6 +205,76 @@ func TestFramed(t *testing.T) {
 	}
 	if b := ask(t, memory(events), moat.Everyone(), Question{Orders: alone}); a.Sources[0].Posterior > b.Sources[0].Posterior {
 		t.Errorf("orders of one reporter count more (%.3f) than those of nobody (%.3f)", a.Sources[0].Posterior, b.Sources[0].Posterior)
+	}
+}
+
+// TestVersion has one version of an app leak, which some clerks use and others do not, and then a whole app of one version.
+func TestVersion(t *testing.T) {
+	events := office()
+	for _, e := range events {
+		switch {
+		case e.App == "hub":
+			e.Version = "7"
+		case e.Actor == "clerk0" || e.Actor == "clerk1" || e.Actor == "clerk2":
+			e.Version = "3.1"
+		default:
+			e.Version = "3.0"
+		}
+	}
+	var list []string
+	for _, e := range events {
+		if e.Version == "3.1" && !slices.Contains(list, e.Orders[0]) {
+			list = append(list, e.Orders[0])
+		}
+	}
+	a := ask(t, memory(events), moat.Everyone(), Question{Orders: every(list, 80)})
+	if s := a.Sources[0]; !s.Named || s.Kind != "app version" || s.ID != "erp 3.1" || s.Partner != "acme" {
+		t.Errorf("%s (%s) of %s is first with %.2f", s.Name, s.Kind, s.Partner, s.Posterior)
+	}
+	a = ask(t, memory(events), moat.Everyone(), Question{Orders: every(had(events, "clerk1"), 20)})
+	if s := a.Sources[0]; s.ID != "clerk1" {
+		t.Errorf("a clerk who uses it is not told from it: %s", s.Name)
+	}
+}
+
+// TestWindow has a large source leak for two days only, in which smaller ones had nearly as much in hand.
+func TestWindow(t *testing.T) {
+	events := office()
+	var list []string
+	for _, e := range events {
+		if e.Outlet == "north1" && e.Time >= day0+4*moat.Day && e.Time < day0+6*moat.Day {
+			list = append(list, e.Orders[0])
+		}
+	}
+	q := Question{Orders: append(every(list, 24), every(had(events, "clerk9"), 16)...)}
+	a := ask(t, memory(events), moat.Everyone(), q)
+	if len(a.Sources) < 2 || !strings.Contains(a.Sources[0].Name+a.Sources[1].Name, "outlet north1") || !strings.Contains(a.Sources[0].Name+a.Sources[1].Name, "clerk9") {
+		t.Errorf("the first two are %+v", a.Sources[:min(2, len(a.Sources))])
+	}
+}
+
+// TestSpans holds windows against what they are made of.
+func TestSpans(t *testing.T) {
+	for _, c := range []struct {
+		t    moat.Time
+		want span
+	}{{-5, 1}, {0, 1}, {100, 1}, {6400, 1 << 1}, {409_599, 1 << 63}, {1 << 40, 1 << 63}} {
+		if got := slotOf(c.t, 0, 409_600); got != c.want {
+			t.Errorf("%d is in %b, want %b", c.t, got, c.want)
+		}
+	}
+	if slotOf(5, 7, 7) != 1 || between(0, slots) != always || between(0, 1) != 1 || between(62, 64) != 3<<62 {
+		t.Error("the ends are off")
+	}
+	if lo, hi := between(3, 9).bounds(); lo != 3 || hi != 9 {
+		t.Errorf("bounds %d, %d", lo, hi)
+	}
+	x := &candidate{exposed: 10, exact: true, when: []span{1, 1, 2, 3, 8}, hits: []hit{{shown: 1, when: 8}}}
+	if v := x.in(3); math.Abs(v.exposed-10*4.5/5.5) > 1e-9 { // four of five, and a half for those to come
+		t.Errorf("%g in hand", v.exposed)
+	}
+	if v := x.in(4); v.exposed >= 1 {
+		t.Errorf("%g in hand where nothing was", v.exposed)
 	}
 }
 

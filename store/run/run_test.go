@@ -53,7 +53,7 @@ type oracle map[uint64][]Touch
 func (o oracle) add(x Index, partition int, seq uint64, row uint32, e *moat.Event) {
 	t := Touch{
 		Time:   e.Time,
-		Source: Source{Partner: e.Partner, App: e.App, Outlet: e.Outlet, Role: e.Role, Actor: e.Actor, Device: e.Device, IP: e.IP, ActorKind: e.ActorKind},
+		Source: Source{Partner: e.Partner, App: e.App, Outlet: e.Outlet, Role: e.Role, Actor: e.Actor, Device: e.Device, IP: e.IP, Version: e.Version, ActorKind: e.ActorKind},
 		Act: Act{Type: e.Type, Outcome: e.Outcome, Encrypted: e.Encrypted, Host: e.Host, Operation: e.Operation,
 			Destination: e.Destination, DestinationKind: e.DestinationKind, Fields: clone(e.Fields)},
 		Shops: clone(e.Shops), Count: e.Touched(), Event: e.ID, Orders: clone(e.Orders), At: At{partition, seq, row},

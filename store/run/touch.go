@@ -30,6 +30,7 @@ type Source struct {
 	Actor   string `json:"actor,omitempty"`
 	Device  string `json:"device,omitempty"`
 	IP      string `json:"ip,omitempty"`
+	Version string `json:"version,omitempty"` // of the app
 
 	ActorKind moat.ActorKind `json:"-"`
 }
@@ -106,6 +107,9 @@ func appendPart(b []byte, p Part, e *moat.Event) []byte {
 			b = appendText(b, s)
 		}
 		b = append(b, byte(e.ActorKind))
+		if e.Version != "" { // files of before end here
+			b = appendText(b, e.Version)
+		}
 	case PartAct:
 		b = append(b, byte(e.Type), byte(e.Outcome)<<1|oneIf(e.Encrypted))
 		for _, s := range [...]string{e.Operation, e.DestinationKind, e.Destination, e.Host} {
@@ -173,7 +177,10 @@ func (f *fields) byte() byte {
 }
 
 func (f *fields) source() (Source, bool) {
-	s := Source{f.text(), f.text(), f.text(), f.text(), f.text(), f.text(), f.text(), moat.ActorKind(f.byte())}
+	s := Source{Partner: f.text(), App: f.text(), Outlet: f.text(), Role: f.text(), Actor: f.text(), Device: f.text(), IP: f.text(), ActorKind: moat.ActorKind(f.byte())}
+	if len(f.b) > 0 {
+		s.Version = f.text()
+	}
 	return s, !f.bad && len(f.b) == 0
 }
 

@@ -66,6 +66,9 @@ func (l *Workload) Event(e *moat.Event) {
 	if a%4 == 1 || a%4 == 2 { // packers and couriers
 		e.Outlet = fmt.Sprintf("outlet-%05d", a%2000)
 	}
+	if partner%2 == 0 { // whose app says which it is
+		e.Version = fmt.Sprintf("4.%d", partner%9)
+	}
 	l.shop[0] = fmt.Sprintf("shop-%06d", a/7)
 	e.Shops = l.shop[:]
 	l.kind(e)
