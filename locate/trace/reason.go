@@ -11,6 +11,9 @@ import (
 	"github.com/moat-platform/moat/locate/diary"
 )
 
+// maxName is up to how many bytes a name says what cannot be told from the first member; Members has all.
+const maxName = 64
+
 // name names a unit: the narrowest first, with what cannot be told from it.
 func (u *unit) name() string {
 	lead := u.members[0]
@@ -19,8 +22,10 @@ func (u *unit) name() string {
 	for _, m := range u.members[1:] {
 		switch {
 		case m.Kind == moat.Partner && slices.Contains(lead.owners(), m.ID):
-		case len(more) < 2:
-			more = append(more, KindName(m.Kind)+" "+m.ID)
+		default:
+			if t := KindName(m.Kind) + " " + m.ID; len(more) < 2 && len(s)+len(strings.Join(more, ", "))+len(t) <= maxName {
+				more = append(more, t)
+			}
 		}
 	}
 	if len(more) > 0 {
