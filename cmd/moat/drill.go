@@ -233,6 +233,9 @@ func (a *app) drilled(r *drill.Report) {
 	o.linef("cases             %s true and %s false in 1,000 staff-days: precision %s", decimal(r.TruePer1000), decimal(r.FalsePer1000), rate(r.Precision))
 	o.linef("                  first 14 days %s true and %s false, after them %s true and %s false", decimal(r.Early.TruePer1000), decimal(r.Early.FalsePer1000),
 		decimal(r.Late.TruePer1000), decimal(r.Late.FalsePer1000))
+	if r.EchoCases > 0 {
+		o.linef("                  %d more were opened by a complaint or a planted order of a theft and name nobody", r.EchoCases)
+	}
 	var at []string
 	for _, p := range r.RecallAt {
 		at = append(at, fmt.Sprintf("%g: %s", p.FalsePer1000, rate(p.Recall)))

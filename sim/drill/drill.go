@@ -76,7 +76,7 @@ type Round struct {
 type Finding struct {
 	moat.Finding
 	// Theft is the place in Thefts of the one that it is about, -1 if it is about none. A finding is
-	// about a theft if an act of the thief triggered it, or if its entity names him and he
+	// about a theft if an act of the thief or an echo of it triggered it, or if its entity names him and he
 	// had acted within the day before.
 	Theft int `json:"theft"`
 	// Risk is the entity's risk after it, 0..100.
@@ -238,6 +238,9 @@ func (r *Round) label() {
 			for _, p := range t.Elsewhere {
 				acts[key{p, a.Event}] = i
 			}
+		}
+		for _, e := range t.Echoes {
+			acts[key{e.Partner, e.Event}] = i
 		}
 	}
 	r.byPartner = map[string][]*Finding{}

@@ -2,6 +2,7 @@ package drill
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/moat-platform/moat"
@@ -14,6 +15,7 @@ import (
 type folded struct {
 	cases     []moat.Case // as they ended
 	named     truth.Named
+	openers   truth.Openers
 	decisions map[string][]moat.Decision // by case, each once
 }
 
@@ -21,7 +23,7 @@ type folded struct {
 // touch another's cases, so that partners may be folded one by one. With play it also asks what
 // would be decided, and notes in the findings where they went.
 func fold(findings []*Finding, odds risk.Calibration, without string, play *playbook.Playbook) folded {
-	out := folded{named: truth.Named{}, decisions: map[string][]moat.Decision{}}
+	out := folded{named: truth.Named{}, openers: truth.Openers{}, decisions: map[string][]moat.Decision{}}
 	keeper, at := risk.NewKeeper(odds), map[string]int{}
 	for _, f := range findings {
 		if f.Detector == without {
@@ -33,6 +35,9 @@ func fold(findings []*Finding, odds risk.Calibration, without string, play *play
 			if !ok {
 				i = len(out.cases)
 				at[c.ID], out.cases = i, append(out.cases, c)
+				if c.ID == moat.CaseID(f.ID) && len(f.Events) > 0 {
+					out.openers[c.ID] = f.Events[0]
+				}
 			}
 			out.cases[i] = c
 			times := out.named[c.ID]
@@ -64,12 +69,9 @@ func fold(findings []*Finding, odds risk.Calibration, without string, play *play
 // add puts what came of another partner beside it.
 func (f *folded) add(o folded) {
 	f.cases = append(f.cases, o.cases...)
-	for id, times := range o.named {
-		f.named[id] = times
-	}
-	for id, list := range o.decisions {
-		f.decisions[id] = list
-	}
+	maps.Copy(f.named, o.named)
+	maps.Copy(f.openers, o.openers)
+	maps.Copy(f.decisions, o.decisions)
 }
 
 // fold folds all partners.
@@ -83,7 +85,7 @@ func (r *Round) fold(odds risk.Calibration, play *playbook.Playbook) map[string]
 
 // join puts the partners' parts together, in a fixed order.
 func (r *Round) join(parts map[string]folded) folded {
-	out := folded{named: truth.Named{}, decisions: map[string][]moat.Decision{}}
+	out := folded{named: truth.Named{}, openers: truth.Openers{}, decisions: map[string][]moat.Decision{}}
 	for _, p := range r.partners {
 		out.add(parts[p])
 	}
@@ -99,20 +101,24 @@ type judged struct {
 	warm          moat.Time
 	parts         map[string]folded
 	wrong         map[string]bool // cases that are false
+	echoes        map[string]bool // and those that are right and name nobody
 }
 
 // judge compares. Thefts that began before warm are not judged, but cases about them are not false.
 func (r *Round) judge(parts map[string]folded, warm moat.Time) *judged {
-	j := &judged{Round: r, folded: r.join(parts), warm: warm, parts: parts, wrong: map[string]bool{}}
+	j := &judged{Round: r, folded: r.join(parts), warm: warm, parts: parts, wrong: map[string]bool{}, echoes: map[string]bool{}}
 	j.Verdict = r.verdict(&j.folded, warm)
 	for i := range j.False {
 		j.wrong[j.False[i].ID] = true
+	}
+	for i := range j.Echoes {
+		j.echoes[j.Echoes[i].ID] = true
 	}
 	return j
 }
 
 func (r *Round) verdict(f *folded, warm moat.Time) truth.Verdict {
-	v := truth.Judge(r.Thefts, f.cases, f.named)
+	v := truth.Judge(r.Thefts, f.cases, f.named, f.openers)
 	v.Outcomes = slices.DeleteFunc(v.Outcomes, func(o truth.Outcome) bool { return o.Theft.From < warm })
 	return v
 }
@@ -120,7 +126,7 @@ func (r *Round) verdict(f *folded, warm moat.Time) truth.Verdict {
 // trueCases lists those that found something, without those that went into another.
 func (j *judged) trueCases() (out []moat.Case) {
 	for i := range j.cases {
-		if c := &j.cases[i]; c.Merged == "" && !j.wrong[c.ID] {
+		if c := &j.cases[i]; c.Merged == "" && !j.wrong[c.ID] && !j.echoes[c.ID] {
 			out = append(out, *c)
 		}
 	}

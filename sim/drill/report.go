@@ -36,6 +36,9 @@ type Report struct {
 	Precision    float64 `json:"precision"` // of cases
 	TruePer1000  float64 `json:"true_cases_per_1000_staff_days"`
 	FalsePer1000 float64 `json:"false_cases_per_1000_staff_days"`
+	// EchoCases counts those that an echo of a theft opened (a customer who is called, a planted order that is used) and
+	// that name nobody. They are neither true nor false here.
+	EchoCases int `json:"echo_cases"`
 	// HarmPer1000 counts decisions to mask or worse that false cases brought.
 	HarmPer1000 float64 `json:"false_decisions_per_1000_staff_days"`
 	Early       Period  `json:"first_14_days"`
@@ -220,6 +223,7 @@ func NewReport(ctx context.Context, s *Set, odds risk.Calibration) (*Report, err
 		}
 		r.periods(j)
 		harm += j.harm()
+		r.EchoCases += len(j.Echoes)
 		for _, c := range j.False {
 			r.Noisiest = append(r.Noisiest, FalseAlarm{j.Seed, c})
 		}

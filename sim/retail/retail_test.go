@@ -76,7 +76,7 @@ func judge(t *testing.T, seed uint64, days int) (truth.Verdict, *retail.World) {
 		all = append(all, c)
 	}
 	t.Logf("seed %d: %d events, %d staff-days", seed, events, w.Staff())
-	return truth.Judge(w.Thefts(), all, nil), w
+	return truth.Judge(w.Thefts(), all, nil, nil), w
 }
 
 // TestThievesAreFound is the promise of the product in small.

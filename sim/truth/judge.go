@@ -37,7 +37,9 @@ func (o *Outcome) Cases() []moat.Case {
 // Verdict is what came of a run.
 type Verdict struct {
 	Outcomes []Outcome
-	False    []moat.Case // those that are about no theft
+	// Echoes are cases that an [Echo] of a theft opened and that name no culprit: the alarm was right, who it was is not known.
+	Echoes []moat.Case
+	False  []moat.Case // those that are about no theft
 }
 
 // Found counts the thefts that were found.
@@ -62,6 +64,9 @@ func (n Named) at(c *moat.Case, entity int) moat.Time {
 	return c.Opened
 }
 
+// Openers tells, by case, the event whose finding opened it.
+type Openers map[string]string
+
 // Judge compares cases with the truth. A case finds a theft if it is of one of its partners and
 // first names one of its culprits between the theft's first act and an [Aftermath] after its last. What
 // many use names nobody by being there: an app, an outlet, a shop, a partner, and a device that is
@@ -69,11 +74,19 @@ func (n Named) at(c *moat.Case, entity int) moat.Time {
 // enough. The first case that finds a theft is its Case; others, and those that named a
 // culprit before the theft and went on into it, are Others, and so are those of mere background. A case that finds no theft is
 // false, also if it was about the later thief before he stole, unless it went into
-// another, which then answers for it.
-func Judge(thefts []Theft, cases []moat.Case, named Named) Verdict {
+// another, which then answers for it. One that names no culprit but was opened by an [Echo] of a theft is neither
+// false nor has it found anything.
+func Judge(thefts []Theft, cases []moat.Case, named Named, openers Openers) Verdict {
 	var v Verdict
 	for _, t := range thefts {
 		v.Outcomes = append(v.Outcomes, Outcome{Theft: t})
+	}
+	type place struct{ partner, event string }
+	echoes := map[place]bool{}
+	for i := range thefts {
+		for _, e := range thefts[i].Echoes {
+			echoes[place{e.Partner, e.Event}] = true
+		}
 	}
 	found := make([][]find, len(thefts))
 	cases = slices.Clone(cases)
@@ -92,7 +105,11 @@ func Judge(thefts []Theft, cases []moat.Case, named Named) Verdict {
 				v.Outcomes[i].Others = append(v.Outcomes[i].Others, *c)
 			}
 		}
-		if !about && c.Merged == "" {
+		switch {
+		case about || c.Merged != "":
+		case echoes[place{c.Partner, openers[c.ID]}]:
+			v.Echoes = append(v.Echoes, *c)
+		default:
 			v.False = append(v.False, *c)
 		}
 	}

@@ -28,6 +28,16 @@ type Theft struct {
 	// computer of a packing table. An address that is shared names nobody; see [Judge].
 	Shared []moat.Entity `json:"shared,omitempty"`
 	Acts   []Act         `json:"acts"`
+	// Echoes are the events by which others tell of it later: a person whose order he sold is called, a planted
+	// order is used. They are true and name nobody.
+	Echoes []Echo `json:"echoes,omitempty"`
+}
+
+// Echo is an event that only the theft brought about.
+type Echo struct {
+	Partner string    `json:"partner"` // that is told of it, which may be another than the one that was robbed
+	Event   string    `json:"event"`   // id
+	Time    moat.Time `json:"time"`
 }
 
 // Act is one event of a thief.

@@ -285,15 +285,20 @@ func (t *thief) sell(day int) {
 		t.on(after, func(day int) {
 			at := t.w.at(day) + moat.Time(between(r, 8, 21)*float64(moat.Hour))
 			if !o.canary {
-				t.w.complaint(at, o, pick(r, []string{"scam_call", "scam_call", "fraud", "scam_sms"}))
+				t.echo(t.w.complaint(at, o, pick(r, []string{"scam_call", "scam_call", "fraud", "scam_sms"})))
 				return
 			}
 			e := t.w.mail.new()
 			e.Time, e.Type, e.Orders, e.Channel = at, moat.CanaryTouch, []string{o.id}, pick(r, []string{"call", "sms", "parcel"})
-			t.w.mail.post(o.shop.system, e, nil)
+			t.echo(t.w.mail.post(o.shop.system, e, nil))
 		})
 	}
 	t.loot = nil
+}
+
+// echo notes an event that tells of what was taken.
+func (t *thief) echo(e *moat.Event) {
+	t.Echoes = append(t.Echoes, truth.Echo{Partner: e.Partner, Event: e.ID, Time: e.Time})
 }
 
 // Where thieves come from.

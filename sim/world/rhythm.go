@@ -107,8 +107,8 @@ func (w *World) complain(day int) {
 }
 
 // complaint is a customer's, told by the platform, which knows whose app took the order.
-func (w *World) complaint(at moat.Time, o *order, kind string) {
+func (w *World) complaint(at moat.Time, o *order, kind string) *moat.Event {
 	e := w.mail.new()
 	e.Time, e.Type, e.Orders, e.Shops, e.Kind, e.ContactedAt = at, moat.Complaint, []string{o.id}, []string{o.shop.id}, kind, at-moat.Time(o.buyer%7+1)*moat.Hour
-	w.mail.post(o.shop.system, e, nil)
+	return w.mail.post(o.shop.system, e, nil)
 }

@@ -301,6 +301,6 @@ func (p *player) judge(ctx context.Context, r *Result) error {
 		r.Findings++
 	}
 	r.Events, r.StaffDays = p.events.Load(), p.cfg.World.Staff()
-	r.Verdict = truth.Judge(p.cfg.World.Thefts(), cases, nil)
+	r.Verdict = truth.Judge(p.cfg.World.Thefts(), cases, nil, nil)
 	return nil
 }
