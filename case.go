@@ -63,10 +63,11 @@ type Case struct {
 	Updated   Time     `json:"updated"`
 	Title     string   `json:"title"`
 	Reason    string   `json:"reason"`
-	Entities  []Entity `json:"entities"`         // the subject first
-	Detectors []string `json:"detectors"`        // in the order in which they fired
-	Findings  []string `json:"findings"`         // ids, in time order; the newest 200
-	Merged    string   `json:"merged,omitempty"` // id of the case that it went into
+	Entities  []Entity `json:"entities"`          // the subject first
+	Strange   []Entity `json:"strange,omitempty"` // addresses and devices that a thief brought with him, as far as is known
+	Detectors []string `json:"detectors"`         // in the order in which they fired
+	Findings  []string `json:"findings"`          // ids, in time order; the newest 200
+	Merged    string   `json:"merged,omitempty"`  // id of the case that it went into
 	// Background says that it gathers what everybody lives with: see [Finding.Background].
 	Background bool `json:"background,omitempty"`
 

@@ -51,11 +51,14 @@ type Finding struct {
 	Detector  string     `json:"detector"`
 	Dimension string     `json:"dimension"`
 	Family    string     `json:"family"`
+	Basis     string     `json:"basis,omitempty"` // what it rests on; findings of one basis witness the same thing. "" = its family
 	Title     string     `json:"title"`
 	Mode      Mode       `json:"mode"`
 	Snoozed   string     `json:"snoozed,omitempty"` // id of the snooze that put it in shadow
 	Entity    Entity     `json:"entity"`            // whose risk it raises
 	Related   []Entity   `json:"related,omitempty"` // the other entities of the event, widest last
+	Strange   []Entity   `json:"strange,omitempty"` // those of them that it shows to be a stranger's: an address that nobody ever came from
+	Certain   bool       `json:"certain,omitempty"` // needs no second witness
 	Score     float64    `json:"score"`             // probability that it is a true theft, 0..1
 	Reason    string     `json:"reason"`
 	Evidence  []Evidence `json:"evidence,omitempty"`

@@ -148,7 +148,7 @@ func (f *fold) own(found *moat.Finding, sealed string) (moat.Finding, bool) {
 		return moat.Finding{}, false
 	}
 	own := *found
-	own.Partner, own.Entity.ID, own.Related, own.Events = partner, id, nil, []string{event}
+	own.Partner, own.Entity.ID, own.Related, own.Strange, own.Events = partner, id, nil, nil, []string{event}
 	switch own.Entity.Kind {
 	case moat.Outlet, moat.Peers:
 		own.Entity = moat.Entity{Kind: moat.Partner, ID: partner}

@@ -36,7 +36,7 @@ func (e *Engine) fire(s *slot, c *rule.Compiled, findings *[]moat.Finding) {
 	entity := moat.Entity{Kind: c.Subject, ID: clone(ev.EntityID(c.Subject))}
 	f := moat.Finding{
 		Time: s.now, Partner: e.names[s.owner], Detector: c.ID, Dimension: c.Dimension, Family: c.Family, Title: c.Title,
-		Mode: c.Mode, Entity: entity, Related: related(ev, entity), Score: score,
+		Basis: c.Basis, Certain: c.Certain, Strange: strange(ev, c.Strange), Mode: c.Mode, Entity: entity, Related: related(ev, entity), Score: score,
 		Reason: c.Reason(&e.frame), Evidence: c.Evidence(&e.frame), Events: []string{clone(ev.ID)},
 		Weight: rule.Sensitivity(ev), Egress: c.Egress || rule.Leaves(ev), Attack: c.Attack,
 		Stake: c.Stake, Background: c.Background,
@@ -89,6 +89,16 @@ func related(ev *moat.Event, subject moat.Entity) []moat.Entity {
 		}
 	}
 	return slices.Clip(out)
+}
+
+// strange lists the entities of the event of some kinds.
+func strange(ev *moat.Event, kinds []moat.EntityKind) (out []moat.Entity) {
+	for _, k := range kinds {
+		if id := ev.EntityID(k); id != "" {
+			out = append(out, moat.Entity{Kind: k, ID: clone(id)})
+		}
+	}
+	return out
 }
 
 func clone(s string) string { return string(append([]byte(nil), s...)) }

@@ -50,6 +50,9 @@ type Change struct {
 	Cases []moat.Case
 	// Subject is the finding's entity; decisions are about it and the case's others.
 	Subject moat.Entity
+	// Rank is how bad Subject is by what was found of it alone, never worse than the case; the case may be about
+	// somebody else, whom it was only seen with.
+	Rank moat.Rank
 	// Enforce tells whether a detector that may bring decisions took part in the case.
 	Enforce bool
 }
@@ -100,6 +103,9 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	// the case's. A server is: who came in by it goes on from it.
 	if o.Rolls == "" && (c.Risk.Score >= k.odds.opensAt() || f.Entity.Kind == moat.Host) {
 		k.register(o, s)
+		for _, e := range f.Strange {
+			k.register(o, subject{f.Partner, e})
+		}
 	}
 	for _, m := range merged {
 		for _, e := range m.Links {
@@ -112,9 +118,22 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 		c.Cases = append(c.Cases, clone(&m.Case))
 		delete(k.cases, m.Case.ID)
 	}
+	c.Rank = o.rankOf(f, *ev, c.Risk.Score)
 	c.Cases = append(c.Cases, clone(&o.Case))
 	c.Enforce = slices.ContainsFunc(o.Enforcers, func(d string) bool { return k.learned.demoted[d] == nil })
 	return c
+}
+
+// rankOf is how bad the subject of f is for what may be decided about it. What only one witness says and is more likely
+// wrong than right takes nothing away from anybody: such a one is asked who he is.
+func (o *open) rankOf(f *moat.Finding, ev evidence, score float64) moat.Rank {
+	if score < 50 && !o.Evidence.corroborated(f.Time) {
+		return max(o.Case.Rank, moat.P3)
+	}
+	if f.Entity == o.Case.Entities[0] {
+		return o.Case.Rank
+	}
+	return max(o.Case.Rank, ev.rank(Damage(score/100, max(o.Exposed[f.Entity.String()], o.Stake), o.Weight, o.Egress), f.Time))
 }
 
 // Size returns how many entities and open cases are held.
@@ -150,9 +169,13 @@ func (k *Keeper) risk(s subject, ev evidence, now moat.Time) moat.Risk {
 
 // find returns the case that f belongs to, and others that it shows to be the same.
 func (k *Keeper) find(f *moat.Finding) (first *open, others []*open) {
+	wait := moat.Time(Quiet)
+	if f.Basis == echo {
+		wait = EchoWait
+	}
 	try := func(e moat.Entity) {
 		o := k.cases[k.links[subject{f.Partner, e}]]
-		if o == nil || o == first || slices.Contains(others, o) || f.Time-o.Case.Updated > Quiet {
+		if o == nil || o == first || slices.Contains(others, o) || f.Time-o.Case.Updated > wait {
 			return
 		}
 		if e != f.Entity && !ties(f, e, &o.Case) {
@@ -168,6 +191,9 @@ func (k *Keeper) find(f *moat.Finding) (first *open, others []*open) {
 		}
 	}
 	try(f.Entity)
+	if first == nil && f.Basis == echo && f.Entity.Kind == moat.Partner {
+		first = k.lead(f)
+	}
 	for _, e := range f.Related {
 		try(e)
 	}
@@ -195,6 +221,20 @@ func ties(f *moat.Finding, e moat.Entity, c *moat.Case) bool {
 	default: // an app or an outlet is shared by too many
 		return false
 	}
+}
+
+// lead returns the worst case of which f, which heard something outside and names nobody, may be the consequence: one that is
+// more likely right than not.
+func (k *Keeper) lead(f *moat.Finding) (best *open) {
+	for _, o := range k.cases {
+		if o.Case.Partner != f.Partner || o.Case.Score < 50 || o.Case.Opened > f.Time || f.Time-o.Case.Updated > EchoWait || o.Case.Entities[0].Kind == moat.Partner {
+			continue
+		}
+		if best == nil || cmp.Or(cmp.Compare(o.Case.Damage, best.Case.Damage), cmp.Compare(best.Case.ID, o.Case.ID)) > 0 {
+			best = o
+		}
+	}
+	return best
 }
 
 func (k *Keeper) register(o *open, s subject) {
@@ -238,10 +278,17 @@ func (o *open) take(f *moat.Finding, x share) {
 	if f.Mode == moat.Enforce {
 		o.Enforcers = appendNew(o.Enforcers, f.Detector)
 	}
-	o.exposed(f.Entity.String(), f.Orders)
+	if f.Entity.Kind != moat.Partner && f.Entity.Kind != moat.Peers { // all that a partner handles is not what a thief got
+		o.exposed(f.Entity.String(), f.Orders)
+	}
 	c := &o.Case
 	o.note(f.ID, f.Time)
 	c.Detectors = appendNew(c.Detectors, f.Detector)
+	for _, e := range f.Strange {
+		if len(c.Strange) < MaxEntities && !slices.Contains(c.Strange, e) {
+			c.Strange = append(c.Strange, e)
+		}
+	}
 	with := f.Related
 	if f.Background { // the accounts that were tried have nothing to do with each other
 		with = nil
@@ -274,6 +321,11 @@ func (o *open) absorb(m *open, now moat.Time) {
 		o.note(id, m.Times[i])
 	}
 	o.Case.Detectors = appendNew(o.Case.Detectors, m.Case.Detectors...)
+	for _, e := range m.Case.Strange {
+		if len(o.Case.Strange) < MaxEntities && !slices.Contains(o.Case.Strange, e) {
+			o.Case.Strange = append(o.Case.Strange, e)
+		}
+	}
 	for _, e := range m.Case.Entities {
 		if len(o.Case.Entities) < MaxEntities && !slices.Contains(o.Case.Entities, e) {
 			o.Case.Entities = append(o.Case.Entities, e)
@@ -291,27 +343,19 @@ func (o *open) update(f *moat.Finding, score float64) {
 		c.Orders = max(c.Orders, n)
 	}
 	c.Damage = max(c.Damage, Damage(c.Score/100, max(c.Orders, o.Stake), o.Weight, o.Egress))
-	if r := RankOf(c.Damage); c.Rank == moat.NoRank || r < c.Rank {
+	if r := o.Evidence.rank(c.Damage, f.Time); c.Rank == moat.NoRank || r < c.Rank {
 		c.Rank = r
 	}
-	if s := o.Evidence.strongest(f.Time); s != nil {
+	if s := o.Evidence.telling(f.Time); s != nil {
 		c.Title = s.Title
 	}
 	c.Reason = o.reason(f.Time)
 }
 
-// reason joins what the strongest three families say.
+// reason joins what the strongest three bases say.
 func (o *open) reason(now moat.Time) string {
 	ranked := slices.Clone(o.Evidence)
-	slices.SortStableFunc(ranked, func(a, b share) int {
-		switch x, y := a.left(now), b.left(now); {
-		case x > y:
-			return -1
-		case x < y:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(ranked, func(a, b share) int { return cmp.Compare(b.left(now), a.left(now)) })
 	var parts []string
 	for i := range min(3, len(ranked)) {
 		parts = append(parts, ranked[i].Reason)
@@ -347,6 +391,7 @@ func appendNew(list []string, add ...string) []string {
 
 func clone(c *moat.Case) moat.Case {
 	out := *c
+	out.Strange = slices.Clone(c.Strange)
 	out.Entities, out.Detectors, out.Findings = slices.Clone(c.Entities), slices.Clone(c.Detectors), slices.Clone(c.Findings)
 	return out
 }

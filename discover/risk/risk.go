@@ -28,8 +28,18 @@ const (
 	OpenAt = 50
 	// Quiet is how long a case waits for more before a new finding opens another one.
 	Quiet = 72 * moat.Hour
+	// Witness is the log-odds from which on a share counts as a witness: the odds are fourfold.
+	Witness = 1.386
+	// EchoWait is the same for what is heard of it outside: data is sold before it is used.
+	EchoWait = 14 * moat.Day
 	// forgotten is the log-odds below which a share counts as nothing.
 	forgotten = 0.05
+)
+
+// The bases that are looked at by name; a detector names them.
+const (
+	volume = "volume"
+	echo   = "echo"
 )
 
 // Limits of what a case lists and of what a Keeper holds.
@@ -40,13 +50,14 @@ const (
 	MaxCases    = 1 << 15 // open to more findings
 )
 
-// share is the strongest finding of one family about an entity.
+// share is the strongest finding of one basis about an entity.
 type share struct {
-	Family, Detector, Finding string
-	Title, Reason             string
-	At                        moat.Time
-	LogOdds                   float64 // at At
-	Enforce                   bool
+	Basis, Family, Detector, Finding string
+	Title, Reason                    string
+	At                               moat.Time
+	LogOdds                          float64 // at At
+	Enforce                          bool
+	Certain                          bool
 }
 
 // left is what remains of the share at now.
@@ -63,14 +74,14 @@ func (s *share) left(now moat.Time) float64 {
 func logit(p float64) float64   { return math.Log(p / (1 - p)) }
 func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 
-// evidence is the shares of an entity or of a case, one a family, sorted by family.
+// evidence is the shares of an entity or of a case, one a basis, sorted by basis.
 type evidence []share
 
 // share is what a finding is worth. No finding lowers a risk, and none is certain.
 func (k *Keeper) share(f *moat.Finding) share {
 	return share{
-		Family: f.Family, Detector: f.Detector, Finding: f.ID, Title: f.Title, Reason: f.Reason,
-		At: f.Time, LogOdds: worth(k.odds, k.learned, f), Enforce: f.Mode == moat.Enforce,
+		Basis: cmp.Or(f.Basis, f.Family), Family: f.Family, Detector: f.Detector, Finding: f.ID, Title: f.Title, Reason: f.Reason,
+		At: f.Time, LogOdds: worth(k.odds, k.learned, f), Enforce: f.Mode == moat.Enforce, Certain: f.Certain && f.Score >= 0.5,
 	}
 }
 
@@ -83,9 +94,9 @@ func worth(odds Calibration, learned *Learned, f *moat.Finding) float64 {
 	return max(x-logit(Prior), 0)
 }
 
-// keep keeps the stronger of s and what the family had.
+// keep keeps the stronger of s and what the basis had.
 func (ev *evidence) keep(s share, now moat.Time) {
-	i, ok := slices.BinarySearchFunc(*ev, s.Family, func(s share, f string) int { return cmp.Compare(s.Family, f) })
+	i, ok := slices.BinarySearchFunc(*ev, s.Basis, func(s share, b string) int { return cmp.Compare(s.Basis, b) })
 	switch {
 	case !ok:
 		*ev = slices.Insert(*ev, i, s)
@@ -94,8 +105,8 @@ func (ev *evidence) keep(s share, now moat.Time) {
 	}
 }
 
-// score is the probability 0..1 that all shares together mean. Findings of one family do not
-// add up, families do: they are taken as independent, so their log-odds sum.
+// score is the probability 0..1 that all shares together mean. Findings of one basis do not
+// add up, bases do: they are taken as independent, so their log-odds sum.
 func (ev evidence) score(now moat.Time) float64 {
 	x := logit(Prior)
 	for i := range ev {
@@ -104,12 +115,32 @@ func (ev evidence) score(now moat.Time) float64 {
 	return sigmoid(x)
 }
 
-// strongest returns the share that gives most, or nil.
-func (ev evidence) strongest(now moat.Time) *share {
-	var best *share
+// corroborated tells whether two witnesses say so that do not rest on the same thing, or one that needs no other.
+func (ev evidence) corroborated(now moat.Time) bool {
+	n := 0
 	for i := range ev {
-		if best == nil || ev[i].left(now) > best.left(now) {
-			best = &ev[i]
+		if ev[i].left(now) < Witness {
+			continue
+		}
+		if n++; n >= 2 || ev[i].Certain {
+			return true
+		}
+	}
+	return false
+}
+
+// telling returns the share that tells best what happened, or nil: the strongest, but that much was touched says the
+// least and must weigh twice as much as any other.
+func (ev evidence) telling(now moat.Time) *share {
+	var best *share
+	most := -1.0
+	for i := range ev {
+		v := ev[i].left(now)
+		if ev[i].Basis == volume {
+			v /= 2
+		}
+		if v > most {
+			best, most = &ev[i], v
 		}
 	}
 	return best
@@ -145,6 +176,15 @@ func Damage(p float64, people int64, weight float64, egress bool) float64 {
 		reach = 1
 	}
 	return p * float64(people) * weight * reach
+}
+
+// rank is that of a damage if the evidence is what it rests on: what only one witness says is not among the worst.
+func (ev evidence) rank(damage float64, now moat.Time) moat.Rank {
+	r := RankOf(damage)
+	if r == moat.P1 && !ev.corroborated(now) {
+		return moat.P2
+	}
+	return r
 }
 
 // RankOf returns the rank of an expected damage.

@@ -266,8 +266,10 @@ func TestCaseContent(t *testing.T) {
 
 // TestStake checks that a case ranks by the people at risk before anything was taken.
 func TestStake(t *testing.T) {
-	c := risk.NewKeeper(risk.Calibration{}).Fold(finding("1", "a", alice, 0, 0.5, func(f *moat.Finding) { f.Orders, f.Stake, f.Egress = 0, 1000, true })).Cases[0]
-	if c.Rank != moat.P1 || c.Orders != 0 || !near(c.Damage, 500) {
+	k := risk.NewKeeper(risk.Calibration{})
+	k.Fold(finding("0", "b", alice, 0, 0.05))
+	c := k.Fold(finding("1", "a", alice, 0, 0.5, func(f *moat.Finding) { f.Orders, f.Stake, f.Egress = 0, 1000, true })).Cases[0]
+	if c.Rank != moat.P1 || c.Orders != 0 || c.Damage < 500 {
 		t.Errorf("rank %v, orders %d, damage %v", c.Rank, c.Orders, c.Damage)
 	}
 }
@@ -275,10 +277,99 @@ func TestStake(t *testing.T) {
 // TestRanksOnlyRise checks that time does not make a case look smaller than it was.
 func TestRanksOnlyRise(t *testing.T) {
 	k := risk.NewKeeper(risk.Calibration{})
+	k.Fold(finding("0", "c", alice, 0, 0.1))
 	was := k.Fold(finding("1", "a", alice, 0, 0.95, func(f *moat.Finding) { f.Orders, f.Egress = 1000, true })).Cases[0]
 	is := k.Fold(finding("2", "b", alice, 70, 0.05, func(f *moat.Finding) { f.Orders = 1 })).Cases[0]
 	if is.Rank != was.Rank || is.Score < was.Score || is.Damage < was.Damage || is.Orders != was.Orders {
 		t.Errorf("was %+v\nis %+v", was, is)
+	}
+}
+
+// TestWitnesses checks what may become of a finding that no other bears out.
+func TestWitnesses(t *testing.T) {
+	large := func(f *moat.Finding) { f.Orders, f.Egress = 5000, true }
+	basis := func(b string) func(*moat.Finding) { return func(f *moat.Finding) { f.Basis = b } }
+	certain := func(f *moat.Finding) { f.Certain = true }
+	for _, c := range []struct {
+		name  string
+		found []*moat.Finding
+		rank  moat.Rank // of the case
+		acts  moat.Rank // of the subject, for decisions
+	}{
+		{"one witness, more likely wrong", []*moat.Finding{finding("1", "a", alice, 0, 0.45, large)}, moat.P2, moat.P3},
+		{"one witness, more likely right", []*moat.Finding{finding("1", "a", alice, 0, 0.8, large)}, moat.P2, moat.P2},
+		{"one that is certain", []*moat.Finding{finding("1", "a", alice, 0, 0.8, large, certain)}, moat.P1, moat.P1},
+		{"certain in nature, but hardly so this time", []*moat.Finding{finding("1", "a", alice, 0, 0.4, large, certain)}, moat.P2, moat.P3},
+		{"two of one family", []*moat.Finding{finding("1", "a", alice, 0, 0.45, large), finding("2", "a", alice, 0, 0.45, large)}, moat.P2, moat.P3},
+		{"two families with the same basis", []*moat.Finding{finding("1", "a", alice, 0, 0.45, large, basis("volume")), finding("2", "b", alice, 0, 0.45, large, basis("volume"))}, moat.P2, moat.P3},
+		{"two witnesses", []*moat.Finding{finding("1", "a", alice, 0, 0.45, large), finding("2", "b", alice, 0, 0.1)}, moat.P1, moat.P1},
+		{"the second says next to nothing", []*moat.Finding{finding("1", "a", alice, 0, 0.45, large), finding("2", "b", alice, 0, 0.02)}, moat.P2, moat.P2},
+	} {
+		k := risk.NewKeeper(risk.Calibration{OpenAt: 20})
+		var ch risk.Change
+		for _, f := range c.found {
+			ch = k.Fold(f)
+		}
+		if got := ch.Cases[0].Rank; got != c.rank || ch.Rank != c.acts {
+			t.Errorf("%s: %v, treated as %v; want %v and %v (score %v)", c.name, got, ch.Rank, c.rank, c.acts, ch.Risk.Score)
+		}
+	}
+}
+
+// TestJoined checks that who joins a case is not treated like its culprit.
+func TestJoined(t *testing.T) {
+	k := risk.NewKeeper(risk.Calibration{OpenAt: 20})
+	backup := moat.Entity{Kind: moat.Account, ID: "backup"}
+	large := func(f *moat.Finding) { f.Orders, f.Egress = 60000, true }
+	k.Fold(finding("1", "host", server, 0, 0.6, large))
+	ch := k.Fold(finding("2", "database", server, 0, 0.6, large))
+	if ch.Rank != moat.P1 {
+		t.Fatalf("%v", ch.Cases[0])
+	}
+	ch = k.Fold(finding("3", "database", backup, 10, 0.1, large, related(server)))
+	if len(ch.Cases) != 1 || ch.Cases[0].Rank != moat.P1 || ch.Rank < moat.P2 {
+		t.Errorf("the backup that ran on the server that was broken into is treated as %v: %+v", ch.Rank, ch.Cases)
+	}
+}
+
+// TestStrange checks that the address of one thief makes one case of all accounts that he tries.
+func TestStrange(t *testing.T) {
+	k := risk.NewKeeper(risk.Calibration{OpenAt: 20})
+	from := moat.Entity{Kind: moat.IP, ID: "203.0.113.9"}
+	strange := func(f *moat.Finding) { f.Related, f.Strange = []moat.Entity{from}, []moat.Entity{from} }
+	first := k.Fold(finding("1", "account", alice, 0, 0.4, strange)).Cases[0]
+	second := k.Fold(finding("2", "account", bob, 1, 0.4, strange)).Cases[0]
+	if second.ID != first.ID || len(second.Strange) != 1 || second.Strange[0] != from {
+		t.Errorf("first %+v\nthen %+v", first, second)
+	}
+	carol := moat.Entity{Kind: moat.Account, ID: "carol"}
+	if other := k.Fold(finding("3", "account", carol, 2, 0.4, related(office))).Cases[0]; other.ID == first.ID {
+		t.Error("another address joined")
+	}
+}
+
+// TestEcho checks where goes what is heard of outside and names nobody.
+func TestEcho(t *testing.T) {
+	acme := moat.Entity{Kind: moat.Partner, ID: "p"}
+	rang := func(id string, hours float64) *moat.Finding {
+		return finding(id, "access", acme, hours, 0.3, func(f *moat.Finding) { f.Basis, f.Orders, f.Stake, f.Egress = "echo", 90000, 1000, true })
+	}
+	k := risk.NewKeeper(risk.Calibration{OpenAt: 20})
+	alone := k.Fold(rang("1", 0)).Cases[0]
+	if alone.Orders != 0 || alone.Rank != moat.P2 {
+		t.Errorf("all that the partner handled counts: %+v", alone)
+	}
+	if again := k.Fold(rang("2", 200)).Cases[0]; again.ID != alone.ID {
+		t.Error("a second call a week later is another case")
+	}
+	k = risk.NewKeeper(risk.Calibration{OpenAt: 20})
+	k.Fold(finding("1", "access", bob, 0, 0.3))
+	thief := k.Fold(finding("2", "egress", alice, 1, 0.7, func(f *moat.Finding) { f.Orders = 400 })).Cases[0]
+	if c := k.Fold(rang("3", 150)).Cases[0]; c.ID != thief.ID {
+		t.Errorf("not with the case that it probably comes from: %+v", c)
+	}
+	if c := k.Fold(rang("4", 24*30)).Cases[0]; c.ID == thief.ID {
+		t.Error("a call a month later joined")
 	}
 }
 

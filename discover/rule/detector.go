@@ -51,6 +51,9 @@ type Detector struct {
 	ID             string // family.name
 	Dimension      string // of the catalogue: A1, B2, …
 	Family         string
+	Basis          string            // what findings rest on, where detectors of several families rest on the same; empty = Family
+	Certain        bool              // a finding needs no second witness
+	Strange        []moat.EntityKind // which entities of the event a finding shows to be a stranger's
 	Title          string
 	Doc            string
 	Mode           moat.Mode
@@ -74,6 +77,9 @@ type Detector struct {
 	File           string
 	Row            int // of a family, from 1; 0 = the file holds this detector alone
 }
+
+// Bases are what findings of several families rest on: how much was touched, and what became of data outside.
+var Bases = []string{"volume", "echo"}
 
 // rowName is what a [Problem] calls d's row.
 func (d *Detector) rowName() string {

@@ -180,6 +180,9 @@ func (p *parser) detector(n *yaml.Node) *Detector {
 				p.add(v, "value", fmt.Sprintf("dimension %.8q is not one of the catalogue", d.Dimension), "a letter A–K and a number, such as B5")
 			}
 		}),
+		"basis":   set("basis", func(v *yaml.Node) { d.Basis = p.basis(v) }),
+		"certain": set("certain", func(v *yaml.Node) { d.Certain = p.truth(v) }),
+		"strange": set("strange", func(v *yaml.Node) { d.Strange = p.strange(v) }),
 		"title":   set("title", func(v *yaml.Node) { d.Title = p.text(v, 120) }),
 		"doc":     set("doc", func(v *yaml.Node) { d.Doc = p.text(v, 4000) }),
 		"mode":    set("mode", func(v *yaml.Node) { p.check(v, d.Mode.UnmarshalText([]byte(p.text(v, 16)))) }),
@@ -301,6 +304,31 @@ func (p *parser) truth(v *yaml.Node) bool {
 		p.add(v, "value", fmt.Sprintf("%.8q is neither true nor false", s), "")
 	}
 	return s == "true"
+}
+
+// basis reads what findings rest on.
+func (p *parser) basis(v *yaml.Node) string {
+	s := p.text(v, 16)
+	if !slices.Contains(Bases, s) && v.Kind == yaml.ScalarNode {
+		p.add(v, "unknown", fmt.Sprintf("%.16q is no basis", s), "want "+strings.Join(Bases, ", ")+"; without one it is the family")
+	}
+	return s
+}
+
+// strange reads kinds of entities that an event names beside the subject.
+func (p *parser) strange(v *yaml.Node) []moat.EntityKind {
+	var out []moat.EntityKind
+	for i, s := range p.texts(v, 16) {
+		k, err := moat.ParseEntityKind(s)
+		if err != nil || k != moat.Device && k != moat.IP {
+			p.add(v.Content[i], "value", fmt.Sprintf("%.16q cannot be strange", s), "want device or ip: what a thief brings with him")
+			continue
+		}
+		if !slices.Contains(out, k) {
+			out = append(out, k)
+		}
+	}
+	return out
 }
 
 func (p *parser) stake(v *yaml.Node) int64 {

@@ -172,8 +172,8 @@ func (l *loader) step(n *yaml.Node) (s Step) {
 				l.fail(value, suggest(value.Value, actions...), "unknown action %.20q", value.Value)
 			}
 		case "on":
-			if s.On = Role(value.Value); s.On != Subject && s.On != Related {
-				l.fail(value, suggest(value.Value, string(Subject), string(Related)), "unknown role %.20q", value.Value)
+			if s.On = Role(value.Value); s.On != Subject && s.On != Related && s.On != Stranger {
+				l.fail(value, suggest(value.Value, string(Subject), string(Related), string(Stranger)), "unknown role %.20q", value.Value)
 			}
 		case "kinds":
 			s.Kinds = l.kinds(value)
@@ -252,7 +252,7 @@ func (l *loader) checkOrder(p *Playbook) {
 			}
 		}
 		for k := range moat.EntityKinds {
-			for _, on := range []Role{Subject, Related} {
+			for _, on := range []Role{Subject, Related, Stranger} {
 				t := target{on, k}
 				if has[t].Action < need[t].Action {
 					l.fail(l.places[stepID{r, 0}], fmt.Sprintf("give %s at least %s on %s %s", r, need[t].Action, t.on, t.kind),

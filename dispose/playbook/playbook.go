@@ -25,6 +25,8 @@ type Role string
 const (
 	Subject Role = "subject" // whom the case is about
 	Related Role = "related" // its other entities
+	// Stranger is what the thief brought with him, as far as is known: an address or a device that nobody had used.
+	Stranger Role = "stranger"
 )
 
 // Step is one decision that a rank brings.
@@ -64,21 +66,26 @@ func (p *Playbook) Steps(r moat.Rank) []Step {
 	return slices.Clone(p.ranks[r])
 }
 
-// Decide returns what the case's rank brings at now, event time. Asking again
+// Decide returns what a rank brings at now, event time: that of the subject, which may be milder than that of
+// the case. Asking again
 // for the same case gives the same ids, and ids are what makes a decision: so
 // a case that grows adds decisions, one that gets worse adds stronger ones, and
 // neither changes those that it brought before. A rank can only bring steps at
-// least as strong as a milder one's ([Load] sees to it). A closed or merged
+// least as strong as a milder one's ([Load] sees to it). Where strangers are known, an account or an app is never denied but masked at most: it is its owner's, and the thief is kept out by
+// what is his. A closed or merged
 // case and one without a rank bring nothing.
-func (p *Playbook) Decide(c moat.Case, subject moat.Entity, now moat.Time) []moat.Decision {
-	if c.State == moat.CaseClosed || c.Merged != "" || int(c.Rank) >= len(p.ranks) {
+func (p *Playbook) Decide(c moat.Case, subject moat.Entity, rank moat.Rank, now moat.Time) []moat.Decision {
+	if c.State == moat.CaseClosed || c.Merged != "" || int(rank) >= len(p.ranks) {
 		return nil
 	}
 	var all []moat.Decision
-	for _, s := range p.ranks[c.Rank] {
+	for _, s := range p.ranks[rank] {
 		targets := []moat.Entity{subject}
-		if s.On == Related {
+		switch s.On {
+		case Related:
 			targets = c.Entities
+		case Stranger:
+			targets = c.Strange
 		}
 		for i, e := range targets {
 			if s.On == Related && (e == subject || slices.Contains(targets[:i], e)) {
@@ -87,9 +94,13 @@ func (p *Playbook) Decide(c moat.Case, subject moat.Entity, now moat.Time) []moa
 			if e.ID == "" || !slices.Contains(s.Kinds, e.Kind) || len(all) >= maxTargets {
 				continue
 			}
+			action := s.Action
+			if len(c.Strange) > 0 && (e.Kind == moat.Account || e.Kind == moat.App) {
+				action = min(action, moat.Mask)
+			}
 			all = append(all, moat.Decision{
-				ID: moat.DecisionID(c.ID, e.Kind.String(), e.ID, s.Action, int64((now-c.Opened)/s.For)), Partner: c.Partner, Scope: e.Kind.String(), Value: e.ID,
-				Action: s.Action, From: now, Until: now + s.For, Origin: "playbook", Case: c.ID, Reason: c.Reason,
+				ID: moat.DecisionID(c.ID, e.Kind.String(), e.ID, action, int64((now-c.Opened)/s.For)), Partner: c.Partner, Scope: e.Kind.String(), Value: e.ID,
+				Action: action, From: now, Until: now + s.For, Origin: "playbook", Case: c.ID, Reason: c.Reason,
 			})
 		}
 	}

@@ -28,6 +28,9 @@ func brief(list []moat.Decision) string {
 func TestDefault(t *testing.T) {
 	clerk, phone, erp := moat.Entity{Kind: moat.Account, ID: "clerk"}, moat.Entity{Kind: moat.Device, ID: "phone"}, moat.Entity{Kind: moat.App, ID: "erp"}
 	shop := moat.Entity{Kind: moat.Shop, ID: "s1"}
+	// Of a takeover the thief's own device and address are denied, and the account is its owner's.
+	taken := aCase(moat.P1, clerk, phone)
+	taken.Strange = []moat.Entity{{Kind: moat.Device, ID: "strange"}, {Kind: moat.IP, ID: "192.0.2.9"}}
 	closed, merged := aCase(moat.P1, clerk), aCase(moat.P1, clerk)
 	closed.State, merged.Merged = moat.CaseClosed, "c_2"
 	for _, c := range []struct {
@@ -45,16 +48,22 @@ func TestDefault(t *testing.T) {
 		{aCase(77, clerk), clerk, ""},
 		{aCase(moat.P1, shop), shop, ""},
 		{aCase(moat.P1), moat.Entity{Kind: moat.Account}, ""},
+		{taken, clerk, "deny device strange 24h, deny ip 192.0.2.9 24h, mask account clerk 24h, verify device phone 24h"},
+		{taken, phone, "deny device strange 24h, deny ip 192.0.2.9 24h, deny device phone 24h"},
 		{closed, clerk, ""},
 		{merged, clerk, ""},
 	} {
-		if got := brief(Default().Decide(c.c, c.subject, now)); got != c.want {
+		if got := brief(Default().Decide(c.c, c.subject, c.c.Rank, now)); got != c.want {
 			t.Errorf("%s %s: %s\nwant %s", c.c.Rank, c.subject, got, c.want)
 		}
 	}
+	// Who only joined a P1 is treated by what was found of him.
+	if got := brief(Default().Decide(aCase(moat.P1, clerk, phone), phone, moat.P3, now)); got != "verify device phone 12h" {
+		t.Error(got)
+	}
 	want := moat.Decision{ID: moat.DecisionID("c_1", "account", "clerk", moat.Verify, int64(now/(12*moat.Hour))), Partner: "a", Scope: "account", Value: "clerk",
 		Action: moat.Verify, From: now, Until: now + 12*moat.Hour, Origin: "playbook", Case: "c_1", Reason: "why"}
-	if got := Default().Decide(aCase(moat.P3, clerk), clerk, now); len(got) != 1 || got[0] != want {
+	if got := Default().Decide(aCase(moat.P3, clerk), clerk, moat.P3, now); len(got) != 1 || got[0] != want {
 		t.Errorf("%+v\nwant %+v", got, want)
 	}
 }
@@ -67,7 +76,7 @@ func TestWorse(t *testing.T) {
 	for r := moat.P4; r >= moat.P1; r-- {
 		now := moat.Allow
 		fresh := false
-		for _, d := range Default().Decide(aCase(r, clerk), clerk, 1) {
+		for _, d := range Default().Decide(aCase(r, clerk), clerk, r, 1) {
 			now = max(now, d.Action)
 			fresh = fresh || !slices.Contains(had, d.ID)
 			had = append(had, d.ID)
@@ -84,7 +93,7 @@ func TestManyTargets(t *testing.T) {
 	for n := range 1000 {
 		entities = append(entities, moat.Entity{Kind: moat.Device, ID: fmt.Sprint(n)})
 	}
-	if n := len(Default().Decide(aCase(moat.P1, entities...), moat.Entity{Kind: moat.Account, ID: "x"}, now)); n != maxTargets {
+	if n := len(Default().Decide(aCase(moat.P1, entities...), moat.Entity{Kind: moat.Account, ID: "x"}, moat.P1, now)); n != maxTargets {
 		t.Errorf("%d decisions", n)
 	}
 }
@@ -132,7 +141,7 @@ func TestLoadOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	host := moat.Entity{Kind: moat.Host, ID: "db1"}
-	if got := brief(p.Decide(aCase(moat.P1, host), host, now)); got != "isolate host db1 168h" {
+	if got := brief(p.Decide(aCase(moat.P1, host), host, moat.P1, now)); got != "isolate host db1 168h" {
 		t.Error(got)
 	}
 	if len(p.Steps(moat.P2))+len(p.Steps(moat.P3))+len(p.Steps(99)) != 0 || len(p.Steps(moat.P1)) != 1 {
@@ -152,7 +161,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		if err == nil {
 			clerk := moat.Entity{Kind: moat.Account, ID: "x"}
-			for _, d := range p.Decide(aCase(moat.P1, clerk), clerk, now) {
+			for _, d := range p.Decide(aCase(moat.P1, clerk), clerk, moat.P1, now) {
 				if d.Until <= d.From || d.Until-d.From > MaxFor || d.Action == moat.Allow {
 					t.Fatalf("%q: %+v", s, d)
 				}
@@ -167,6 +176,6 @@ func BenchmarkDecide(b *testing.B) {
 	c := aCase(moat.P1, clerk, moat.Entity{Kind: moat.Device, ID: "phone"})
 	b.ReportAllocs()
 	for b.Loop() {
-		p.Decide(c, clerk, now)
+		p.Decide(c, clerk, moat.P1, now)
 	}
 }

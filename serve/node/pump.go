@@ -161,7 +161,7 @@ func (p *partition) fold(found []moat.Finding) book.Changes {
 			continue
 		}
 		worst := ch.Cases[len(ch.Cases)-1]
-		wanted := p.n.play.Decide(worst, ch.Subject, found[i].Time)
+		wanted := p.n.play.Decide(worst, ch.Subject, ch.Rank, found[i].Time)
 		c.Decisions = append(c.Decisions, p.budget.Rule(wanted, p.engine.Accounts(worst.Partner))...)
 	}
 	c.Cases = lastOf(c.Cases)
