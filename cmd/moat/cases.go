@@ -62,7 +62,7 @@ func (c *casesListCmd) Run(a *app) error {
 	}
 	rows := best.cases()
 	if len(rows) == 0 {
-		a.out.line("No cases. A case opens when findings make an entity's risk exceed one half; `moat findings` shows what was seen.")
+		a.out.line("No cases. A case opens when findings make an entity's risk worth one; `moat findings` shows what was seen.")
 		return nil
 	}
 	a.cases(rows)

@@ -63,7 +63,7 @@ func (a *app) explainMiss(x *drill.Explanation) {
 		}
 	}
 	a.acts(acts)
-	o.linef("  findings  %s, highest risk %.0f of the 50 that open a case", number(len(x.Findings)), x.Highest)
+	o.linef("  findings  %s, highest risk %.0f of the %.0f that open a case", number(len(x.Findings)), x.Highest, x.OpensAt)
 	a.found(x)
 }
 

@@ -117,7 +117,8 @@ func (c Calibration) For(marks map[string]string) Calibration {
 	return out
 }
 
-func (c Calibration) opensAt() float64 {
+// OpensAt returns the score, 0..100, from which on an entity is worth a case.
+func (c Calibration) OpensAt() float64 {
 	if c.OpenAt > 0 {
 		return c.OpenAt
 	}

@@ -87,7 +87,7 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	} else {
 		o, merged = k.find(f)
 	}
-	if (o == nil || o.Rolls != "") && (c.Risk.Score < k.odds.opensAt() || k.quiet(s, *ev, f, c.Risk.Score)) {
+	if (o == nil || o.Rolls != "") && (c.Risk.Score < k.odds.OpensAt() || k.quiet(s, *ev, f, c.Risk.Score)) {
 		return c
 	}
 	if o == nil {
@@ -101,7 +101,7 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	o.update(f, c.Risk.Score)
 	// Whoever is under no suspicion of its own is seen in the case, perhaps as a victim: what is found of it later is not
 	// the case's. A server is: who came in by it goes on from it.
-	if o.Rolls == "" && (c.Risk.Score >= k.odds.opensAt() || f.Entity.Kind == moat.Host) {
+	if o.Rolls == "" && (c.Risk.Score >= k.odds.OpensAt() || f.Entity.Kind == moat.Host) {
 		k.register(o, s)
 		for _, e := range f.Strange {
 			k.register(o, subject{f.Partner, e})

@@ -25,6 +25,7 @@ type Explanation struct {
 	Missed   *truth.Theft           `json:"missed,omitempty"`
 	Case     *moat.Case             `json:"case,omitempty"` // the false one, or the one that named a culprit too early
 	Highest  float64                `json:"highest_risk"`   // of an entity, after one of the findings
+	OpensAt  float64                `json:"case_opens_at"`  // the risk that is worth a case
 	Findings []*Finding             `json:"findings"`       // about the theft, or of the case
 	Events   map[string]*moat.Event `json:"-"`
 }
@@ -61,6 +62,9 @@ func Explain(ctx context.Context, s *Set, world func(uint64) (World, error), odd
 	}
 	slices.SortStableFunc(out, func(a, b Explanation) int { return cmp.Compare(b.weight(), a.weight()) })
 	out = out[:min(len(out), max(0, limit))]
+	for i := range out {
+		out[i].OpensAt = odds.OpensAt()
+	}
 	return out, attach(ctx, out, world)
 }
 

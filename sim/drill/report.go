@@ -131,7 +131,7 @@ type Miss struct {
 	To       moat.Time     `json:"to"`
 	Taken    int64         `json:"orders"`
 	Culprits []moat.Entity `json:"culprits"`
-	Highest  float64       `json:"highest_risk"` // that findings about it brought an entity to; a case opens at 50
+	Highest  float64       `json:"highest_risk"` // that findings about it brought an entity to
 	Findings int           `json:"findings"`     // about it
 	Before   bool          `json:"case_before"`  // a case named a culprit before, and went on
 }
