@@ -188,7 +188,7 @@ func (p *partition) snapshot() error {
 		return err
 	}
 	if p.seq == p.saved {
-		return nil
+		return p.makeRoom()
 	}
 	name := p.file(p.seq)
 	if err := p.write(name + ".tmp"); err != nil {
@@ -211,6 +211,25 @@ func (p *partition) snapshot() error {
 		return nil
 	}
 	return p.n.River.Trim(context.Background(), p.id, p.older)
+}
+
+// makeRoom gives the older snapshot up if nothing came since the newer one because the river is full of what lies
+// between the two: else nothing would ever come again. Should the one that is left be damaged, the lake has it all.
+func (p *partition) makeRoom() error {
+	if p.older == p.saved {
+		return nil
+	}
+	s, err := p.n.River.Stats(context.Background(), p.id)
+	if err != nil || s.Bytes <= uint64(s.MaxBytes)/2 {
+		return err
+	}
+	for i, f := range p.snapshots() {
+		if i > 0 {
+			os.Remove(f)
+		}
+	}
+	p.older = p.saved
+	return p.n.River.Trim(context.Background(), p.id, p.saved)
 }
 
 func (p *partition) write(name string) error {
