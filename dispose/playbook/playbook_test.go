@@ -31,6 +31,8 @@ func TestDefault(t *testing.T) {
 	// Of a takeover the thief's own device and address are denied, and the account is its owner's.
 	taken := aCase(moat.P1, clerk, phone)
 	taken.Strange = []moat.Entity{{Kind: moat.Device, ID: "strange"}, {Kind: moat.IP, ID: "192.0.2.9"}}
+	milder := taken // of one witness nothing is denied, not even what a stranger brought
+	milder.Rank = moat.P2
 	closed, merged := aCase(moat.P1, clerk), aCase(moat.P1, clerk)
 	closed.State, merged.Merged = moat.CaseClosed, "c_2"
 	for _, c := range []struct {
@@ -49,6 +51,7 @@ func TestDefault(t *testing.T) {
 		{aCase(moat.P1, shop), shop, ""},
 		{aCase(moat.P1), moat.Entity{Kind: moat.Account}, ""},
 		{taken, clerk, "deny device strange 24h, deny ip 192.0.2.9 24h, mask account clerk 24h, verify device phone 24h"},
+		{milder, clerk, "mask device strange 24h, mask ip 192.0.2.9 24h, mask account clerk 24h, verify account clerk 24h"},
 		{taken, phone, "deny device strange 24h, deny ip 192.0.2.9 24h, deny device phone 24h"},
 		{closed, clerk, ""},
 		{merged, clerk, ""},
