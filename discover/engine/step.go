@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"math/bits"
 	"slices"
 
 	"github.com/moat-platform/moat"
@@ -166,8 +165,6 @@ func (e *Engine) touch(s *slot) {
 		}
 	}
 }
-
-func trailing(b uint64) int { return bits.TrailingZeros64(b) }
 
 // identify computes the keys of the entities of s, what features and detectors it concerns, and the pairs that can
 // be told from the event alone.
