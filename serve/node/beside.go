@@ -45,6 +45,17 @@ func ReadDiary(dir string, log *slog.Logger) (*diary.Diary, error) {
 	return diary.Open(diary.Config{Dir: filepath.Join(dir, "diary"), Key: hashKey(master, "diary"), Logger: log, ReadOnly: true})
 }
 
+// readIndexes opens both indexes, and says how to close them.
+func readIndexes(dir string, log *slog.Logger) (l *ledger.Ledger, d *diary.Diary, closeIt func() error, err error) {
+	if l, err = ReadLedger(dir, log); err != nil {
+		return nil, nil, nil, err
+	}
+	if d, err = ReadDiary(dir, log); err != nil {
+		return nil, nil, nil, errors.Join(err, l.Close())
+	}
+	return l, d, func() error { return errors.Join(d.Close(), l.Close()) }, nil
+}
+
 // dutiesFile lists the duties of this installation, instead of those that are shipped.
 const dutiesFile = "duties.yaml"
 
@@ -78,15 +89,10 @@ func scopes(dir string, b *book.Book, d *diary.Diary, l *ledger.Ledger, known *i
 // ReadScopes opens what a data folder knows of scopes for reading, as [ReadLedger] does, with the
 // complaints of b. It must be closed; b stays open.
 func ReadScopes(ctx context.Context, dir string, b *book.Book, log *slog.Logger) (f *scope.Finder, closeIt func() error, err error) {
-	l, err := ReadLedger(dir, log)
+	l, d, closeIt, err := readIndexes(dir, log)
 	if err != nil {
 		return nil, nil, err
 	}
-	d, err := ReadDiary(dir, log)
-	if err != nil {
-		return nil, nil, errors.Join(err, l.Close())
-	}
-	closeIt = func() error { return errors.Join(d.Close(), l.Close()) }
 	known, err := OpenIndicators(dir, log)
 	if err == nil {
 		var x *canary.Index

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 
 	"github.com/moat-platform/moat"
@@ -25,15 +24,11 @@ func ReadTracer(ctx context.Context, dir string, b *book.Book, log *slog.Logger)
 	if err != nil {
 		return nil, nil, err
 	}
-	l, err := ReadLedger(dir, log)
+	l, d, closeIt, err := readIndexes(dir, log)
 	if err != nil {
 		return nil, nil, err
 	}
-	d, err := ReadDiary(dir, log)
-	if err != nil {
-		return nil, nil, errors.Join(err, l.Close())
-	}
-	return tracer(l, d, b, x), func() error { return errors.Join(d.Close(), l.Close()) }, nil
+	return tracer(l, d, b, x), closeIt, nil
 }
 
 func tracer(l *ledger.Ledger, d *diary.Diary, b *book.Book, x *canary.Index) *trace.Tracer {
