@@ -1,16 +1,12 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"time"
 
-	"github.com/moat-platform/moat/serve/api"
-	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/sim/bench"
 )
 
@@ -37,9 +33,6 @@ func (c *benchCmd) Run(a *app) error {
 	}
 	r, err := bench.Run(a.ctx, bench.Options{
 		Short: c.Short, Dir: c.Dir, Client: []string{self, "bench-client"}, Logger: newLogger(a.Log, slog.LevelError),
-		Handler: func(_ context.Context, n *node.Node) (http.Handler, error) {
-			return api.New(api.Config{Node: n, Logger: newLogger(a.Log, slog.LevelError), Version: version()})
-		},
 		Progress: func(what string) { a.err.line(time.Now().Format(time.TimeOnly), what+" …") },
 	})
 	if err != nil {

@@ -48,16 +48,25 @@ func serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 	}
 	s := &http.Server{Handler: h, ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
 		MaxHeaderBytes: maxHeaderLen, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), ConnContext: mark}
+	questions := &lane{}
+	if mark == nil {
+		questions = newLane(l, h, log)
+		l = questions
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()
 	select {
 	case err := <-ended:
+		l.Close()
+		questions.shutdown(ctx)
 		return fmt.Errorf("cannot serve on %s: %w", l.Addr(), err)
 	case <-ctx.Done():
 	}
 	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeTime)
 	defer cancel()
-	if err := s.Shutdown(bye); err != nil {
+	err := s.Shutdown(bye)
+	questions.shutdown(bye)
+	if err != nil {
 		log.Warn("requests were cut off at the end", "error", err)
 		s.Close()
 	}

@@ -14,8 +14,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"runtime"
@@ -26,14 +24,14 @@ import (
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/engine"
 	"github.com/moat-platform/moat/discover/rule"
+	"github.com/moat-platform/moat/serve/api"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/book"
 )
 
 // Options say how to measure.
 type Options struct {
-	Short   bool // end within 40 s
-	Handler func(context.Context, *node.Node) (http.Handler, error)
+	Short bool // end within 40 s
 	// Client is the command line of a process that calls [RunClient] on its standard input and output.
 	Client   []string
 	Dir      string // for data; "" = a temporary folder, removed at the end
@@ -163,17 +161,21 @@ func (b *bench) server(ctx context.Context) (err error) {
 		}
 		b.n = nil
 	}()
-	h, err := b.o.Handler(ctx, b.n)
+	h, err := api.New(api.Config{Node: b.n, Logger: b.o.Logger})
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := api.Listen(ctx, "127.0.0.1:0")
 	if err != nil {
-		return fmt.Errorf("cannot listen: %w", err)
+		return err
 	}
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
-	go srv.Serve(l)
-	defer srv.Close()
+	serving, end := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() { served <- api.Serve(serving, l, h, b.o.Logger) }()
+	defer func() {
+		end()
+		<-served
+	}()
 	b.url = "http://" + l.Addr().String()
 	b.r.StartMS, b.r.StartRSS = float64(time.Since(start).Microseconds())/1000, float64(rss())/(1<<20)
 	b.r.Detectors, b.r.Features = len(b.n.Plan.Detectors), b.n.Plan.Features

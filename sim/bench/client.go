@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -56,7 +59,9 @@ func RunClient(ctx context.Context, in io.Reader, out io.Writer) error {
 	c.next.Store(j.FirstID)
 	ready := c.prepare()
 	start, cpu := time.Now(), cpuSeconds()
-	ready(ctx)
+	if err := ready(ctx); err != nil {
+		return err
+	}
 	s := Sent{Events: c.events.Load(), Requests: c.requests.Load(), Failed: c.failed.Load(), Seconds: time.Since(start).Seconds(), CPUSeconds: cpuSeconds() - cpu, NextID: c.next.Load()}
 	if e := c.first.Load(); e != nil {
 		s.FirstError = *e
@@ -81,7 +86,7 @@ type client struct {
 }
 
 // prepare makes all bodies before the clock starts, and returns what sends them.
-func (c *client) prepare() func(context.Context) {
+func (c *client) prepare() func(context.Context) error {
 	j := c.job
 	if j.Questions > 0 {
 		s := load.New(load.Config{Partners: len(j.Keys), Accounts: j.Accounts, Seed: j.FirstID + 2})
@@ -89,7 +94,7 @@ func (c *client) prepare() func(context.Context) {
 		for i := range logins {
 			logins[i] = s.Login(i % len(j.Keys))
 		}
-		return func(ctx context.Context) { c.ask(ctx, logins) }
+		return func(ctx context.Context) error { return c.ask(ctx, logins) }
 	}
 	bodies := make([][]*load.Body, j.Connections)
 	owners := make([][]int, j.Connections)
@@ -111,7 +116,7 @@ func (c *client) prepare() func(context.Context) {
 		bodies[conn] = append(bodies[conn], s.Body(p, j.Batch))
 		owners[conn] = append(owners[conn], p)
 	}
-	return func(ctx context.Context) {
+	return func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, time.Duration(j.Seconds*float64(time.Second)))
 		defer cancel()
 		var group sync.WaitGroup
@@ -120,6 +125,7 @@ func (c *client) prepare() func(context.Context) {
 			group.Go(func() { c.send(ctx, start, bodies[conn], owners[conn]) })
 		}
 		group.Wait()
+		return nil
 	}
 }
 
@@ -190,45 +196,108 @@ func (c *client) fail(err error) {
 	c.first.CompareAndSwap(nil, &s)
 }
 
-// ask poses questions at a fixed rate whatever the answers take: each has its time, and waits count. They are about logins of the accounts
-// of the load, with the devices and from the addresses that they have there.
-func (c *client) ask(ctx context.Context, logins []*load.Body) {
-	gap := time.Second / time.Duration(c.job.Questions)
-	n := int(c.job.Seconds * float64(c.job.Questions))
-	type question struct {
-		due  time.Time
-		key  string
-		body []byte
-	}
-	queue := make(chan question, 1<<14)
-	var group sync.WaitGroup
-	for range max(c.job.Connections, 1) {
-		group.Go(func() {
-			for q := range queue {
-				_, err := c.post("/v1/risk", "application/json", q.key, q.body)
-				took := time.Since(q.due)
+// ask poses questions at a fixed rate whatever the answers take: those of each millisecond fall due at its beginning, each has a
+// connection to itself, and waits for one count. They are about logins of the accounts of the load, with the devices and from the
+// addresses that they have there.
+func (c *client) ask(ctx context.Context, logins []*load.Body) error {
+	address := strings.TrimPrefix(c.job.URL, "http://")
+	free := make(chan *asker, c.job.Connections)
+	start := time.Now()
+	for range c.job.Connections {
+		k, err := dial(ctx, address)
+		if err != nil {
+			return err
+		}
+		defer k.conn.Close()
+		go func() {
+			for {
+				err := k.answer()
+				if errors.Is(err, net.ErrClosed) {
+					return
+				}
+				if c.requests.Add(1); err != nil {
+					c.fail(err)
+				}
+				took := time.Since(start) - time.Duration(k.due.Load())
 				c.mu.Lock()
 				c.times = append(c.times, took)
 				c.mu.Unlock()
-				if err != nil {
-					c.fail(err)
-				}
+				free <- k
 			}
-		})
+		}()
+		free <- k
 	}
-	start := time.Now()
+	n := int(c.job.Seconds * float64(c.job.Questions))
+	c.times = make([]time.Duration, 0, n)
+	begin := time.Since(start)
 	for i := 0; i < n && ctx.Err() == nil; i++ {
-		due := start.Add(time.Duration(i) * gap)
-		if d := time.Until(due); d > 0 {
+		due := begin + (time.Duration(i) * time.Second / time.Duration(c.job.Questions)).Truncate(time.Millisecond)
+		if d := due - time.Since(start); d > 0 {
 			time.Sleep(d)
 		}
 		q := logins[i%len(logins)]
 		q.Renew(c.job.FirstID+uint64(i), moat.TimeOf(time.Now()))
-		queue <- question{due, c.job.Keys[i%len(logins)%len(c.job.Keys)], bytes.Clone(q.Text)}
+		k := <-free
+		if err := k.ask(due, c.job.Keys[i%len(logins)%len(c.job.Keys)], q.Text); err != nil {
+			return err
+		}
 	}
-	close(queue)
-	group.Wait()
+	for range c.job.Connections {
+		<-free
+	}
 	c.next.Add(uint64(n))
+	return nil
+}
+
+// asker is a connection that asks one question after another. It speaks just enough HTTP: what a client
+// spends is taken from the server that it measures, on the same processors.
+type asker struct {
+	conn    net.Conn
+	due     atomic.Int64 // of the question, in nanoseconds since the start
+	out, in []byte
+}
+
+func dial(ctx context.Context, address string) (*asker, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("cannot connect: %w", err)
+	}
+	return &asker{conn: conn, in: make([]byte, 16<<10)}, nil
+}
+
+func (k *asker) ask(due time.Duration, key string, body []byte) error {
+	k.due.Store(int64(due))
+	k.out = append(append(k.out[:0], "POST /v1/risk HTTP/1.1\r\nHost: "...), k.conn.RemoteAddr().String()...)
+	k.out = append(append(k.out, "\r\nAuthorization: Bearer "...), key...)
+	k.out = strconv.AppendInt(append(k.out, "\r\nContent-Type: application/json\r\nContent-Length: "...), int64(len(body)), 10)
+	_, err := k.conn.Write(append(append(k.out, "\r\n\r\n"...), body...))
+	return err
+}
+
+// answer reads one answer.
+func (k *asker) answer() error {
+	for have, want := 0, 0; want == 0 || have < want; {
+		n, err := k.conn.Read(k.in[have:])
+		if have += n; err != nil {
+			return fmt.Errorf("cannot read answer: %w", err)
+		}
+		if want != 0 {
+			continue
+		}
+		head, _, whole := bytes.Cut(k.in[:have], []byte("\r\n\r\n"))
+		if !whole {
+			continue
+		}
+		_, after, _ := bytes.Cut(head, []byte("Content-Length: "))
+		length, _, _ := bytes.Cut(after, []byte("\r\n"))
+		size, err := strconv.Atoi(string(length))
+		if want = len(head) + 4 + size; err != nil || want > len(k.in) || !bytes.HasPrefix(head, []byte("HTTP/1.1 200 ")) {
+			k.conn.Close()
+			return fmt.Errorf("answer: %.300q", k.in[:have])
+		}
+	}
+	return nil
 }
 
 // cpuSeconds is what this process has used of the processors.
