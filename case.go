@@ -63,17 +63,43 @@ type Case struct {
 	Updated   Time     `json:"updated"`
 	Title     string   `json:"title"`
 	Reason    string   `json:"reason"`
-	Entities  []Entity `json:"entities"`          // the subject first
-	Strange   []Entity `json:"strange,omitempty"` // addresses and devices that a thief brought with him, as far as is known
-	Detectors []string `json:"detectors"`         // in the order in which they fired
-	Findings  []string `json:"findings"`          // ids, in time order; the newest 200
-	Merged    string   `json:"merged,omitempty"`  // id of the case that it went into
+	Entities  []Entity `json:"entities"`           // the subject first
+	Strange   []Entity `json:"strange,omitempty"`  // addresses and devices that a thief brought with him, as far as is known
+	Detectors []string `json:"detectors"`          // in the order in which they fired
+	Findings  []string `json:"findings"`           // ids, in time order; the newest 200
+	Merged    string   `json:"merged,omitempty"`   // id of the case that it went into
+	Campaign  string   `json:"campaign,omitempty"` // id of the [Campaign] that it belongs to, in what the book says
 	// Background says that it gathers what everybody lives with: see [Finding.Background].
 	Background bool `json:"background,omitempty"`
 
 	State   CaseState `json:"state"`
 	Owner   string    `json:"owner,omitempty"`
 	Verdict Verdict   `json:"verdict,omitempty"`
+}
+
+// Campaign is the cases of one attacker, as far as what he brought with him tells: an address or a device that they
+// share. They are worked as one; a case that shares nothing is a campaign by itself. Who sees one partner's cases sees
+// campaigns of these alone.
+type Campaign struct {
+	ID       string   `json:"id"`     // of the case that it began with
+	Rank     Rank     `json:"rank"`   // by Damage
+	Score    float64  `json:"score"`  // highest of its cases, 0..100
+	Damage   float64  `json:"damage"` // of all of them
+	Orders   int64    `json:"orders"` // of all of them
+	Opened   Time     `json:"opened"`
+	Updated  Time     `json:"updated"`
+	Title    string   `json:"title"` // of its worst case
+	Reason   string   `json:"reason"`
+	Worst    string   `json:"worst"`             // id of that
+	Subject  Entity   `json:"subject"`           // of that; of several cases the source that most of them share
+	Sources  []Entity `json:"sources,omitempty"` // addresses and devices that it came from, the most shared first; at most 64
+	Partners []string `json:"partners"`
+	Cases    int      `json:"cases"`
+	// Background says that all of them are: see [Case.Background].
+	Background bool      `json:"background,omitempty"`
+	State      CaseState `json:"state"` // open while one of them is
+	Owner      string    `json:"owner,omitempty"`
+	Verdict    Verdict   `json:"verdict,omitempty"` // and Owner: if they have the same
 }
 
 // CaseState is where the work on a case stands.

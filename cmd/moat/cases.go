@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/risk"
 	"github.com/moat-platform/moat/locate/story"
 	"github.com/moat-platform/moat/serve/api"
 	"github.com/moat-platform/moat/serve/node"
@@ -31,6 +32,7 @@ func (casesCmd) Help() string {
 
 type casesListCmd struct {
 	filter
+	Campaign string   `placeholder:"ID" help:"Only the cases of this campaign, each by itself."`
 	Detector string   `placeholder:"ID" help:"Only where this detector took part."`
 	Rank     rankFlag `placeholder:"P1…P4" help:"Only of this rank."`
 	State    string   `enum:",open,closed" default:"" placeholder:"STATE" help:"Only open or closed ones."`
@@ -45,64 +47,88 @@ func (c *casesListCmd) Run(a *app) error {
 	}
 	defer b.Close()
 	q := c.query()
-	q.Detector, q.Rank, q.State = c.Detector, moat.Rank(c.Rank), moat.CaseState(c.State)
+	q.Detector, q.Rank, q.State, q.Campaign = c.Detector, moat.Rank(c.Rank), moat.CaseState(c.State), c.Campaign
+	tenant := moat.Everyone()
+	if c.Partner != "" { // with the campaigns that it sees
+		tenant = moat.Only(c.Partner)
+	}
 	keep := func(x *moat.Case) bool { return c.Merged || x.Merged == "" }
 	if a.JSON {
-		page := func(q book.Query) ([]moat.Case, string, error) { return b.Cases(a.ctx, moat.Everyone(), q) }
-		return objects(a, b.AllCases(a.ctx, moat.Everyone(), q), page, q, c.Limit, keep)
+		page := func(q book.Query) ([]moat.Case, string, error) { return b.Cases(a.ctx, tenant, q) }
+		return objects(a, b.AllCases(a.ctx, tenant, q), page, q, c.Limit, keep)
 	}
-	best := worst{limit: cmp.Or(c.Limit, tableRows)}
-	for x, err := range b.AllCases(a.ctx, moat.Everyone(), q) {
+	byCampaign := map[string][]moat.Case{}
+	n := 0
+	for x, err := range b.AllCases(a.ctx, tenant, q) {
 		if err != nil {
 			return err
 		}
 		if keep(&x) {
-			best.add(x)
+			x.Findings, x.Detectors = nil, nil // the bulk of it
+			key := x.Campaign
+			if c.Campaign != "" || x.Merged != "" {
+				key = x.ID
+			}
+			byCampaign[key] = append(byCampaign[key], x)
+			n++
 		}
 	}
-	rows := best.cases()
-	if len(rows) == 0 {
+	if n == 0 {
 		a.out.line("No cases. A case opens when findings make an entity's risk worth one; `moat findings` shows what was seen.")
 		return nil
 	}
-	a.cases(rows)
-	if best.n > len(rows) {
-		a.out.line(a.out.paint(dim, fmt.Sprintf("… %s in all; --limit N shows more, --json all", many(best.n, "case"))))
+	rows := make([]row, 0, len(byCampaign))
+	for _, cases := range byCampaign {
+		rows = append(rows, row{risk.CampaignOf(cases), cases})
+	}
+	all := len(rows)
+	slices.SortFunc(rows, func(a, b row) int {
+		return cmp.Or(cmp.Compare(b.State, a.State), risk.WorseCampaign(&a.Campaign, &b.Campaign))
+	})
+	rows = rows[:min(len(rows), cmp.Or(c.Limit, tableRows))]
+	a.rows(rows)
+	if all > len(rows) {
+		a.out.line(a.out.paint(dim, fmt.Sprintf("… %s in all; --limit N shows more, --json all", many(all, "row"))))
+	}
+	if i := slices.IndexFunc(rows, func(r row) bool { return r.Cases > 1 }); i >= 0 {
+		a.out.line(a.out.paint(dim, fmt.Sprintf("×N are the cases of one campaign: moat cases --campaign %s lists them, a verdict is on all", rows[i].ID)))
 	}
 	return nil
 }
 
-// worst keeps the worst cases of many.
-type worst struct {
-	limit int
-	n     int
-	list  []moat.Case
+// row is a line of the list: a campaign, which most often is a case by itself.
+type row struct {
+	moat.Campaign
+	cases []moat.Case
 }
 
-func (w *worst) add(c moat.Case) {
-	c.Findings = nil // the bulk of it
-	w.n++
-	if w.list = append(w.list, c); len(w.list) >= 2*w.limit {
-		w.cases()
+// rows shows campaigns as a table.
+func (a *app) rows(rows []row) {
+	t := newTable("  r   r", "id", "rank", "score", "opened", "partner", "who", "orders", "state", "what")
+	for i := range rows {
+		m := &rows[i]
+		partner, who, what, state := m.Partners[0], subjectOf(&m.cases[0]), m.Title, stateOf(&m.cases[0])
+		if m.Cases > 1 {
+			who, what, state = m.Subject.String(), fmt.Sprintf("×%d  %s", m.Cases, what), stateOf(&moat.Case{State: m.State, Verdict: m.Verdict})
+			if n := len(m.Sources); n > 1 {
+				who = fmt.Sprintf("%s +%d", who, n-1)
+			}
+		}
+		if n := len(m.Partners); n > 1 {
+			partner = many(n, "partner")
+		}
+		t.row(m.ID, rankCell(m.Rank), fmt.Sprintf("%.0f", m.Score), instant(m.Opened), partner, who, number(m.Orders), state, what)
 	}
-}
-
-func (w *worst) cases() []moat.Case {
-	slices.SortFunc(w.list, func(a, b moat.Case) int {
-		return cmp.Or(cmp.Compare(a.State, b.State)*-1, cmp.Compare(a.Rank, b.Rank), cmp.Compare(b.Damage, a.Damage), cmp.Compare(a.Opened, b.Opened), cmp.Compare(a.ID, b.ID))
-	})
-	w.list = w.list[:min(len(w.list), w.limit)]
-	return w.list
+	t.print(a.out)
 }
 
 // cases shows cases as a table.
 func (a *app) cases(rows []moat.Case) {
-	t := newTable("  r    r", "id", "rank", "score", "opened", "partner", "who", "orders", "state", "what")
+	list := make([]row, len(rows))
 	for i := range rows {
-		c := &rows[i]
-		t.row(c.ID, rankCell(c.Rank), fmt.Sprintf("%.0f", c.Score), instant(c.Opened), c.Partner, subjectOf(c), number(c.Orders), stateOf(c), c.Title)
+		list[i] = row{risk.CampaignOf(rows[i : i+1]), rows[i : i+1]}
 	}
-	t.print(a.out)
+	a.rows(list)
 }
 
 func subjectOf(c *moat.Case) string {
@@ -135,7 +161,8 @@ type caseFile struct {
 	Timeline  []moat.Finding  `json:"timeline"`
 	Decisions []moat.Decision `json:"decisions"`
 	Story     *story.Story    `json:"story"`
-	Worth     []api.Worth     `json:"worth"` // of the detectors that took part
+	Worth     []api.Worth     `json:"worth"`    // of the detectors that took part
+	Together  int             `json:"together"` // how many cases its campaign has
 }
 
 // Run tells the story.
@@ -155,6 +182,11 @@ func (c *casesShowCmd) Run(a *app) error {
 		}
 		s.Decisions = append(s.Decisions, d)
 	}
+	together, err := b.Together(a.ctx, moat.Everyone(), c.ID)
+	if err != nil {
+		return err
+	}
+	s.Together = len(together)
 	if s.Story, err = c.story(a, &s); err != nil {
 		return err
 	}
@@ -264,6 +296,9 @@ func (a *app) story(s *caseFile) {
 	if s.Merged != "" {
 		o.line("it went into", s.Merged)
 	}
+	if s.Together > 1 {
+		o.line(fmt.Sprintf("one of %s of one campaign, which have an address or a device of the attacker in common: moat cases --campaign %s", many(s.Together, "case"), s.Campaign))
+	}
 	o.wrap("", s.Title)
 	o.wrap("why:    ", s.Reason)
 	o.linef("when:   %s to %s", instant(s.Opened), instant(s.Updated))
@@ -300,7 +335,13 @@ func (a *app) story(s *caseFile) {
 	}
 }
 
+// one is for acts on a case, which else reach all of its campaign.
+type one struct {
+	Alone bool `help:"Only this case, not the others of its campaign."`
+}
+
 type casesJudgeCmd struct {
+	one
 	ID      string `arg:"" help:"Id of the case."`
 	Verdict string `arg:"" enum:"confirmed,false_alarm,accepted,none" help:"confirmed, false_alarm, accepted, or none to take a verdict back."`
 }
@@ -311,46 +352,58 @@ func (c *casesJudgeCmd) Run(a *app) error {
 	if v == "none" {
 		v = moat.NoVerdict
 	}
-	return a.changeCase(c.ID, func(s *api.Client) (moat.Case, error) { return s.Judge(a.ctx, c.ID, v) },
-		func(b *book.Book) error { return b.Judge(a.ctx, moat.Everyone(), c.ID, v, a.by()) })
+	return c.change(a, c.ID, func(s *api.Client) (moat.Case, error) { return s.Judge(a.ctx, c.ID, v, !c.Alone) },
+		func(b *book.Book, id string) error { return b.Judge(a.ctx, moat.Everyone(), id, v, a.by()) })
 }
 
 type casesAssignCmd struct {
+	one
 	ID    string `arg:"" help:"Id of the case."`
 	Owner string `arg:"" optional:"" help:"Who works on it; nobody if left out."`
 }
 
 // Run assigns.
 func (c *casesAssignCmd) Run(a *app) error {
-	return a.changeCase(c.ID, func(s *api.Client) (moat.Case, error) { return s.AssignCase(a.ctx, c.ID, c.Owner) },
-		func(b *book.Book) error { return b.AssignCase(a.ctx, moat.Everyone(), c.ID, c.Owner, a.by()) })
+	return c.change(a, c.ID, func(s *api.Client) (moat.Case, error) { return s.AssignCase(a.ctx, c.ID, c.Owner, !c.Alone) },
+		func(b *book.Book, id string) error { return b.AssignCase(a.ctx, moat.Everyone(), id, c.Owner, a.by()) })
 }
 
 type casesCloseCmd struct {
+	one
 	ID string `arg:"" help:"Id of the case."`
 }
 
 // Run closes.
 func (c *casesCloseCmd) Run(a *app) error {
-	return a.changeCase(c.ID, func(s *api.Client) (moat.Case, error) { return s.CloseCase(a.ctx, c.ID) },
-		func(b *book.Book) error { return b.CloseCase(a.ctx, moat.Everyone(), c.ID, a.by()) })
+	return c.change(a, c.ID, func(s *api.Client) (moat.Case, error) { return s.CloseCase(a.ctx, c.ID, !c.Alone) },
+		func(b *book.Book, id string) error { return b.CloseCase(a.ctx, moat.Everyone(), id, a.by()) })
 }
 
 type casesReopenCmd struct {
+	one
 	ID string `arg:"" help:"Id of the case."`
 }
 
 // Run reopens.
 func (c *casesReopenCmd) Run(a *app) error {
-	return a.changeCase(c.ID, func(s *api.Client) (moat.Case, error) { return s.ReopenCase(a.ctx, c.ID) },
-		func(b *book.Book) error { return b.ReopenCase(a.ctx, moat.Everyone(), c.ID, a.by()) })
+	return c.change(a, c.ID, func(s *api.Client) (moat.Case, error) { return s.ReopenCase(a.ctx, c.ID, !c.Alone) },
+		func(b *book.Book, id string) error { return b.ReopenCase(a.ctx, moat.Everyone(), id, a.by()) })
 }
 
-// changeCase does one thing to a case and shows what it is then.
-func (a *app) changeCase(id string, through func(*api.Client) (moat.Case, error), alone func(*book.Book) error) error {
+// change does one thing to a case, or to each of its campaign, and shows what they are then.
+func (o one) change(a *app, id string, through func(*api.Client) (moat.Case, error), alone func(*book.Book, string) error) error {
 	c, err := change(a, through, func(b *book.Book) (moat.Case, error) {
-		if err := alone(b); err != nil {
-			return moat.Case{}, err
+		ids := []string{id}
+		var err error
+		if !o.Alone {
+			if ids, err = b.Together(a.ctx, moat.Everyone(), id); err != nil {
+				return moat.Case{}, err
+			}
+		}
+		for _, x := range ids {
+			if err := alone(b, x); err != nil {
+				return moat.Case{}, err
+			}
 		}
 		c, _, err := b.Case(a.ctx, moat.Everyone(), id)
 		return c, err
@@ -362,5 +415,18 @@ func (a *app) changeCase(id string, through func(*api.Client) (moat.Case, error)
 		return a.object(c)
 	}
 	a.cases([]moat.Case{c})
+	if o.Alone {
+		return nil
+	}
+	b, err := a.read()
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if ids, err := b.Together(a.ctx, moat.Everyone(), id); err != nil {
+		return err
+	} else if len(ids) > 1 {
+		a.out.line(fmt.Sprintf("and the other %s of its campaign; --alone reaches one case only", many(len(ids)-1, "case")))
+	}
 	return nil
 }

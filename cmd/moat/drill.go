@@ -242,6 +242,9 @@ func (a *app) drilled(r *drill.Report) {
 	}
 	o.linef("recall at budget  %s (false cases in 1,000 staff-days, worst damage first)", strings.Join(at, " · "))
 	o.linef("harm              %s decisions to mask or worse about honest ones in 1,000 staff-days", decimal(r.HarmPer1000))
+	l := &r.List
+	o.linef("list              %s of the first 10 rows are about a theft and %s of the first 20, average precision %s", rate(l.First10), rate(l.First20), rate(l.Average))
+	o.linef("                  a theft that was found has %s cases in %s rows, %s at the most", decimal(l.CasesEach), decimal(l.PerTheft), number(l.MostRows))
 	var noise []string
 	for _, d := range r.Noise() {
 		noise = append(noise, fmt.Sprintf("%s %s", d.ID, number(d.MarginalFalse)))

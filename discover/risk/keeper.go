@@ -127,13 +127,13 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 // rankOf is how bad the subject of f is for what may be decided about it. What only one witness says and is more likely
 // wrong than right takes nothing away from anybody: such a one is asked who he is.
 func (o *open) rankOf(f *moat.Finding, ev evidence, score float64) moat.Rank {
-	if score < 50 && !o.Evidence.corroborated(f.Time) {
+	if score < likely && !o.Evidence.corroborated(f.Time) {
 		return max(o.Case.Rank, moat.P3)
 	}
 	if f.Entity == o.Case.Entities[0] {
 		return o.Case.Rank
 	}
-	return max(o.Case.Rank, ev.rank(Damage(score/100, max(o.Exposed[f.Entity.String()], o.Stake), o.Weight, o.Egress), f.Time))
+	return max(o.Case.Rank, ev.rank(Damage(score/100, max(o.Exposed[f.Entity.String()], o.Stake), o.Weight, o.Egress), score, f.Time))
 }
 
 // Size returns how many entities and open cases are held.
@@ -227,7 +227,7 @@ func ties(f *moat.Finding, e moat.Entity, c *moat.Case) bool {
 // more likely right than not.
 func (k *Keeper) lead(f *moat.Finding) (best *open) {
 	for _, o := range k.cases {
-		if o.Case.Partner != f.Partner || o.Case.Score < 50 || o.Case.Opened > f.Time || f.Time-o.Case.Updated > EchoWait || o.Case.Entities[0].Kind == moat.Partner {
+		if o.Case.Partner != f.Partner || o.Case.Score < likely || o.Case.Opened > f.Time || f.Time-o.Case.Updated > EchoWait || o.Case.Entities[0].Kind == moat.Partner {
 			continue
 		}
 		if best == nil || cmp.Or(cmp.Compare(o.Case.Damage, best.Case.Damage), cmp.Compare(best.Case.ID, o.Case.ID)) > 0 {
@@ -343,7 +343,7 @@ func (o *open) update(f *moat.Finding, score float64) {
 		c.Orders = max(c.Orders, n)
 	}
 	c.Damage = max(c.Damage, Damage(c.Score/100, max(c.Orders, o.Stake), o.Weight, o.Egress))
-	if r := o.Evidence.rank(c.Damage, f.Time); c.Rank == moat.NoRank || r < c.Rank {
+	if r := o.Evidence.rank(c.Damage, c.Score, f.Time); c.Rank == moat.NoRank || r < c.Rank {
 		c.Rank = r
 	}
 	if s := o.Evidence.telling(f.Time); s != nil {

@@ -1,6 +1,7 @@
 package risk
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -20,7 +21,9 @@ type Lesson struct {
 	// Own tells that the partner said it of itself: then it teaches nothing about others.
 	Own bool `json:"own,omitempty"`
 
-	// Of a verdict: what the case was when it was judged.
+	// Of a verdict: what the case was when it was judged. The cases of one campaign that have the same verdict count once: it is one
+	// judgement, however many partners the attacker came to.
+	Campaign  string        `json:"campaign,omitempty"`
 	Verdict   moat.Verdict  `json:"verdict,omitempty"`
 	Score     float64       `json:"score,omitempty"` // 0..100
 	Rank      moat.Rank     `json:"rank,omitzero"`
@@ -125,8 +128,9 @@ func (s *sums) weight() float64 { return max(s.n, 0) / (max(s.n, 0) + Teach) }
 // value is not ready, see [NewLearned]. It is not safe for concurrent use.
 type Learned struct {
 	last     uint64
-	cases    map[string]*Lesson // the verdict that holds, by case
-	all      map[string]*sums   // by detector
+	cases    map[string]*Lesson  // the verdict that holds, by case
+	voices   map[voice][]*Lesson // those of a campaign that say the same, of which the first counts
+	all      map[string]*sums    // by detector
 	own      map[partnerDetector]*sums
 	snoozes  map[string]*Lesson // by id
 	asleep   map[subject][]*Lesson
@@ -136,9 +140,18 @@ type Learned struct {
 
 type partnerDetector struct{ partner, detector string }
 
+// voice is what was said of a campaign.
+type voice struct {
+	campaign string
+	verdict  moat.Verdict
+	own      bool
+}
+
+func (l *Lesson) voice() voice { return voice{cmp.Or(l.Campaign, l.Object), l.Verdict, l.Own} }
+
 // NewLearned returns what is known without lessons.
 func NewLearned() *Learned {
-	return &Learned{cases: map[string]*Lesson{}, all: map[string]*sums{}, own: map[partnerDetector]*sums{}, snoozes: map[string]*Lesson{},
+	return &Learned{cases: map[string]*Lesson{}, voices: map[voice][]*Lesson{}, all: map[string]*sums{}, own: map[partnerDetector]*sums{}, snoozes: map[string]*Lesson{},
 		asleep: map[subject][]*Lesson{}, demoted: map[string]*Lesson{}, promoted: map[string]uint64{}}
 }
 
@@ -171,12 +184,32 @@ func (x *Learned) judge(l *Lesson) {
 		if l.Own && !old.Own {
 			return // a partner does not overrule the operator
 		}
-		x.count(old, -1)
+		x.unsay(old)
 		delete(x.cases, l.Object)
 	}
 	if l.Verdict != moat.NoVerdict {
 		x.cases[l.Object] = l
-		x.count(l, 1)
+		v := l.voice()
+		if x.voices[v] = append(x.voices[v], l); len(x.voices[v]) == 1 {
+			x.count(l, 1)
+		}
+	}
+}
+
+// unsay takes a verdict back. If it counted, the next one of its campaign does.
+func (x *Learned) unsay(l *Lesson) {
+	v := l.voice()
+	list := x.voices[v]
+	counted := list[0] == l
+	list = slices.DeleteFunc(list, func(o *Lesson) bool { return o == l })
+	if x.voices[v] = list; len(list) == 0 {
+		delete(x.voices, v)
+	}
+	if counted {
+		x.count(l, -1)
+		if len(list) > 0 {
+			x.count(list[0], 1)
+		}
 	}
 }
 
@@ -280,9 +313,15 @@ func (x *Learned) Spent(b Budget) map[string]string {
 
 func (x *Learned) tallies(counts func(l *Lesson, detector string) bool) map[string]Tally {
 	out := map[string]Tally{}
+	type said struct {
+		voice
+		detector string
+	}
+	heard := map[said]bool{}
 	for _, l := range x.cases {
 		for _, d := range l.Detectors {
-			if counts(l, d) {
+			if s := (said{l.voice(), d}); counts(l, d) && !heard[s] {
+				heard[s] = true
 				t := out[d]
 				t.count(l.Verdict, 1)
 				out[d] = t

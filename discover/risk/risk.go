@@ -32,6 +32,8 @@ const (
 	Witness = 1.386
 	// EchoWait is the same for what is heard of it outside: data is sold before it is used.
 	EchoWait = 14 * moat.Day
+	// likely is the score from which on something is more likely right than wrong.
+	likely = 50
 	// forgotten is the log-odds below which a share counts as nothing.
 	forgotten = 0.05
 )
@@ -178,11 +180,20 @@ func Damage(p float64, people int64, weight float64, egress bool) float64 {
 	return p * float64(people) * weight * reach
 }
 
-// rank is that of a damage if the evidence is what it rests on: what only one witness says is not among the worst.
-func (ev evidence) rank(damage float64, now moat.Time) moat.Rank {
-	r := RankOf(damage)
+// rank is that of a damage if the evidence is what it rests on: what only one witness says, or what is more likely wrong
+// than right, is not among the worst.
+func (ev evidence) rank(damage, score float64, now moat.Time) moat.Rank {
+	r := sure(RankOf(damage), score)
 	if r == moat.P1 && !ev.corroborated(now) {
 		return moat.P2
+	}
+	return r
+}
+
+// sure is the rank of what has a score: nothing that is more likely wrong than right is among the worst.
+func sure(r moat.Rank, score float64) moat.Rank {
+	if score < likely {
+		return max(r, moat.P2)
 	}
 	return r
 }

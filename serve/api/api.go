@@ -171,6 +171,7 @@ func routes() []*route {
 		{method: "POST", path: "/v1/risk", access: sender, body: questionBody, limit: askFor, serve: (*API).postRisk},
 
 		{method: "GET", path: "/v1/findings", access: reader, serve: (*API).getFindings},
+		{method: "GET", path: "/v1/campaigns", access: reader, heavy: true, serve: (*API).getCampaigns},
 		{method: "GET", path: "/v1/cases", access: reader, serve: (*API).getCases},
 		{method: "GET", path: "/v1/cases/{id}", access: reader, serve: (*API).getCase},
 		{method: "GET", path: "/v1/cases/{id}/timeline", access: reader, heavy: true, serve: (*API).getTimeline},

@@ -107,6 +107,14 @@ func (c *call) nothing() error {
 	return nil
 }
 
+// readAny is read for a body that may be left out.
+func (c *call) readAny(v any) error {
+	if c.r.ContentLength == 0 {
+		return c.nothing()
+	}
+	return c.read(v)
+}
+
 // badJSON is the answer to a body that cannot be read. Failures of the connection stay what they are.
 func badJSON(err error) error {
 	var large *http.MaxBytesError
@@ -267,6 +275,8 @@ func (c *call) query(more ...string) (book.Query, error) {
 			q.Entity = f.entity(name)
 		case "detector":
 			q.Detector = f.text(name)
+		case "campaign":
+			q.Campaign = f.text(name)
 		case "case":
 			q.Case = f.text(name)
 		case "rank":

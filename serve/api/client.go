@@ -139,6 +139,7 @@ func valuesOf(q book.Query) url.Values {
 		set("entity", q.Entity.String())
 	}
 	set("detector", q.Detector)
+	set("campaign", q.Campaign)
 	set("case", q.Case)
 	if q.Rank != moat.NoRank {
 		set("rank", q.Rank.String())
@@ -207,27 +208,35 @@ func (c *Client) Timeline(ctx context.Context, id string) (*story.Story, error) 
 	return get[*story.Story](ctx, c, http.MethodGet, "/v1/cases/"+segment(id)+"/timeline", nil, nil)
 }
 
-// Judge writes down what a case was found to be.
-func (c *Client) Judge(ctx context.Context, id string, v moat.Verdict) (moat.Case, error) {
-	return c.work(ctx, id, "verdict", map[string]any{"verdict": v})
+// Campaigns returns one page of campaigns, the latest opened first, and the cursor of the next page.
+func (c *Client) Campaigns(ctx context.Context, q book.Query) ([]moat.Campaign, string, error) {
+	return pageOf[moat.Campaign](ctx, c, "/v1/campaigns", q)
 }
 
-// CloseCase closes a case.
-func (c *Client) CloseCase(ctx context.Context, id string) (moat.Case, error) {
-	return c.work(ctx, id, "close", nil)
+// Judge writes down what a case was found to be, or with campaign all cases of its campaign.
+func (c *Client) Judge(ctx context.Context, id string, v moat.Verdict, campaign bool) (moat.Case, error) {
+	return c.work(ctx, id, "verdict", campaign, map[string]any{"verdict": v})
 }
 
-// ReopenCase opens a closed case again.
-func (c *Client) ReopenCase(ctx context.Context, id string) (moat.Case, error) {
-	return c.work(ctx, id, "reopen", nil)
+// CloseCase closes a case, or all of its campaign.
+func (c *Client) CloseCase(ctx context.Context, id string, campaign bool) (moat.Case, error) {
+	return c.work(ctx, id, "close", campaign, map[string]any{})
 }
 
-// AssignCase gives a case to owner; "" takes it from everyone.
-func (c *Client) AssignCase(ctx context.Context, id, owner string) (moat.Case, error) {
-	return c.work(ctx, id, "assign", map[string]any{"owner": owner})
+// ReopenCase opens a closed case again, or all of its campaign.
+func (c *Client) ReopenCase(ctx context.Context, id string, campaign bool) (moat.Case, error) {
+	return c.work(ctx, id, "reopen", campaign, map[string]any{})
 }
 
-func (c *Client) work(ctx context.Context, id, act string, in any) (moat.Case, error) {
+// AssignCase gives a case, or all of its campaign, to owner; "" takes it from everyone.
+func (c *Client) AssignCase(ctx context.Context, id, owner string, campaign bool) (moat.Case, error) {
+	return c.work(ctx, id, "assign", campaign, map[string]any{"owner": owner})
+}
+
+func (c *Client) work(ctx context.Context, id, act string, campaign bool, in map[string]any) (moat.Case, error) {
+	if campaign {
+		in["campaign"] = true
+	}
 	return get[moat.Case](ctx, c, http.MethodPost, "/v1/cases/"+segment(id)+"/"+act, nil, in)
 }
 

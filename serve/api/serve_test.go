@@ -154,13 +154,13 @@ func (w *world) everyCall(c *api.Client) {
 	if one.Case.ID != id || len(one.Findings) == 0 {
 		t.Errorf("the case is %+v", one)
 	}
-	_, err = c.Judge(ctx, id, moat.Confirmed)
+	_, err = c.Judge(ctx, id, moat.Confirmed, true)
 	must(err)
-	_, err = c.AssignCase(ctx, id, "bob")
+	_, err = c.AssignCase(ctx, id, "bob", false)
 	must(err)
-	_, err = c.CloseCase(ctx, id)
+	_, err = c.CloseCase(ctx, id, true)
 	must(err)
-	if now, err := c.ReopenCase(ctx, id); err != nil || now.State != moat.CaseOpen || now.Owner != "bob" || now.Verdict != moat.Confirmed {
+	if now, err := c.ReopenCase(ctx, id, false); err != nil || now.State != moat.CaseOpen || now.Owner != "bob" || now.Verdict != moat.Confirmed {
 		t.Errorf("the case is %+v, %v", now, err)
 	}
 	d, err := c.Decide(ctx, api.NewDecision{Partner: "acme", Scope: "ip", Value: "203.0.113.9", Action: moat.Throttle, Until: moat.TimeOf(time.Now().Add(time.Hour)), Reason: "slow"})

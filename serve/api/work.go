@@ -20,11 +20,20 @@ func (a *API) getFindings(c *call) error {
 }
 
 func (a *API) getCases(c *call) error {
-	q, err := c.query("entity", "detector", "rank", "state")
+	q, err := c.query("entity", "detector", "rank", "state", "campaign")
 	if err != nil {
 		return err
 	}
 	items, next, err := a.node.Book.Cases(c.ctx, c.tenant(), q)
+	return list(c, items, next, err)
+}
+
+func (a *API) getCampaigns(c *call) error {
+	q, err := c.query("state")
+	if err != nil {
+		return err
+	}
+	items, next, err := a.node.Book.Campaigns(c.ctx, c.tenant(), q)
 	return list(c, items, next, err)
 }
 
@@ -79,12 +88,29 @@ func orEmpty[T any](list []T) []T {
 	return list
 }
 
-// answerCase answers a case as it is after an act.
-func (c *call) answerCase(err error) error {
-	if err != nil {
-		return err
+// whole is the member of acts on a case that extends them.
+type whole struct {
+	// Campaign says that the act is on every case of the campaign that the caller sees.
+	Campaign bool `json:"campaign,omitempty"`
+}
+
+// act does something to the case of the path, or to its whole campaign, and answers the case as it is then. A campaign of which only a part
+// was reached because something failed is safely acted on again.
+func (c *call) act(w whole, do func(id string) error) error {
+	id := c.r.PathValue("id")
+	ids := []string{id}
+	if w.Campaign {
+		var err error
+		if ids, err = c.api.node.Book.Together(c.ctx, c.tenant(), id); err != nil {
+			return err
+		}
 	}
-	one, _, err := c.api.node.Book.Case(c.ctx, c.tenant(), c.r.PathValue("id"))
+	for _, x := range ids {
+		if err := do(x); err != nil {
+			return err
+		}
+	}
+	one, _, err := c.api.node.Book.Case(c.ctx, c.tenant(), id)
 	if err != nil {
 		return err
 	}
@@ -93,6 +119,7 @@ func (c *call) answerCase(err error) error {
 
 func (a *API) postVerdict(c *call) error {
 	var in struct {
+		whole
 		Verdict *moat.Verdict `json:"verdict"`
 	}
 	if err := c.read(&in); err != nil {
@@ -101,25 +128,28 @@ func (a *API) postVerdict(c *call) error {
 	if in.Verdict == nil {
 		return invalid("verdict is missing")
 	}
-	return c.answerCase(a.node.Judge(c.ctx, c.tenant(), c.r.PathValue("id"), *in.Verdict, c.by()))
+	return c.act(in.whole, func(id string) error { return a.node.Judge(c.ctx, c.tenant(), id, *in.Verdict, c.by()) })
 }
 
 func (a *API) postClose(c *call) error {
-	if err := c.nothing(); err != nil {
+	var in whole
+	if err := c.readAny(&in); err != nil {
 		return err
 	}
-	return c.answerCase(a.node.Book.CloseCase(c.ctx, c.tenant(), c.r.PathValue("id"), c.by()))
+	return c.act(in, func(id string) error { return a.node.Book.CloseCase(c.ctx, c.tenant(), id, c.by()) })
 }
 
 func (a *API) postReopen(c *call) error {
-	if err := c.nothing(); err != nil {
+	var in whole
+	if err := c.readAny(&in); err != nil {
 		return err
 	}
-	return c.answerCase(a.node.Book.ReopenCase(c.ctx, c.tenant(), c.r.PathValue("id"), c.by()))
+	return c.act(in, func(id string) error { return a.node.Book.ReopenCase(c.ctx, c.tenant(), id, c.by()) })
 }
 
 func (a *API) postAssign(c *call) error {
 	var in struct {
+		whole
 		Owner *string `json:"owner"`
 	}
 	if err := c.read(&in); err != nil {
@@ -128,7 +158,7 @@ func (a *API) postAssign(c *call) error {
 	if in.Owner == nil {
 		return invalid("owner is missing")
 	}
-	return c.answerCase(a.node.Book.AssignCase(c.ctx, c.tenant(), c.r.PathValue("id"), *in.Owner, c.by()))
+	return c.act(in.whole, func(id string) error { return a.node.Book.AssignCase(c.ctx, c.tenant(), id, *in.Owner, c.by()) })
 }
 
 func (a *API) getDecisions(c *call) error {

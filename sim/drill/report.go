@@ -44,6 +44,7 @@ type Report struct {
 	Early       Period  `json:"first_14_days"`
 	Late        Period  `json:"after_14_days"`
 
+	List        List         `json:"list"`
 	ECE         float64      `json:"ece"` // of the scores of cases
 	Reliability []Bin        `json:"reliability"`
 	Budget      []Point      `json:"budget"`           // cases taken by damage, worst first
@@ -238,6 +239,7 @@ func NewReport(ctx context.Context, s *Set, odds risk.Calibration) (*Report, err
 	r.Noisiest = r.Noisiest[:min(len(r.Noisiest), MaxNoisiest)]
 	r.Campaigns = listCampaigns(campaigns, variants)
 	r.curves(all)
+	r.List = list(all)
 	r.Detectors, err = measureDetectors(ctx, s, all, odds)
 	return r, err
 }

@@ -104,6 +104,10 @@ func TestFigures(t *testing.T) {
 		{"harm: bob's case is P2", r.HarmPer1000, 2.5},
 		{"P2", float64(r.RankOf["P2"]), 1},
 		{"P3", float64(r.RankOf["P3"]), 1},
+		{"rows of the lists", float64(r.List.Rows), 5},
+		{"precision at 10: three of four rows and one", r.List.First10, 0.6},
+		{"average precision: bob and dave come last", r.List.Average, 1},
+		{"rows for each theft that was found", r.List.PerTheft, 1},
 		{"calibration error", r.ECE, (0.62 + 0.17 + 3*0.91 - 2) / 5},
 	} {
 		if math.Abs(x.got-x.want) > 1e-9 {

@@ -110,7 +110,7 @@ func TestFoldAndPeople(t *testing.T) {
 		}
 		got, timeline, err := b.Case(ctx, everyone, c.ID)
 		want := worse
-		want.State, want.Owner, want.Verdict = moat.CaseClosed, "mei", moat.Confirmed
+		want.State, want.Owner, want.Verdict, want.Campaign = moat.CaseClosed, "mei", moat.Confirmed, c.ID
 		if err != nil || !reflect.DeepEqual(got, want) || len(timeline) != 7 {
 			t.Errorf("%+v, %d findings, %v\nwant %+v", got, len(timeline), err, want)
 		}

@@ -57,6 +57,9 @@ func (b *Book) Commit(ctx context.Context, partition int, seq uint64, c Changes)
 				return fmt.Errorf("case %s: %w", c.Cases[i].ID, err)
 			}
 		}
+		if err := t.tieAll(c.Cases); err != nil {
+			return fmt.Errorf("campaigns: %w", err)
+		}
 		for i := range c.Decisions {
 			if err := t.putDecision(&c.Decisions[i], engine); err != nil && !errors.Is(err, ErrExists) {
 				return fmt.Errorf("decision %s: %w", c.Decisions[i].ID, err)
@@ -103,7 +106,7 @@ func findingRows(findings []moat.Finding) ([]any, error) {
 // putCase inserts c, or brings the engine's part of it up to date.
 func (t *tx) putCase(c *moat.Case) error {
 	own := *c
-	own.State, own.Owner, own.Verdict = "", "", ""
+	own.State, own.Owner, own.Verdict, own.Campaign = "", "", "", ""
 	body, err := json.Marshal(&own)
 	if err != nil {
 		return err
@@ -117,8 +120,8 @@ func (t *tx) putCase(c *moat.Case) error {
 		if state == "" {
 			state = moat.CaseOpen
 		}
-		_, err = t.exec("INSERT INTO cases (id, partner, opened, updated, rank, body, state, owner, verdict) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-			text(c.ID), text(c.Partner), int64(c.Opened), int64(c.Updated), int64(c.Rank), string(body), string(state), text(c.Owner), string(c.Verdict))
+		_, err = t.exec("INSERT INTO cases (id, partner, opened, updated, rank, body, state, owner, verdict, campaign, own_campaign) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			text(c.ID), text(c.Partner), int64(c.Opened), int64(c.Updated), int64(c.Rank), string(body), string(state), text(c.Owner), string(c.Verdict), text(c.ID), text(c.ID))
 		t.note(c.Partner, engine, "case.open", c.ID, map[string]any{"rank": c.Rank})
 	case err != nil:
 		return err

@@ -151,7 +151,7 @@ func TestMigrateComplaints(t *testing.T) {
 	eachDSN(t, func(t *testing.T, dsn string) {
 		b := openTest(t, dsn)
 		c, _ := fill(t, b, "a", 1)
-		for _, q := range []string{"DROP TABLE complaints", "DROP TABLE canaries", "DROP TABLE lessons", "DROP TABLE lesson_head", "DROP TABLE lesson_places", "DROP TABLE snoozes", "DROP INDEX findings_house", "DELETE FROM schema_version WHERE version > 1"} {
+		for _, q := range append(beforeCampaigns, "DROP TABLE complaints", "DROP TABLE canaries", "DROP TABLE lessons", "DROP TABLE lesson_head", "DROP TABLE lesson_places", "DROP TABLE snoozes", "DROP INDEX findings_house", "DELETE FROM schema_version WHERE version > 1") {
 			if _, err := b.write.Exec(q); err != nil {
 				t.Fatal(err)
 			}

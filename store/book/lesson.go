@@ -21,8 +21,8 @@ func (b *Book) Judge(ctx context.Context, t moat.Tenant, id string, v moat.Verdi
 		return fmt.Errorf("cannot judge case %.64q: %w: verdict %.40q is not confirmed, false_alarm or accepted", id, ErrInvalid, v)
 	}
 	return b.changeCase(ctx, t, "judge case", "case.judge", id, "verdict", string(v), by, func(tx *tx, partner string) error {
-		var body string
-		if err := tx.row("SELECT body FROM cases WHERE id = ?", []any{text(id)}, &body); err != nil {
+		var body, campaign string
+		if err := tx.row("SELECT body, "+view(t)+" FROM cases WHERE id = ?", []any{text(id)}, &body, &campaign); err != nil {
 			return err
 		}
 		var c moat.Case
@@ -33,7 +33,7 @@ func (b *Book) Judge(ctx context.Context, t moat.Tenant, id string, v moat.Verdi
 			return nil
 		}
 		_, own := t.Partner()
-		l := risk.Lesson{Partner: partner, Kind: risk.Judged, Object: id, Own: own, Verdict: v, Score: c.Score, Rank: c.Rank, Updated: c.Updated, Detectors: c.Detectors}
+		l := risk.Lesson{Partner: partner, Kind: risk.Judged, Object: id, Campaign: campaign, Own: own, Verdict: v, Score: c.Score, Rank: c.Rank, Updated: c.Updated, Detectors: c.Detectors}
 		if err := tx.subjects(&l); err != nil {
 			return err
 		}

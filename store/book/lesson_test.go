@@ -114,7 +114,7 @@ func TestMigrateLessons(t *testing.T) {
 		b := openTest(t, dsn)
 		c, _ := fill(t, b, "a", 1)
 		ok(t, b.Judge(t.Context(), everyone, c.ID, moat.FalseAlarm, "mei"))
-		for _, q := range []string{"DROP TABLE lessons", "DROP TABLE lesson_head", "DROP TABLE lesson_places", "DROP TABLE snoozes", "DROP INDEX findings_house", "DELETE FROM schema_version WHERE version > 3"} {
+		for _, q := range append(beforeCampaigns, "DROP TABLE lessons", "DROP TABLE lesson_head", "DROP TABLE lesson_places", "DROP TABLE snoozes", "DROP INDEX findings_house", "DELETE FROM schema_version WHERE version > 3") {
 			if _, err := b.write.Exec(q); err != nil {
 				t.Fatal(err)
 			}

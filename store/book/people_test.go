@@ -407,6 +407,8 @@ func TestTenants(t *testing.T) {
 				}
 				return want(err, ErrNotFound)
 			},
+			"Campaigns": func(ctx context.Context, x moat.Tenant) error { return empty(b.Campaigns(ctx, x, Query{})) },
+			"Together":  func(ctx context.Context, x moat.Tenant) error { return hidden(b.Together(ctx, x, c.ID)) },
 			"Incidents": func(ctx context.Context, x moat.Tenant) error {
 				if in, err := b.Incidents(ctx, x, "a", 0); in != (risk.Incidents{}) || err != nil {
 					return fmt.Errorf("saw %+v, %v", in, err)

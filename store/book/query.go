@@ -22,6 +22,7 @@ type Query struct {
 	Case     string         // findings, decisions
 	Rank     moat.Rank      // cases
 	State    moat.CaseState // cases
+	Campaign string         // cases: those of a campaign
 	Scope    string         // decisions: with Value, for targets that are no entity (range, session, api_key)
 	Value    string         // decisions
 	Active   moat.Time      // decisions in force at this time
@@ -36,6 +37,8 @@ type Query struct {
 	Until    moat.Time      // any: before
 	Limit    int            // 1..1000; 0 means 100
 	After    string         // any: the cursor that the page before returned
+
+	lead bool // cases: the first of each campaign; State is the campaign's
 }
 
 // Limits of [Query.Limit].
@@ -142,7 +145,7 @@ func (q *Query) given() string {
 		set  bool
 	}{
 		{"entity", q.Entity != moat.Entity{}}, {"detector", q.Detector != ""}, {"house", q.House}, {"case", q.Case != ""}, {"rank", q.Rank != moat.NoRank},
-		{"state", q.State != ""}, {"scope", q.Scope != ""}, {"value", q.Value != ""}, {"active", q.Active != 0}, {"waiting", q.Waiting},
+		{"state", q.State != ""}, {"campaign", q.Campaign != ""}, {"scope", q.Scope != ""}, {"value", q.Value != ""}, {"active", q.Active != 0}, {"waiting", q.Waiting},
 		{"object", q.Object != ""}, {"order", q.Order != ""}, {"kind", q.Kind != ""}, {"reporter", q.Reporter != ""}, {"channel", q.Channel != ""}, {"planted", q.Planted != ""},
 	} {
 		if f.set {

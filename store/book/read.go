@@ -37,9 +37,11 @@ func findingsTable() *table[moat.Finding] {
 	}
 }
 
-func casesTable() *table[moat.Case] {
+// casesTable reads cases as t sees their campaigns.
+func casesTable(t moat.Tenant) *table[moat.Case] {
+	campaign := view(t)
 	return &table[moat.Case]{
-		name: "cases", columns: "SELECT body, state, owner, verdict", from: "cases", time: "opened", order: "opened", id: "id",
+		name: "cases", columns: "SELECT body, state, owner, verdict, " + campaign, from: "cases", time: "opened", order: "opened", id: "id",
 		filter: func(q *Query, w *where) {
 			const marked = "value = ? AND kind = ?"
 			if q.Entity != (moat.Entity{}) {
@@ -51,14 +53,20 @@ func casesTable() *table[moat.Case] {
 				q.Detector = ""
 			}
 			take(w, &q.Rank, "rank = ?", int64(q.Rank))
+			take(w, &q.Campaign, campaign+" = ?", text(q.Campaign))
+			if q.lead {
+				q.leads(w, campaign)
+			}
 			take(w, &q.State, "state = ?", string(q.State))
 		},
 		scan: func(rows *sql.Rows) (c moat.Case, err error) {
 			var body, state, owner, verdict string
-			if err := rows.Scan(&body, &state, &owner, &verdict); err != nil {
+			var campaign string
+			if err := rows.Scan(&body, &state, &owner, &verdict, &campaign); err != nil {
 				return c, err
 			}
 			err = json.Unmarshal([]byte(body), &c)
+			c.Campaign = campaign
 			c.State, c.Owner, c.Verdict = moat.CaseState(state), owner, moat.Verdict(verdict)
 			return c, err
 		},
@@ -105,7 +113,7 @@ func (b *Book) Findings(ctx context.Context, t moat.Tenant, q Query) ([]moat.Fin
 // Cases returns one page of cases, the latest opened first, and the cursor of
 // the next page, "" after the last.
 func (b *Book) Cases(ctx context.Context, t moat.Tenant, q Query) ([]moat.Case, string, error) {
-	return casesTable().page(ctx, b, t, q, false)
+	return casesTable(t).page(ctx, b, t, q, false)
 }
 
 // Decisions returns one page of decisions, the latest From first, and the
@@ -130,7 +138,7 @@ func (b *Book) AllFindings(ctx context.Context, t moat.Tenant, q Query) iter.Seq
 
 // AllCases is [Book.AllFindings] for cases, in the order in which they opened.
 func (b *Book) AllCases(ctx context.Context, t moat.Tenant, q Query) iter.Seq2[moat.Case, error] {
-	return casesTable().all(ctx, b, t, q)
+	return casesTable(t).all(ctx, b, t, q)
 }
 
 // AllDecisions is [Book.AllFindings] for decisions, in the order of From.
@@ -146,7 +154,7 @@ func (b *Book) AllAudit(ctx context.Context, t moat.Tenant, q Query) iter.Seq2[R
 // Case returns a case and its timeline: the newest [MaxLimit] of its findings,
 // oldest first.
 func (b *Book) Case(ctx context.Context, t moat.Tenant, id string) (moat.Case, []moat.Finding, error) {
-	c, err := casesTable().one(ctx, b, t, id)
+	c, err := casesTable(t).one(ctx, b, t, id)
 	if err != nil {
 		return moat.Case{}, nil, err
 	}
@@ -165,7 +173,7 @@ func (b *Book) Incidents(ctx context.Context, t moat.Tenant, partner string, sin
 		var w where
 		w.sees(t)
 		w.and("partner = ? AND opened >= ? AND rank <= ? AND "+part, text(partner), int64(since), int64(moat.P2))
-		tb := casesTable()
+		tb := casesTable(t)
 		rows, err := b.read.QueryContext(ctx, b.dialect.sql(tb.query(&w)+" ORDER BY opened, id LIMIT "+strconv.Itoa(MaxLimit)), w.args...)
 		if err != nil {
 			return in, fmt.Errorf("cannot read cases of partner: %w", b.explain(err))

@@ -168,6 +168,7 @@ func decided(c moat.Case, action moat.Action) moat.Decision {
 func fill(t *testing.T, b *Book, partner string, partition int) (moat.Case, moat.Decision) {
 	t.Helper()
 	c := story(partner, 2, 5)
+	c.Campaign = c.ID
 	d := decided(c, moat.Verify)
 	changes := Changes{Cases: []moat.Case{c}, Decisions: []moat.Decision{d}}
 	for n := range 10 {
