@@ -9,8 +9,8 @@ import (
 
 // drillTraceCmd measures how well leaks are traced.
 type drillTraceCmd struct {
-	Seed      uint64 `default:"1" placeholder:"N" help:"Which ecosystem and which leaks (${default})."`
-	Trials    int    `default:"60" placeholder:"N" help:"How many leaks of each sort (${default})."`
+	Seeds     seeds  `default:"1" placeholder:"LIST" help:"Which ecosystems, and which leaks in each, such as 1-3 (${default})."`
+	Trials    int    `default:"60" placeholder:"N" help:"How many leaks of each sort in each ecosystem, 1 to 5000 (${default})."`
 	Ecosystem string `enum:"world,flows" default:"world" placeholder:"NAME" help:"world, the one of moat drill; or flows, where everybody touches much (${default})."`
 	HTML      string `name:"html" placeholder:"FILE" type:"path" help:"Write the report there, with its plots."`
 }
@@ -19,13 +19,19 @@ type drillTraceCmd struct {
 func (drillTraceCmd) Help() string {
 	return "Makes leaks whose sources are known in a simulated ecosystem, from what accounts, devices, apps, servers, outlets and destinations had in hand and from what " +
 		"thieves took, mixes other complaints in, has them traced as `moat trace` does, and compares.\n\n" +
-		examples("moat drill trace", "moat drill trace --trials 200 --html trace.html", "moat drill trace --json | jq .bars")
+		examples("moat drill trace", "moat drill trace --trials 200 --html trace.html", "moat drill trace --seeds 1-3 --json | jq '.bars, .missed'")
 }
 
 // Run measures.
 func (c *drillTraceCmd) Run(a *app) error {
+	if c.Trials < 1 || c.Trials > measure.MaxTrials {
+		return fmt.Errorf("--trials wants 1 to %d leaks of each sort, not %d", measure.MaxTrials, c.Trials)
+	}
+	if len(c.Seeds) > measure.MaxSeeds {
+		return fmt.Errorf("--seeds names %d ecosystems, want at most %d", len(c.Seeds), measure.MaxSeeds)
+	}
 	p := a.progress("tracing", "leaks")
-	r, err := measure.Run(a.ctx, measure.Config{Seed: c.Seed, Trials: c.Trials, Ecosystem: c.Ecosystem, Progress: func(done, total int) { p.at(int64(done), int64(total)) }})
+	r, err := measure.Run(a.ctx, measure.Config{Seeds: c.Seeds, Trials: c.Trials, Ecosystem: c.Ecosystem, Progress: func(done, total int) { p.at(int64(done), int64(total)) }})
 	p.end()
 	if err != nil {
 		return err

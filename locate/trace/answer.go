@@ -200,12 +200,14 @@ func (c *trial) source(i, rank int) Source {
 	x, first := u.lead, u.members[0]
 	s := Source{Rank: rank, Name: u.name(), Kind: KindName(first.Kind), ID: first.ID, Posterior: u.posterior, Leaked: len(x.hits),
 		Touched: math.Round(x.touched), Exact: x.exact, P: x.adjusted, Share: c.share(i), Findings: []Finding{}, lead: x}
-	if of := x.owners(); len(of) == 1 {
+	if of := u.owners(); len(of) == 1 {
 		s.Partner = of[0]
 	}
-	all := u.prior + x.alone
 	for _, m := range u.members {
-		mem := Member{Kind: KindName(m.Kind), ID: m.ID, Posterior: u.posterior * math.Exp(m.prior+m.alone-all)}
+		mem := Member{Kind: KindName(m.Kind), ID: m.ID, Posterior: u.posterior * math.Exp(m.prior+m.alone-u.all)}
+		if u.placed(m) {
+			mem.Posterior = c.through(u, m)
+		}
 		if of := m.owners(); len(of) == 1 {
 			mem.Partner = of[0]
 		}

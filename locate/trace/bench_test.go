@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/locate/diary"
@@ -48,21 +49,44 @@ func BenchmarkTrace(b *testing.B) {
 		b.ReportMetric(float64(touches)/float64(b.N), "touches/op")
 		b.ReportMetric(float64(t.Rows), "rows")
 	})
-	b.Run("trace", func(b *testing.B) {
+	for _, cold := range []bool{false, true} {
+		benchTrace(b, l, d, q, dir, cold)
+	}
+}
+
+// benchTrace traces with everything in memory, or with no page of the files in it before each trace.
+func benchTrace(b *testing.B, l *ledger.Ledger, d *diary.Diary, q Question, dir string, cold bool) {
+	name := "trace"
+	if cold {
+		name = "cold"
+	}
+	b.Run(name, func(b *testing.B) {
 		b.ReportAllocs()
-		before := runtest.CPU(b)
 		var a *Answer
 		var err error
+		var left int64
+		var cpu time.Duration
 		for b.Loop() {
+			if cold {
+				b.StopTimer()
+				left = max(left, runtest.Cold(b, dir))
+				b.StartTimer()
+			}
+			before := runtest.CPU(b)
 			if a, err = (&Tracer{Rows: Kept(l, d)}).Trace(b.Context(), moat.Everyone(), q); err != nil {
 				b.Fatal(err)
 			}
+			cpu += runtest.CPU(b) - before
 		}
-		runtest.ReportCPU(b, before, int64(b.N), "op")
-		b.ReportMetric(float64(t.Rows), "rows")
+		st := l.Stats()
+		b.ReportMetric(float64(cpu)/float64(b.N), "cpu-ns/op")
+		b.ReportMetric(float64(st.Total().Rows), "rows")
 		b.ReportMetric(float64(a.Population.Controls), "controls")
 		b.ReportMetric(float64(len(st.Runs)), "runs")
 		b.ReportMetric(a.Sources[0].Posterior, "posterior")
+		if cold {
+			b.ReportMetric(float64(left), "B-in-memory")
+		}
 	})
 }
 

@@ -20,16 +20,17 @@ type candidate struct {
 	controls []int32   // that it touched, by number
 	anytime  float64   // what all orders of the sample that it touched showed it, whenever they were born or leaked
 
-	exposed  float64 // orders that it had in hand, each weighed by what was shown
-	touched  float64 // orders that it had in hand
-	exact    bool    // both were counted, not estimated
-	guessed  float64 // exposed before it was counted
-	when     []span  // when it had each in hand, of those that were looked at
-	alone    float64 // log of the Bayes factor of it being the only source, against none
-	full     float64 // the same if it leaked all of the time
-	inWindow float64 // and if it leaked in some window only
-	window   span    // the likeliest of them
-	prior    float64 // log of its prior odds
+	exposed  float64         // orders that it had in hand, each weighed by what was shown
+	touched  float64         // orders that it had in hand
+	exact    bool            // both were counted, not estimated
+	guessed  float64         // exposed before it was counted
+	when     []span          // when it had each in hand, of those that were looked at
+	odds     *[slots]float64 // that what was in hand in a slot is to be compared; nil means that all of when is
+	alone    float64         // log of the Bayes factor of it being the only source, against none
+	full     float64         // the same if it leaked all of the time
+	inWindow float64         // and if it leaked in some window only
+	window   span            // the likeliest of them
+	prior    float64         // log of its prior odds
 	p        float64
 	adjusted float64
 }
@@ -344,20 +345,23 @@ func (c *trial) sample(found map[uint64][]Touch) {
 	slices.Sort(order)
 	shown, when := map[int]float64{}, map[int]span{}
 	c.scratch = map[int]float64{}
+	var met, all [slots]float64
 	for _, k := range order {
 		touches := found[k]
 		birth := touches[0].Time
 		for i := range touches {
 			birth = min(birth, touches[i].Time)
 		}
-		c.anytime(touches)
-		bin := c.bin(birth)
+		bin, leak := c.bin(birth), moat.Time(0)
+		if bin >= 0 {
+			c.population.found++
+			c.population.bins[bin]++
+			leak = c.cutoff(bin, birth, c.population.found)
+		}
+		c.anytime(touches, bin >= 0, leak, &met, &all)
 		if bin < 0 {
 			continue
 		}
-		c.population.found++
-		c.population.bins[bin]++
-		leak := c.cutoff(bin, birth, c.population.found)
 		clear(shown)
 		clear(when)
 		for i := range touches {
@@ -383,34 +387,42 @@ func (c *trial) sample(found map[uint64][]Touch) {
 			s.when = append(s.when, when[x])
 		}
 	}
-	met, all := 1.0, 1.0
-	for _, x := range c.cands {
-		for _, s := range x.sampled {
-			met += s
-		}
-		all += x.anytime
+	sum, of := 1.0, 1.0
+	for i := range met {
+		sum, of = sum+met[i], of+all[i]
 	}
-	c.population.inside = min(1, met/all)
+	for i := range met {
+		c.population.inside[i] = (met[i] + 5*sum/of) / (all[i] + 5)
+	}
 }
 
 // fair is the share of what x had in hand in the window that is to be compared with the leaked orders: born
-// when they were, and touched before it would have leaked. What the sample says of x itself counts
-// more, the more of it there is.
+// when they were, and touched before it would have leaked. It is first what is usual at the times of x; what the sample says
+// of x itself counts more, the more of it there is.
 func (c *trial) fair(x *candidate) float64 {
-	met := 5 * c.population.inside
+	met := 0.0
+	for _, m := range x.when {
+		met += c.population.inside[m.first()]
+	}
+	met *= 5 / float64(max(1, len(x.when)))
 	for _, s := range x.sampled {
 		met += s
 	}
 	return min(1, met/(5+x.anytime))
 }
 
-// anytime notes what an order of the sample showed to whom in the window.
-func (c *trial) anytime(touches []Touch) {
+// anytime notes what an order of the sample showed to whom in the window, and of how much of that in each slot it is to be
+// compared with the leaked orders.
+func (c *trial) anytime(touches []Touch, born bool, leak moat.Time, met, all *[slots]float64) {
 	shown := c.scratch
 	clear(shown)
 	for i := range touches {
 		if t := &touches[i]; t.Time >= c.from && t.Time < c.to {
 			if w := Shown(t.Act); w > 0 {
+				at := slotOf(t.Time, c.from, c.to).first()
+				if all[at] += w; born {
+					met[at] += c.counts(t, leak)
+				}
 				a, b := c.of(t)
 				for _, list := range [2][]int{a, b} {
 					for _, x := range list {
@@ -577,7 +589,7 @@ func (c *trial) count(ctx context.Context, tenant moat.Tenant, rows Rows, list [
 	for i, x := range list {
 		if e := &had[i]; e.Known && e.Orders > 0 {
 			x.guessed = x.exposed
-			x.exact, x.when = true, make([]span, len(e.When))
+			x.exact, x.when, x.odds = true, make([]span, len(e.When)), &c.population.inside
 			for i, m := range e.When {
 				x.when[i] = span(m)
 			}

@@ -14,7 +14,9 @@ import (
 type unit struct {
 	members   []*candidate // the one that is named first
 	lead      *candidate   // whose figures stand for all
+	places    []*place     // of its person, if they are several or one of several
 	prior     float64      // log of the odds of all members together
+	all       float64      // the same with the evidence
 	posterior float64
 	best      int // place of the best set that it is in
 }
@@ -52,26 +54,49 @@ func (c *trial) judge() {
 
 // join makes units of candidates.
 func (c *trial) join() {
+	unitOf := map[*candidate]*unit{}
 	for _, x := range c.top {
-		u := c.twin(x)
+		if unitOf[x] != nil {
+			continue
+		}
+		u, place := c.twin(x), false
 		if u == nil {
-			if len(c.units) == maxUnits {
+			lead := x
+			if p := c.holder(x); p != nil {
+				lead, place = p, true
+				if u = unitOf[p]; u == nil {
+					u = c.twin(p)
+				}
+			}
+			if u == nil && len(c.units) == maxUnits {
 				break
 			}
-			u = &unit{lead: x}
-			c.units = append(c.units, u)
+			if u == nil {
+				u = &unit{lead: lead}
+				c.units = append(c.units, u)
+			}
+			if place && unitOf[lead] == nil {
+				unitOf[lead], u.members = u, append(u.members, lead)
+			}
 		}
-		u.members = append(u.members, x)
+		unitOf[x] = u
+		if place {
+			u.at(x)
+		} else {
+			u.members = append(u.members, x)
+		}
 	}
 	for _, u := range c.units {
-		all := math.Inf(-1)
+		u.all = math.Inf(-1)
 		for _, x := range u.members {
-			all = logAdd(all, x.prior+x.alone)
+			u.all = logAdd(u.all, x.prior+x.alone)
 		}
-		u.prior = all - u.lead.alone
-		slices.SortStableFunc(u.members, func(a, b *candidate) int { return cmp.Compare(narrowness(a.Kind), narrowness(b.Kind)) })
+		u.prior = u.all - u.lead.alone
+		slices.SortStableFunc(u.members, byNarrowness)
 	}
 }
+
+func byNarrowness(a, b *candidate) int { return cmp.Compare(narrowness(a.Kind), narrowness(b.Kind)) }
 
 // narrowness orders kinds as they are named: who, with what, from where, through what.
 func narrowness(k moat.EntityKind) int {
@@ -80,8 +105,8 @@ func narrowness(k moat.EntityKind) int {
 
 // twin returns the unit to which x belongs: its leader explains the leak as well as x, and they had the
 // same orders in hand, by the same acts or as far as leaked orders and controls show. A device that explains more than the one
-// person who did all of it there stands with that person, who had another device before. Two persons, or two devices, are
-// never joined: they are told apart, or stand beside each other with what each has of the probability.
+// person who did all of it there stands with that person, who had another device before. Two persons are
+// never joined: they are told apart, or stand beside each other with what each has of the probability. Nor are two devices, but as places of one person.
 func (c *trial) twin(x *candidate) *unit {
 	for _, u := range c.units {
 		far := math.Abs(u.lead.alone - x.alone)
@@ -109,12 +134,6 @@ func joinable(u *unit, x *candidate) bool {
 		}
 	}
 	return true
-}
-
-// heldBy tells whether a device was used by one person, as far as leaked orders and controls show.
-func (c *trial) heldBy(device, person *candidate) bool {
-	return device.Kind == moat.Device && person.Kind == moat.Account &&
-		float64(c.alike(device, person)) >= alikeShare*float64(len(device.hits)+len(device.controls))
 }
 
 // machine tells whether a kind is no person and nothing that a person holds.
@@ -251,6 +270,20 @@ func (c *trial) conclude() {
 			}
 		}
 	}
+	for _, u := range c.units {
+		c.settle(u)
+	}
+}
+
+// owners returns the partners that u is at: those of its narrowest member. The destination that sends to an app is
+// met at others, but what leaks there leaks at the app's.
+func (u *unit) owners() []string {
+	for _, m := range u.members {
+		if m.Partner != "" {
+			return m.owners()
+		}
+	}
+	return u.lead.owners()
 }
 
 // share is the part of the leak that a unit explains, in the best set that it is in.
@@ -286,7 +319,7 @@ func (c *trial) owed(s *set) []int {
 func (c *trial) inside() map[string]float64 {
 	of := make([][]string, len(c.units))
 	for i, u := range c.units {
-		of[i] = u.lead.owners()
+		of[i] = u.owners()
 	}
 	p := map[string]float64{}
 	for i := range c.sets {

@@ -21,7 +21,11 @@ func (u *unit) name() string {
 	var more []string
 	for _, m := range u.members[1:] {
 		switch {
-		case m.Kind == moat.Partner && slices.Contains(lead.owners(), m.ID):
+		case m.Kind == moat.Partner && slices.Contains(u.owners(), m.ID):
+		case m.Kind == moat.Account:
+			if t := " of " + m.ID; len(s)+len(t) <= maxName {
+				s += t
+			}
 		default:
 			if t := KindName(m.Kind) + " " + m.ID; len(more) < 2 && len(s)+len(strings.Join(more, ", "))+len(t) <= maxName {
 				more = append(more, t)

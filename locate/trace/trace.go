@@ -209,7 +209,8 @@ type population struct {
 	orders float64 // estimate of all that were born when the leaked ones were
 	found  int     // controls
 	bins   []int   // of them by birth
-	inside float64 // share of what was in hand in the window that is to be compared, see fair
+	// inside is the share of what was in hand in each slot of the window that is to be compared, see fair.
+	inside [slots]float64
 }
 
 // open checks the question, joins repetitions and takes a sample if there are too many orders.

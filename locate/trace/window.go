@@ -50,17 +50,17 @@ func (x *candidate) in(w span) view {
 	if w == always {
 		return x.whole()
 	}
-	n := 0.0
+	n, all := 0.5, 0.5
 	for _, m := range x.when {
-		if m&w != 0 {
-			n++
+		all += x.odd(m)
+		if m &= w; m != 0 {
+			n += x.odd(m)
 		}
 	}
-	n += 0.5
 	if !x.exact {
 		n += math.Sqrt(n)
 	}
-	v := view{x, w, x.exposed * min(1, n/(float64(len(x.when))+0.5))}
+	v := view{x, w, x.exposed * min(1, n/all)}
 	had := 0.0
 	for i := range x.hits {
 		if x.hits[i].when&w != 0 {
@@ -69,6 +69,14 @@ func (x *candidate) in(w span) view {
 	}
 	v.exposed = max(v.exposed, had)
 	return v
+}
+
+// odd is the chance that an order that was in hand in some slots is to be compared.
+func (x *candidate) odd(m span) float64 {
+	if x.odds == nil {
+		return 1
+	}
+	return x.odds[m.first()]
 }
 
 // lone is a candidate on its own: the leaked orders that it had in hand, those that count alike together.
@@ -154,6 +162,9 @@ func (c *trial) watch(x *candidate, worth bool) {
 	x.alone = logAdd(x.full, x.inWindow) - math.Ln2
 }
 
+// first is the first slot.
+func (s span) first() int { return bits.TrailingZeros64(uint64(s)) }
+
 // bounds are the first slot of a window and the one after its last.
 func (s span) bounds() (lo, hi int) {
 	return bits.TrailingZeros64(uint64(s)), slots - bits.LeadingZeros64(uint64(s))
@@ -177,16 +188,24 @@ type form struct {
 	view
 	unit  int
 	prior float64 // log, beside that of the unit
+
+	places []*place // if it is what the unit's person had in hand at some places only
 }
 
 // shape makes the forms of the units.
 func (c *trial) shape() {
 	for i, u := range c.units {
-		x := u.lead
-		c.forms = append(c.forms, form{x.whole(), i, -math.Ln2})
+		x, prior := u.lead, -math.Ln2
+		if len(u.places) > 0 {
+			prior += math.Log(1 - placesShare)
+		}
+		c.forms = append(c.forms, form{x.whole(), i, prior, nil})
 		if x.window != always && x.inWindow > x.full-windowLog {
 			v := x.in(x.window)
-			c.forms = append(c.forms, form{v, i, x.inWindow - math.Ln2 - c.lone(x).evidence(c, x.window)})
+			c.forms = append(c.forms, form{v, i, x.inWindow + prior - c.lone(x).evidence(c, x.window), nil})
+		}
+		if len(u.places) > 0 {
+			c.shapePlaces(i)
 		}
 	}
 }

@@ -29,7 +29,9 @@ type Config struct {
 
 // Source is an entity from which orders leak. Kind is a word of the event contract, or "destination".
 type Source struct {
-	Kind, Partner, ID string
+	Kind    string `json:"kind"`
+	Partner string `json:"partner,omitempty"`
+	ID      string `json:"id"`
 }
 
 // had is that a source had an order in hand in clear.

@@ -2,6 +2,7 @@ package run
 
 import (
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,4 +32,12 @@ func prefetch(file []byte, off, n uint64) {
 	if off < uint64(len(file)) {
 		_ = unix.Madvise(file[off:min(off+n+page, uint64(len(file)))], unix.MADV_WILLNEED) // a hint
 	}
+}
+
+// resident tells whether the page at off of a mapped file is in memory; not to know counts as yes.
+func resident(file []byte, off uint64) bool {
+	off -= off % uint64(os.Getpagesize())
+	var in [1]byte
+	_, _, err := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&file[off])), 1, uintptr(unsafe.Pointer(&in)))
+	return err != 0 || in[0]&1 == 1
 }

@@ -196,37 +196,67 @@ func (v *View) Each(ctx context.Context, tenant moat.Tenant, keys []uint64, from
 		if lo >= to || hi < from {
 			return nil
 		}
+		ask := t.ahead(v)
 		row, piece := Row{in: t}, 0
-		return t.find(sorted, func(i int, ords []uint32) error {
-			if err := ctx.Err(); err != nil {
-				return err
+		for done := 0; done < len(sorted); {
+			next := len(sorted)
+			if ask != nil {
+				next = done + ask.keys(sorted[done:], from, to, true)
 			}
-			for ords := range slices.Chunk(ords, maxPiece) {
-				if piece++; !v.mine(t.place, piece) {
-					continue
+			err := t.find(sorted[done:next], func(i int, ords []uint32) error {
+				if err := ctx.Err(); err != nil {
+					return err
 				}
-				for _, ord := range ords {
-					ok, err := t.load(&row, ord, tenant, from, to)
-					if err != nil {
-						return err
+				for ords := range slices.Chunk(ords, maxPiece) {
+					if piece++; !v.mine(t.place, piece) {
+						continue
 					}
-					if ok {
-						if err := fn(order[i], &row); err != nil {
-							return stopped(err)
+					if ask != nil && len(ords) > inlineMax {
+						ask.few(ords, from, to)
+					}
+					for _, ord := range ords {
+						ok, err := t.load(&row, ord, tenant, from, to)
+						if err != nil {
+							return err
+						}
+						if ok {
+							if err := fn(order[done+i], &row); err != nil {
+								return stopped(err)
+							}
 						}
 					}
 				}
+				return nil
+			})
+			if err != nil {
+				return err
 			}
-			return nil
-		})
+			done = next
+		}
+		return nil
 	})
+}
+
+// ahead returns what asks for the pieces of a file before they are read, or nil if they seem to be in memory.
+func (t *reader) ahead(v *View) *ahead {
+	if t.file == nil || !t.file.cold() {
+		return nil
+	}
+	a := &ahead{file: t.file, split: v.shares > 1}
+	a.indexes()
+	return a
 }
 
 // Counts returns how many events each of the keys has, of all time and of all
 // partners, without reading them: it is cheap for a key with millions. Keys must be sorted.
 func (v *View) Counts(ctx context.Context, keys []uint64) ([]int64, error) {
 	n := make([]int64, len(keys))
-	err := v.eachTable(ctx, func(t *reader) error { return t.count(keys, n) })
+	err := v.eachTable(ctx, func(t *reader) error {
+		if ask := t.ahead(v); ask != nil {
+			ask.keys(keys, 0, 0, false)
+		}
+		return t.count(keys, n)
+	})
 	return n, err
 }
 
@@ -243,7 +273,7 @@ func (v *View) Scan(ctx context.Context, tenant moat.Tenant, lo, hi uint64, from
 			return nil
 		}
 		row := Row{in: t}
-		return t.scan(lo, hi, func(key uint64, ords []uint32) error {
+		read := func(key uint64, ords []uint32) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -259,7 +289,23 @@ func (v *View) Scan(ctx context.Context, tenant moat.Tenant, lo, hi uint64, from
 				}
 			}
 			return nil
-		})
+		}
+		ask := t.ahead(v)
+		if ask == nil {
+			return t.scan(lo, hi, read)
+		}
+		n := t.file.foot.Buckets
+		for at, end := bucketOf(lo, n), bucketOf(hi, n)+1; at < end; at += aheadBuckets {
+			next, most := min(end, at+aheadBuckets), hi
+			ask.buckets(at, next, from, to)
+			if next < end {
+				most = bucketStart(next, n) - 1
+			}
+			if err := t.scan(max(lo, bucketStart(at, n)), most, read); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

@@ -26,14 +26,17 @@ import (
 
 // Config says what to measure.
 type Config struct {
-	Seed      uint64
-	Trials    int                   // leaks of each sort; 0 = 60
+	Seeds     []uint64              // ecosystems; none = 1
+	Trials    int                   // leaks of each sort in each of them; 0 = 60
 	Ecosystem string                // "world" (default) or "flows", see [leak.New]
 	Progress  func(done, total int) // may be nil; called by several goroutines
 }
 
-// MaxTrials bounds [Config.Trials].
-const MaxTrials = 5000
+// MaxTrials bounds [Config.Trials], MaxSeeds the ecosystems.
+const (
+	MaxTrials = 5000
+	MaxSeeds  = 100
+)
 
 // Condition is leaks of one sort. Thieves says that they are what thieves of the ecosystem took.
 type Condition struct {
@@ -77,11 +80,11 @@ type ecosystem struct {
 // start is midnight of the Monday on which ecosystems begin: 2026-03-02.
 const start = moat.Time(1_772_409_600) * moat.Second
 
-func newEcosystem(cfg Config) (*ecosystem, error) {
+func newEcosystem(name string, seed uint64) (*ecosystem, error) {
 	e := &ecosystem{rows: trace.NewMemory()}
-	switch cfg.Ecosystem {
-	case "", "world":
-		w, err := world.New(world.Config{Seed: cfg.Seed, Partners: 24, Days: 24, Start: start, Thefts: 16})
+	switch name {
+	case "world":
+		w, err := world.New(world.Config{Seed: seed, Partners: 24, Days: 24, Start: start, Thefts: 16})
 		if err != nil {
 			return nil, fmt.Errorf("cannot measure traces: %w", err)
 		}
@@ -99,9 +102,9 @@ func newEcosystem(cfg Config) (*ecosystem, error) {
 		}
 		e.past, e.thefts = leak.Of(events), w.Thefts()
 	case "flows":
-		e.past = leak.New(leak.Config{Seed: cfg.Seed, Start: start})
+		e.past = leak.New(leak.Config{Seed: seed, Start: start})
 	default:
-		return nil, fmt.Errorf("cannot measure traces: no ecosystem is called %.40q: want world or flows", cfg.Ecosystem)
+		return nil, fmt.Errorf("cannot measure traces: no ecosystem is called %.40q: want world or flows", name)
 	}
 	for _, x := range e.past.Events {
 		e.rows.Add(x)
@@ -113,17 +116,36 @@ func newEcosystem(cfg Config) (*ecosystem, error) {
 // Run measures. The same configuration gives the same report.
 func Run(ctx context.Context, cfg Config) (*Report, error) {
 	cfg.Trials, cfg.Ecosystem = cmp.Or(cfg.Trials, 60), cmp.Or(cfg.Ecosystem, "world")
+	if len(cfg.Seeds) == 0 {
+		cfg.Seeds = []uint64{1}
+	}
 	if cfg.Trials < 1 || cfg.Trials > MaxTrials {
 		return nil, fmt.Errorf("cannot measure traces: %d trials, want 1 to %d", cfg.Trials, MaxTrials)
 	}
-	e, err := newEcosystem(cfg)
-	if err != nil {
-		return nil, err
+	if len(cfg.Seeds) > MaxSeeds {
+		return nil, fmt.Errorf("cannot measure traces: %d seeds, want at most %d", len(cfg.Seeds), MaxSeeds)
 	}
 	list := conditions()
-	if len(e.thefts) > 0 {
+	if cfg.Ecosystem == "world" {
 		list = append(list, Condition{20, 0.2, 1, true})
 	}
+	var trials []Trial
+	for i, seed := range cfg.Seeds {
+		e, err := newEcosystem(cfg.Ecosystem, seed)
+		if err != nil {
+			return nil, err
+		}
+		more, err := e.try(ctx, list, cfg, seed, i*len(list)*cfg.Trials)
+		if err != nil {
+			return nil, err
+		}
+		trials = append(trials, more...)
+	}
+	return report(cfg, list, trials), nil
+}
+
+// try makes the leaks of an ecosystem, as many of each sort, and has them traced. before is how many there were in others.
+func (e *ecosystem) try(ctx context.Context, list []Condition, cfg Config, seed uint64, before int) ([]Trial, error) {
 	trials := make([]Trial, len(list)*cfg.Trials)
 	var next, done atomic.Int64
 	var group sync.WaitGroup
@@ -135,14 +157,14 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 				if i >= len(trials) {
 					return
 				}
-				t, err := e.one(ctx, list[i/cfg.Trials], cfg.Seed<<32+uint64(i))
+				t, err := e.one(ctx, list[i/cfg.Trials], seed<<32+uint64(i))
 				if err != nil {
 					failed <- err
 					return
 				}
 				trials[i] = t
-				if n := int(done.Add(1)); cfg.Progress != nil {
-					cfg.Progress(n, len(trials))
+				if n := before + int(done.Add(1)); cfg.Progress != nil {
+					cfg.Progress(n, len(trials)*len(cfg.Seeds))
 				}
 			}
 		})
@@ -153,8 +175,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		return nil, err
 	default:
 	}
-	trials = slices.DeleteFunc(trials, func(t Trial) bool { return t.Complaints == 0 })
-	return report(cfg, list, trials), nil
+	return slices.DeleteFunc(trials, func(t Trial) bool { return t.Complaints == 0 }), nil
 }
 
 // conditions are the leaks that are made: along each of the axes about 20 complaints of one source, a fifth of them noise.
@@ -176,6 +197,9 @@ func (e *ecosystem) one(ctx context.Context, c Condition, seed uint64) (Trial, e
 	p := leak.Plan{Seed: seed, Complaints: c.Complaints, Noise: c.Noise, Sources: c.Sources}
 	right := func(s leak.Source, m trace.Member) bool { return m.Kind == s.Kind && m.ID == s.ID }
 	if c.Thieves {
+		if len(e.thefts) == 0 {
+			return Trial{}, nil
+		}
 		p.Theft = &e.thefts[seed%uint64(len(e.thefts))]
 		if len(p.Theft.Culprits) == 0 {
 			return Trial{}, nil

@@ -12,7 +12,7 @@ import (
 // TestBars is the gate: in a small measurement no figure may fall far below its bar. `moat drill trace`
 // measures the bars themselves.
 func TestBars(t *testing.T) {
-	r, err := Run(t.Context(), Config{Seed: 3, Trials: 5, Ecosystem: "flows"})
+	r, err := Run(t.Context(), Config{Seeds: []uint64{3}, Trials: 5, Ecosystem: "flows"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,16 +4,17 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/moat-platform/moat/sim/leak"
 )
 
 // Report is what was measured.
 type Report struct {
-	Seed      uint64 `json:"seed"`
-	Ecosystem string `json:"ecosystem"`
-	Trials    int    `json:"trials"` // of each sort
-	Events    int    `json:"events,omitempty"`
-	Bars      []Bar  `json:"bars"`
-	Rows      []Row  `json:"rows"`
+	Seeds     []uint64 `json:"seeds"`
+	Ecosystem string   `json:"ecosystem"`
+	Trials    int      `json:"trials"` // of each sort in each ecosystem
+	Bars      []Bar    `json:"bars"`
+	Rows      []Row    `json:"rows"`
 	// ECE is the expected calibration error of what is ranked first, over all trials, noise included: how far
 	// probabilities are from what comes true, on average. ECEAll is of all that is ranked.
 	ECE       float64 `json:"ece"`
@@ -24,7 +25,20 @@ type Report struct {
 	ByKind    []Part  `json:"by_kind"`
 	// Members is how many entities stand in a name that is ranked first and right, on average.
 	Members float64 `json:"members"`
+	// Missed are leaks in which no true source was ranked first, at most maxMissed.
+	Missed []Missed `json:"missed"`
 }
+
+// Missed is a leak that was not traced to its source.
+type Missed struct {
+	Condition
+	Leak   uint64        `json:"leak"` // its number: that of the ecosystem, and the place among its leaks in the lower 32 bits
+	True   []leak.Source `json:"true"`
+	Places []int         `json:"places"` // at which the true sources were ranked, 0 for not at all
+	First  string        `json:"first"`  // what was ranked first
+}
+
+const maxMissed = 500
 
 // Bar is what must be reached.
 type Bar struct {
@@ -63,7 +77,7 @@ type Part struct {
 const bins = 10
 
 func report(cfg Config, list []Condition, trials []Trial) *Report {
-	r := &Report{Seed: cfg.Seed, Ecosystem: cfg.Ecosystem, Trials: cfg.Trials}
+	r := &Report{Seeds: cfg.Seeds, Ecosystem: cfg.Ecosystem, Trials: cfg.Trials, Missed: []Missed{}}
 	for _, c := range list {
 		r.Rows = append(r.Rows, rowOf(c, trials))
 	}
@@ -72,6 +86,9 @@ func report(cfg Config, list []Condition, trials []Trial) *Report {
 	for i := range trials {
 		t := &trials[i]
 		all = append(all, t.Claims...)
+		if t.Sources > 0 && !slices.Contains(t.Places, 1) && len(r.Missed) < maxMissed {
+			r.Missed = append(r.Missed, Missed{t.Condition, t.Seed, t.True, t.Places, t.First})
+		}
 		if len(t.Claims) > 0 {
 			first = append(first, t.Claims[0])
 			if t.Claims[0].True {
