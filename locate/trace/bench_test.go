@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -30,7 +31,18 @@ func BenchmarkTrace(b *testing.B) {
 		dir = s
 	}
 	l, d := fill(b, dir, rows)
+	if err := errors.Join(l.Close(), d.Close()); err != nil {
+		b.Fatal(err)
+	}
+	still := run.Tuning{FanIn: 1 << 20} // merging would be measured, too
+	var err error
+	if l, err = ledger.Open(ledger.Config{Dir: filepath.Join(dir, "ledger"), Tuning: still}); err != nil {
+		b.Fatal(err)
+	}
 	defer l.Close()
+	if d, err = diary.Open(diary.Config{Dir: filepath.Join(dir, "diary"), Tuning: still}); err != nil {
+		b.Fatal(err)
+	}
 	defer d.Close()
 	st := l.Stats()
 	t := st.Total()
@@ -64,7 +76,7 @@ func benchTrace(b *testing.B, l *ledger.Ledger, d *diary.Diary, q Question, dir 
 		b.ReportAllocs()
 		var a *Answer
 		var err error
-		var left int64
+		var left, read int64
 		var cpu time.Duration
 		for b.Loop() {
 			if cold {
@@ -72,11 +84,11 @@ func benchTrace(b *testing.B, l *ledger.Ledger, d *diary.Diary, q Question, dir 
 				left = max(left, runtest.Cold(b, dir))
 				b.StartTimer()
 			}
-			before := runtest.CPU(b)
+			before, had := runtest.CPU(b), runtest.Read(b)
 			if a, err = (&Tracer{Rows: Kept(l, d)}).Trace(b.Context(), moat.Everyone(), q); err != nil {
 				b.Fatal(err)
 			}
-			cpu += runtest.CPU(b) - before
+			cpu, read = cpu+runtest.CPU(b)-before, read+runtest.Read(b)-had
 		}
 		st := l.Stats()
 		b.ReportMetric(float64(cpu)/float64(b.N), "cpu-ns/op")
@@ -86,6 +98,7 @@ func benchTrace(b *testing.B, l *ledger.Ledger, d *diary.Diary, q Question, dir 
 		b.ReportMetric(a.Sources[0].Posterior, "posterior")
 		if cold {
 			b.ReportMetric(float64(left), "B-in-memory")
+			b.ReportMetric(float64(read)/float64(b.N), "B-read/op")
 		}
 	})
 }

@@ -315,25 +315,52 @@ func (c *trial) compare(ctx context.Context, tenant moat.Tenant, rows Rows) erro
 		return nil
 	}
 	found := map[uint64][]Touch{}
-	back := max(3*moat.Day, c.lag)
-	n := controls
-	if c.born[1]-c.born[0] > 0 { // some of those that are found will be too old or too young
-		n = int(min(2*controls, controls*float64(c.to-c.from+back)/float64(c.born[1]-c.born[0])))
+	back, n := max(3*moat.Day, c.lag), controls
+	if born := c.born[1] - c.born[0]; born > back { // some of those that are found will be too old or too young
+		n = int(min(2*controls, controls*float64(c.to-c.from+back)/float64(born)))
 	}
-	share, err := rows.Sample(ctx, tenant, n, max(0, c.from-back), c.to, func(order uint64, t *Touch) error {
-		if t.Act.Type == moat.Complaint || t.Act.Type == moat.CanaryTouch || len(found[order]) >= maxPerID {
+	for {
+		share, err := rows.Sample(ctx, tenant, n, max(0, c.from-back), c.to, func(order uint64, t *Touch) error {
+			if t.Act.Type == moat.Complaint || t.Act.Type == moat.CanaryTouch || len(found[order]) >= maxPerID {
+				return nil
+			}
+			found[order] = append(found[order], *t)
 			return nil
+		})
+		if err != nil {
+			return err
 		}
-		found[order] = append(found[order], *t)
-		return nil
-	})
-	if err != nil {
-		return err
+		c.population.share = share
+		of := c.usable(found)
+		if of >= 3*controls/4 || share >= 1 || n == 2*controls {
+			break
+		}
+		n = min(2*controls, (n+1)*controls/max(1, of))
+		clear(found) // the same ones will come again, with others
 	}
-	c.population = population{share: share, bins: make([]int, len(c.edges))}
+	c.population.bins = make([]int, len(c.edges))
 	c.sample(found)
 	c.density()
 	return nil
+}
+
+// usable counts the orders that were born when the leaked ones were.
+func (c *trial) usable(found map[uint64][]Touch) (n int) {
+	for _, touches := range found {
+		if c.bin(born(touches)) >= 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// born is when an order was first seen.
+func born(touches []Touch) moat.Time {
+	first := touches[0].Time
+	for i := range touches {
+		first = min(first, touches[i].Time)
+	}
+	return first
 }
 
 // sample takes in the controls.
@@ -348,10 +375,7 @@ func (c *trial) sample(found map[uint64][]Touch) {
 	var met, all [slots]float64
 	for _, k := range order {
 		touches := found[k]
-		birth := touches[0].Time
-		for i := range touches {
-			birth = min(birth, touches[i].Time)
-		}
+		birth := born(touches)
 		bin, leak := c.bin(birth), moat.Time(0)
 		if bin >= 0 {
 			c.population.found++
@@ -546,7 +570,7 @@ func (c *trial) measure(ctx context.Context, tenant moat.Tenant, rows Rows) erro
 	c.top = c.top[:min(len(c.top), maxCandidates)]
 	var coarse []*candidate
 	for _, x := range c.top {
-		if len(x.controls) < sureControls && counted(x.Kind) && len(coarse) < maxMeasured {
+		if len(x.controls) < sureControls && counted(x.Kind) && len(coarse) < maxMeasured && c.hopeful(x) {
 			coarse = append(coarse, x)
 		}
 	}
@@ -575,6 +599,30 @@ func (c *trial) measure(ctx context.Context, tenant moat.Tenant, rows Rows) erro
 	c.correct()
 	return nil
 }
+
+// hopeful tells whether x may be a source at all if it had as little in hand as the controls allow. Of who is not, nothing needs to
+// be counted.
+func (c *trial) hopeful(x *candidate) bool {
+	was := *x
+	x.exposed *= least(len(x.controls)) / float64(len(x.controls)+1)
+	c.floor(x)
+	c.weighAlone(x, true)
+	ok := x.alone+x.prior > -hopeLog
+	*x = was
+	return ok
+}
+
+// least is below what n events of chance come from in all but 2.5 % of cases (Wilson and Hilferty 1931).
+func least(n int) float64 {
+	if n == 0 {
+		return 0
+	}
+	f := float64(n)
+	return f * math.Pow(max(0, 1-1/(9*f)-1.96/(3*math.Sqrt(f))), 3)
+}
+
+// hopeLog is how much likelier noise alone must be (e^2) than a candidate that is given up.
+const hopeLog = 2
 
 // count finds out what candidates really had in hand.
 func (c *trial) count(ctx context.Context, tenant moat.Tenant, rows Rows, list []*candidate) error {

@@ -20,22 +20,22 @@ func (u *unit) name() string {
 	s := title(lead)
 	var more []string
 	for _, m := range u.members[1:] {
-		switch {
-		case m.Kind == moat.Partner && slices.Contains(u.owners(), m.ID):
-		case m.Kind == moat.Account:
-			if t := " of " + m.ID; len(s)+len(t) <= maxName {
-				s += t
-			}
-		default:
-			if t := KindName(m.Kind) + " " + m.ID; len(more) < 2 && len(s)+len(strings.Join(more, ", "))+len(t) <= maxName {
-				more = append(more, t)
-			}
+		if m.Kind == moat.Account { // who has other places, too: this one is meant
+			return s + and(more) + " of " + m.ID
+		}
+		if t := KindName(m.Kind) + " " + m.ID; len(more) < 2 && len(s)+len(strings.Join(more, ", "))+len(t) <= maxName &&
+			!(m.Kind == moat.Partner && slices.Contains(u.owners(), m.ID)) {
+			more = append(more, t)
 		}
 	}
-	if len(more) > 0 {
-		s += ", at " + strings.Join(more, ", ")
+	return s + and(more)
+}
+
+func and(more []string) string {
+	if len(more) == 0 {
+		return ""
 	}
-	return s
+	return ", at " + strings.Join(more, ", ")
 }
 
 func title(x *candidate) string {

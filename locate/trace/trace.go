@@ -31,8 +31,8 @@ const (
 	maxPerID   = 2048    // touches of one order
 	maxTouches = 1 << 19 // of all leaked orders
 	controls   = 1500    // orders that the leaked ones are compared with
-	maxRead    = 50_000  // events of diaries
-	maxOneRead = 20_000  // of one diary
+	maxRead    = 30_000  // events of diaries
+	maxOneRead = 15_000  // of one diary
 	maxShown   = 100     // ids in a list of an answer
 )
 

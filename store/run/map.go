@@ -27,10 +27,10 @@ func unmapFile(b []byte) {
 
 // prefetch asks for bytes that will be read soon; b must be of a mapped file.
 func prefetch(file []byte, off, n uint64) {
-	page := uint64(os.Getpagesize())
-	off -= off % page
-	if off < uint64(len(file)) {
-		_ = unix.Madvise(file[off:min(off+n+page, uint64(len(file)))], unix.MADV_WILLNEED) // a hint
+	end := min(off+n, uint64(len(file)))
+	off -= off % uint64(os.Getpagesize())
+	if off < end {
+		_ = unix.Madvise(file[off:end], unix.MADV_WILLNEED) // a hint
 	}
 }
 

@@ -16,6 +16,17 @@ import (
 // disk again. It returns how many bytes of them are in memory yet: none, but where the file system is in memory itself.
 func Cold(tb testing.TB, dir string) (left int64) {
 	tb.Helper()
+	for range 10 { // the kernel keeps some pages that it has just put into lists
+		if left = drop(tb, dir); left == 0 {
+			break
+		}
+	}
+	return left
+}
+
+// drop drops what it can, and returns how many bytes stayed.
+func drop(tb testing.TB, dir string) (left int64) {
+	tb.Helper()
 	if real, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = real
 	}
@@ -81,6 +92,23 @@ func inMemory(tb testing.TB, at, size uintptr) (n int64) {
 	}
 	for _, b := range in {
 		n += int64(b&1) * int64(page)
+	}
+	return n
+}
+
+// Read returns how many bytes the process has had read from disks.
+func Read(tb testing.TB) (n int64) {
+	tb.Helper()
+	b, err := os.ReadFile("/proc/self/io")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if s, ok := strings.CutPrefix(line, "read_bytes: "); ok {
+			if n, err = strconv.ParseInt(strings.TrimSpace(s), 10, 64); err != nil {
+				tb.Fatal(err)
+			}
+		}
 	}
 	return n
 }
