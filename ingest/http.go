@@ -56,6 +56,8 @@ type Config struct {
 	Now func() time.Time // default time.Now
 	// Watch sees every event; nil = nobody does.
 	Watch Watch
+	// Yield is called after every few dozen events, and may wait a moment for what is more urgent; nil = nothing is.
+	Yield func()
 	Log   *slog.Logger // default: nothing is logged
 	// Room bounds the bytes that all requests hold together; one partner's get half of it. Default 256 MiB, at least 64 MiB:
 	// one largest batch must fit into a partner's half.
@@ -335,7 +337,7 @@ func (h *Handler) worker() *worker {
 	if err != nil {
 		panic("BUG: a key that was good is not: " + err.Error())
 	}
-	k := &worker{normal: n, out: batches{river: h.cfg.River}, watch: h.cfg.Watch}
+	k := &worker{normal: n, out: batches{river: h.cfg.River}, watch: h.cfg.Watch, yield: h.cfg.Yield}
 	k.put = k.out.add
 	return k
 }

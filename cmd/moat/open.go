@@ -16,6 +16,6 @@ type logFlags struct {
 
 // open opens the data folder to work on it.
 func (a *app) open(f logFlags, log *slog.Logger) (*node.Node, error) {
-	tuneMemory()
+	tune()
 	return node.Open(a.ctx, node.Config{Dir: a.Data, Book: a.Book, Logger: log, River: river.Config{URL: f.NATS, Credentials: f.Credentials, CA: f.CA}})
 }
