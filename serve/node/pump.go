@@ -51,9 +51,14 @@ func (p *partition) run(ctx context.Context) {
 	feeding, stop := context.WithCancel(ctx)
 	defer stop()
 	p.n.group.Go(func() { p.feed(feeding, feed, p.seq) })
-	flush, snapshot := time.NewTicker(p.n.cfg.FlushEvery), time.NewTicker(p.n.cfg.SnapshotEvery)
+	flush := time.NewTicker(p.n.cfg.FlushEvery)
 	defer flush.Stop()
-	defer snapshot.Stop()
+	var snapshot <-chan time.Time
+	if every := p.n.cfg.SnapshotEvery; every > 0 {
+		t := time.NewTicker(every)
+		defer t.Stop()
+		snapshot = t.C
+	}
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
@@ -63,12 +68,16 @@ func (p *partition) run(ctx context.Context) {
 			p.take(m)
 		case <-flush.C:
 			p.warn("cannot flush", p.flush())
-		case <-snapshot.C:
+		case <-snapshot:
 			p.warn("cannot write snapshot", p.snapshot())
 		}
 	}
 	stop()
-	p.err = p.snapshot()
+	end := p.snapshot
+	if snapshot == nil {
+		end = p.flush
+	}
+	p.err = end()
 	close(p.keep)
 	p.kept.Wait()
 }

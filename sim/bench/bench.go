@@ -3,7 +3,7 @@
 // memory of an entity.
 //
 // Use it through `moat bench`. Every figure is that of the shipped detectors over the events
-// of package load, with a million accounts in state.
+// of package load, with a million accounts in state, or a fifth of that in a short run.
 //
 // It will not send anything anywhere but to the loopback address of its own server.
 package bench
@@ -21,11 +21,14 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/engine"
 	"github.com/moat-platform/moat/discover/rule"
 	"github.com/moat-platform/moat/serve/api"
 	"github.com/moat-platform/moat/serve/node"
+	"github.com/moat-platform/moat/sim/load"
 	"github.com/moat-platform/moat/store/book"
 )
 
@@ -54,7 +57,9 @@ type Report struct {
 
 	RiskRate   int     `json:"risk_questions_per_s"`
 	RiskBeside float64 `json:"risk_beside_events_per_s"` // ingest that went on during the questions
-	AckP50     float64 `json:"ack_p50_ms"`               // of a batch, until it is durable
+	FreshP50   float64 `json:"fresh_p50_ms"`             // beside the questions, from an event's acknowledgement to the detectors' answer
+	FreshP99   float64 `json:"fresh_p99_ms"`
+	AckP50     float64 `json:"ack_p50_ms"` // of a batch, until it is durable
 	AckP99     float64 `json:"ack_p99_ms"`
 	StartMS    float64 `json:"start_ms"` // of an empty server
 	StartRSS   float64 `json:"start_rss_mib"`
@@ -81,21 +86,23 @@ type Scale struct {
 }
 
 const (
-	partners = 100
-	accounts = 1_000_000
-	batch    = 512
+	partners      = 100
+	allAccounts   = 1_000_000
+	shortAccounts = 200_000 // their records fill the caches a hundred times over, too
+	batch         = 512
 )
 
 // bench is one run.
 type bench struct {
-	o      Options
-	r      Report
-	n      *node.Node
-	url    string
-	keys   []string
-	nextID uint64
-	plan   *rule.Plan
-	seed   rule.HashSeed
+	o        Options
+	r        Report
+	accounts int
+	n        *node.Node
+	url      string
+	keys     []string
+	nextID   uint64
+	plan     *rule.Plan
+	seed     rule.HashSeed
 }
 
 // Run measures and reports.
@@ -103,7 +110,10 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if o.Progress == nil {
 		o.Progress = func(string) {}
 	}
-	b := &bench{o: o, nextID: 1}
+	b := &bench{o: o, nextID: 1, accounts: allAccounts}
+	if o.Short {
+		b.accounts = shortAccounts
+	}
 	begin := time.Now()
 	b.machine()
 	if o.Dir == "" {
@@ -131,7 +141,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 }
 
 func (b *bench) machine() {
-	b.r.Cores, b.r.Go = runtime.GOMAXPROCS(0), runtime.Version()
+	b.r.Cores, b.r.Go = runtime.NumCPU(), runtime.Version()
 	b.r.Command = strings.Join(os.Args, " ")
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		for line := range strings.Lines(string(text)) {
@@ -151,7 +161,7 @@ func (b *bench) machine() {
 // server measures what a client sees, on a server in this process and a client in another.
 func (b *bench) server(ctx context.Context) (err error) {
 	start := time.Now()
-	if b.n, err = node.Open(ctx, node.Config{Dir: b.o.Dir, SnapshotEvery: time.Hour, Logger: b.o.Logger}); err != nil {
+	if b.n, err = node.Open(ctx, node.Config{Dir: b.o.Dir, SnapshotEvery: -1, Logger: b.o.Logger}); err != nil {
 		return err
 	}
 	b.plan, b.seed = b.n.Plan, b.n.Seed
@@ -182,13 +192,13 @@ func (b *bench) server(ctx context.Context) (err error) {
 	if err := b.makeKeys(ctx); err != nil {
 		return err
 	}
-	b.o.Progress(fmt.Sprintf("sending every one of %d accounts once", accounts))
-	seconds := 120.0
-	if b.o.Short {
-		seconds = 10
-	}
-	if _, err := b.run(ctx, Job{Fill: true, Seconds: seconds}); err != nil {
+	b.o.Progress(fmt.Sprintf("sending every one of %d accounts once", b.accounts))
+	filled, err := b.run(ctx, Job{Fill: true, Seconds: 300})
+	if err != nil {
 		return err
+	}
+	if filled.Events < int64(b.accounts) {
+		return fmt.Errorf("this machine took %d of %d accounts in five minutes: nothing would be said about a full server", filled.Events, b.accounts)
 	}
 	if err := b.n.Drain(ctx); err != nil {
 		return err
@@ -216,7 +226,7 @@ func (b *bench) makeKeys(ctx context.Context) error {
 
 // run has a client process do a job.
 func (b *bench) run(ctx context.Context, j Job) (*Sent, error) {
-	j.URL, j.Keys, j.Accounts, j.Batch, j.FirstID = b.url, b.keys, accounts, batch, b.nextID
+	j.URL, j.Keys, j.Accounts, j.Batch, j.FirstID = b.url, b.keys, b.accounts, batch, b.nextID
 	if j.Connections == 0 {
 		j.Connections = 8
 	}
@@ -281,7 +291,8 @@ func (b *bench) wholePath(ctx context.Context) error {
 	return nil
 }
 
-// questions asks 5,000 times a second while events come in at half of what the whole path takes.
+// questions asks 5,000 times a second while events come in at half of what the whole path takes, and sees how soon
+// those are looked at.
 func (b *bench) questions(ctx context.Context) error {
 	seconds := 15.0
 	if b.o.Short {
@@ -289,28 +300,62 @@ func (b *bench) questions(ctx context.Context) error {
 	}
 	b.r.RiskRate = 5000
 	b.o.Progress("5,000 questions a second beside half the load")
-	type result struct {
-		s   *Sent
-		err error
-	}
-	beside := make(chan result, 1)
-	load := *b
+	var group errgroup.Group
+	load, fresh := *b, []time.Duration(nil)
 	load.nextID += 1 << 40
-	go func() {
-		s, err := load.run(ctx, Job{Seconds: seconds + 1, Rate: int(b.r.WholePath / 2), Connections: 4})
-		beside <- result{s, err}
-	}()
-	s, err := b.run(ctx, Job{Seconds: seconds, Questions: b.r.RiskRate, Connections: 32})
-	r := <-beside
-	if err != nil {
+	var events, asked *Sent
+	group.Go(func() (err error) {
+		events, err = load.run(ctx, Job{Seconds: seconds + 1, Rate: int(b.r.WholePath / 2), Connections: 4})
+		return err
+	})
+	probing, end := context.WithCancel(ctx)
+	group.Go(func() (err error) {
+		fresh, err = b.probe(probing)
+		return err
+	})
+	group.Go(func() (err error) {
+		defer end()
+		asked, err = b.run(ctx, Job{Seconds: seconds, Questions: b.r.RiskRate, Connections: 32})
+		return err
+	})
+	if err := group.Wait(); err != nil {
 		return err
 	}
-	if r.err != nil {
-		return r.err
-	}
-	b.r.RiskP50, b.r.RiskP99 = s.P50, s.P99
-	b.r.RiskBeside = float64(r.s.Events) / r.s.Seconds
+	b.r.RiskP50, b.r.RiskP99 = asked.P50, asked.P99
+	b.r.RiskBeside = float64(events.Events) / events.Seconds
+	b.r.FreshP50, b.r.FreshP99 = quantile(fresh, 0.5), quantile(fresh, 0.99)
 	return nil
+}
+
+// probe appends an event of its own fifty times a second until ctx ends, and returns how long each took from when it was durable, as
+// its sender would have been told, until it was through the engine.
+func (b *bench) probe(ctx context.Context) (took []time.Duration, err error) {
+	s := load.New(load.Config{Partners: partners, Accounts: b.accounts, Seed: 11})
+	var w moat.BatchWriter
+	for tick := time.NewTicker(20 * time.Millisecond); ; {
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return took, nil
+		case <-tick.C:
+		}
+		e := s.Next()
+		e.ID, e.Time = fmt.Sprintf("probe%d", len(took)), moat.TimeOf(time.Now())
+		e.Received = e.Time
+		w.Reset()
+		w.Append(e)
+		id := b.n.River.PartitionOf(e.Partner)
+		seq, err := b.n.River.Append(ctx, id, w.Bytes())
+		for start, at := time.Now(), uint64(0); err == nil; time.Sleep(time.Millisecond) {
+			if at, err = b.n.Position(ctx, id); err == nil && at >= seq {
+				took = append(took, time.Since(start))
+				break
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			return nil, err
+		}
+	}
 }
 
 func (b *bench) newEngine() (*engine.Engine, error) {

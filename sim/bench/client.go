@@ -66,13 +66,17 @@ func RunClient(ctx context.Context, in io.Reader, out io.Writer) error {
 	if e := c.first.Load(); e != nil {
 		s.FirstError = *e
 	}
-	if slices.Sort(c.times); len(c.times) > 0 {
-		at := func(q float64) float64 {
-			return c.times[min(int(q*float64(len(c.times))), len(c.times)-1)].Seconds() * 1000
-		}
-		s.P50, s.P99, s.P999, s.Max = at(0.5), at(0.99), at(0.999), at(1)
-	}
+	s.P50, s.P99, s.P999, s.Max = quantile(c.times, 0.5), quantile(c.times, 0.99), quantile(c.times, 0.999), quantile(c.times, 1)
 	return json.NewEncoder(out).Encode(s)
+}
+
+// quantile returns a quantile of times, which it sorts, in milliseconds; 0 if there are none.
+func quantile(times []time.Duration, q float64) float64 {
+	if len(times) == 0 {
+		return 0
+	}
+	slices.Sort(times)
+	return times[min(int(q*float64(len(times))), len(times)-1)].Seconds() * 1000
 }
 
 type client struct {

@@ -29,7 +29,7 @@ func (b *bench) stages(ctx context.Context) error {
 		events = 200_000
 	}
 	b.o.Progress("stages one by one")
-	batches := b.batches(events, load.Config{Partners: partners, Accounts: accounts, Seed: 99})
+	batches := b.batches(events, load.Config{Partners: partners, Accounts: b.accounts, Seed: 99})
 	for _, stage := range []struct {
 		name string
 		run  func(context.Context, [][]byte) (func() error, error)
@@ -176,7 +176,7 @@ func (b *bench) decode(events int) error {
 	if err != nil {
 		return err
 	}
-	s := load.New(load.Config{Partners: partners, Accounts: accounts, Seed: 5})
+	s := load.New(load.Config{Partners: partners, Accounts: b.accounts, Seed: 5})
 	var bodies []*load.Body
 	for range 64 {
 		bodies = append(bodies, s.Body(1, batch))
@@ -202,7 +202,7 @@ func (b *bench) engineAlone(ctx context.Context, batches [][]byte, events int) e
 	if err != nil {
 		return err
 	}
-	if err := b.fill(ctx, e, accounts, accounts); err != nil {
+	if err := b.fill(ctx, e, b.accounts, b.accounts); err != nil {
 		return err
 	}
 	mem := e.Memory()
@@ -251,13 +251,13 @@ func (b *bench) memoryLimit() int64 { return int64(b.r.MemoryGiB / 2 * (1 << 30)
 func (b *bench) scale(ctx context.Context) error {
 	for _, devices := range []int{1_000_000, 10_000_000} {
 		debug.FreeOSMemory()
-		b.o.Progress(fmt.Sprintf("memory with %d accounts and %d devices", accounts, devices))
+		b.o.Progress(fmt.Sprintf("memory with %d accounts and %d devices", b.accounts, devices))
 		before := rss()
 		e, err := b.newEngine()
 		if err != nil {
 			return err
 		}
-		if err := b.fill(ctx, e, accounts, devices); err != nil {
+		if err := b.fill(ctx, e, b.accounts, devices); err != nil {
 			return err
 		}
 		mem := e.Memory()

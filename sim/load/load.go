@@ -37,7 +37,8 @@ type Stream struct {
 	n    uint64
 	ev   moat.Event
 	buf  []byte
-	only int // the partner whose events are wanted; -1 = any
+	only int   // the partner whose events are wanted; -1 = any
+	turn []int // by partner, when Even: events of it alone so far
 }
 
 // New returns the stream of cfg.
@@ -57,7 +58,7 @@ func New(cfg Config) *Stream {
 		cfg.Start, _ = moat.ParseTime("2026-03-02T08:00:00Z")
 	}
 	r := rand.New(rand.NewPCG(cfg.Seed, 0x6d6f6174))
-	return &Stream{cfg: cfg, r: r, zipf: rand.NewZipf(r, 1.1, 20, uint64(cfg.Accounts-1)), only: -1}
+	return &Stream{cfg: cfg, r: r, zipf: rand.NewZipf(r, 1.1, 20, uint64(cfg.Accounts-1)), only: -1, turn: make([]int, cfg.Partners)}
 }
 
 var (
@@ -88,7 +89,8 @@ func (s *Stream) Next() *moat.Event {
 	if s.only >= 0 {
 		who = who/s.cfg.Partners*s.cfg.Partners + s.only
 		if s.cfg.Even {
-			who = int(s.n)*s.cfg.Partners%s.cfg.Accounts + s.only
+			who = (s.turn[s.only]*s.cfg.Partners + s.only) % s.cfg.Accounts
+			s.turn[s.only]++
 		}
 	}
 	partner := who % s.cfg.Partners
