@@ -37,16 +37,16 @@ func (e *Engine) Ask(ev *moat.Event) []moat.Finding {
 	e.ask = &e.scratch
 	e.ask.used = 0
 	defer func() { e.ask = nil }()
-	var s slot
+	s := &e.asked
 	s.ev = *ev
 	partner, known := e.partners[ev.Partner]
 	s.owner = partner
 	s.partner = e.cfg.Seed.Text(ev.Partner)
 	s.now = plausible(ev)
 	tp := &e.plan.Types[ev.Type]
-	e.identify(&s, tp)
-	e.reach(&s, tp) // a question is alone, but its own records are many: they are fetched at the same time
-	e.touch(&s)
+	e.identify(s, tp)
+	e.reach(s, tp) // a question is alone, but its own records are many: they are fetched at the same time
+	e.touch(s)
 	var found []moat.Finding
 	if !known {
 		// A partner that never sent an event has no number yet, and gets none by asking.
@@ -54,6 +54,6 @@ func (e *Engine) Ask(ev *moat.Event) []moat.Finding {
 		s.owner = uint32(len(e.names) - 1)
 		defer func() { e.names = e.names[:len(e.names)-1] }()
 	}
-	e.event(&s, &found)
+	e.event(s, &found)
 	return found
 }

@@ -10,7 +10,6 @@
 package engine
 
 import (
-	"slices"
 	"unsafe"
 
 	"github.com/moat-platform/moat"
@@ -116,16 +115,17 @@ type Engine struct {
 
 	reader moat.BatchReader
 	slots  [group]slot
-	shapes [moat.EventTypes][]*rule.Shape // of events, by the hash of the conditions that hold
+	sorter *rule.Sorter
 	frame  rule.Frame
+	asked  slot // of a question
 	// Of the event that is being worked on:
 	slot     *slot
 	tp       *rule.TypePlan
 	records  [moat.EntityKinds]record
 	inputs   [rule.MaxFeatures + 1]feature.Input // one for each feature that reads another
+	blind    feature.Input                       // for those that need no value
 	depth    int
 	wheres   []where  // what the conditions of ops said, by Op.Asks
-	later    []pairOf // as many as any type has early ones, none of them known
 	keys     []uint64 // hashes of a list
 	sampled  []uint64 // those of them that a feature looks at
 	hashed   *string  // the list that they are of, and the event that it is of
@@ -167,11 +167,17 @@ func New(cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	e.net = make([]netCache, netCacheSize)
+	early, wheres := 0, 0
 	for i := range cfg.Plan.Types {
-		tp := &cfg.Plan.Types[i]
-		e.later = append(e.later, slices.Repeat([]pairOf{{later, anywhere}}, max(0, tp.Early-len(e.later)))...)
-		e.wheres = append(e.wheres, make([]where, max(0, tp.Wheres-len(e.wheres)))...)
+		early, wheres = max(early, cfg.Plan.Types[i].Early), max(wheres, cfg.Plan.Types[i].Wheres)
 	}
+	e.wheres = make([]where, wheres)
+	for i := range e.slots {
+		e.slots[i].make(cfg.Plan, early)
+	}
+	e.asked.make(cfg.Plan, early)
+	e.silent.make(cfg.Plan, early)
+	e.sorter = cfg.Plan.NewSorter()
 	e.frame = cfg.Plan.NewFrame()
 	e.frame.Fill, e.frame.Look = e.fill, e.lookup
 	return e, nil

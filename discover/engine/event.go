@@ -10,7 +10,7 @@ import (
 
 // event runs one event through the features and detectors of its type.
 func (e *Engine) event(s *slot, findings *[]moat.Finding) {
-	ev, tp := &s.ev, &e.plan.Types[s.ev.Type]
+	tp := &e.plan.Types[s.ev.Type]
 	if e.ask == nil {
 		if l := e.watches[s.owner]; l != nil {
 			e.overdue(s, l, findings)
@@ -18,13 +18,13 @@ func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 		e.count(s)
 	}
 	e.slot, e.tp = s, tp
-	clear(e.records[:])
 	for _, k := range tp.Kinds {
+		e.records[k] = record{}
 		if s.keys[k] != 0 && e.tables[k] != nil {
 			e.records[k] = recordAt(e.record(k, s))
 		}
 	}
-	e.frame.Begin(ev)
+	e.frame.Return(&s.scene)
 	e.features(s)
 	for _, c := range s.shape.Detectors {
 		if c.Fires(&e.frame) {
@@ -81,21 +81,59 @@ func seconds(t moat.Time) uint32 { return uint32(t / moat.Second) }
 // an expression asks for them.
 func (e *Engine) features(s *slot) {
 	e.epoch()
-	in := &e.inputs[0]
+	f, in, takes := &e.frame, &e.inputs[0], s.shape.Takes
 	in.Now = s.now
 	e.depth = 1 // what a feature reads has inputs of its own
-	for _, op := range s.shape.Takes {
-		rec := &e.records[op.Of]
-		if rec.at == nil || !op.Ahead && !e.where(op) || op.Value != feature.NoValue && !e.input(op, in, s, true) {
-			continue // without a value there is nothing to take in: it is read when it is asked for
+	of := moat.EntityKinds
+	var state unsafe.Pointer
+	for i := range takes {
+		t := &takes[i]
+		if t.Of != of {
+			of = t.Of
+			rec := &e.records[of]
+			state, in.Born, in.Seen = rec.at, rec.born, rec.seen
 		}
-		in.Born, in.Seen, in.Value, in.Mute = rec.born, rec.seen, op.Value, op.Mute
-		if op.Common > 0 {
-			in.Common = e.common(op)
+		if state == nil || t.Where != nil && !e.where(t) {
+			continue
 		}
-		op.Stat.Observe(unsafe.Add(rec.at, op.Offset), in, e.frame.Out(op.Out))
+		switch t.Value {
+		case feature.NoValue:
+		case feature.Number:
+			in.Num = t.Num(f)
+		case feature.Key:
+			if !e.key(t, in, s) {
+				continue // without a value there is nothing to take in: it is read when it is asked for
+			}
+		default:
+			if !e.input(t.Op, in, s, true) {
+				continue
+			}
+		}
+		in.Value, in.Mute = t.Value, t.Mute
+		t.Stat.Observe(unsafe.Add(state, t.Offset), in, f.Out(int(t.Out)))
 	}
 	e.depth = 0
+}
+
+// key takes the key of t from the event; false means that the event has none. Most keys are of pairs that were
+// fetched ahead and are where they are likely to be.
+func (e *Engine) key(t *rule.Take, in *feature.Input, s *slot) bool {
+	if t.Early < 0 || e.ask != nil {
+		return e.input(t.Op, in, s, true)
+	}
+	p, known := s.pair(int32(t.Early))
+	if !known || p.rec < 0 {
+		return e.input(t.Op, in, s, true)
+	}
+	h := e.pairs.header(int(p.rec))
+	if h.key != p.key {
+		return e.input(t.Op, in, s, true)
+	}
+	if h.owner&touched == 0 {
+		h.owner |= touched
+	}
+	in.Key, in.Pair = p.key, unsafe.Add(unsafe.Pointer(h), pairHeader)
+	return true
 }
 
 // where remembers what a condition that several ops share said of an event.
@@ -104,17 +142,20 @@ type where struct {
 	holds bool
 }
 
-func (e *Engine) where(op *rule.Op) bool {
-	w := &e.wheres[op.Asks]
+func (e *Engine) where(t *rule.Take) bool {
+	if t.Asks < 0 {
+		return t.Where(&e.frame)
+	}
+	w := &e.wheres[t.Asks]
 	if w.epoch != e.frame.Epoch {
-		*w = where{e.frame.Epoch, op.Where(&e.frame)}
+		*w = where{e.frame.Epoch, t.Where(&e.frame)}
 	}
 	return w.holds
 }
 
-// common returns the state of op that is kept once for the partner, nil if the partner has no record.
+// common returns the state of op that is kept once for the partner, nil if there is none.
 func (e *Engine) common(op *rule.Op) unsafe.Pointer {
-	if partner := e.records[moat.Partner].at; partner != nil {
+	if partner := e.records[moat.Partner].at; partner != nil && op.Common > 0 {
 		return unsafe.Add(partner, op.Common)
 	}
 	return nil
@@ -130,30 +171,31 @@ func (e *Engine) epoch() {
 	}
 }
 
-// fill reads the feature with that first slot.
+// fill reads the feature with that first slot: it has it write its outputs as they stand.
 func (e *Engine) fill(first int) {
-	if i := e.tp.At[first]; i >= 0 {
-		e.read(&e.tp.Ops[i], e.slot)
+	i := e.tp.At[first]
+	if i < 0 {
+		return
 	}
-}
-
-// read has one feature write its outputs as they stand.
-func (e *Engine) read(op *rule.Op, s *slot) {
+	op, s, rec := &e.tp.Ops[i], e.slot, record{at: unsafe.Pointer(&e.empty), born: e.slot.now}
+	known := e.records[op.Of].at != nil
+	if known {
+		rec = e.records[op.Of]
+		rec.at = unsafe.Add(rec.at, op.Offset)
+	}
+	if op.Blind {
+		in := &e.blind
+		in.Now, in.Born, in.Seen = s.now, rec.born, rec.seen
+		op.Stat.Read(rec.at, in, e.frame.Out(op.Out))
+		return
+	}
 	in := &e.inputs[e.depth]
 	e.depth++
-	in.Now, in.Born, in.Seen, in.Value, in.Key, in.Pair, in.Common = s.now, s.now, 0, feature.NoValue, 0, nil, nil
-	state := unsafe.Pointer(&e.empty)
-	if rec := &e.records[op.Of]; rec.at != nil {
-		in.Born, in.Seen = rec.born, rec.seen
-		state = unsafe.Add(rec.at, op.Offset)
-		if op.Common > 0 {
-			in.Common = e.common(op)
-		}
-		if e.input(op, in, s, false) {
-			in.Value = op.Value
-		}
+	in.Now, in.Born, in.Seen, in.Value, in.Key, in.Pair, in.Common = s.now, rec.born, rec.seen, feature.NoValue, 0, nil, nil
+	if known && e.input(op, in, s, false) {
+		in.Value = op.Value
 	}
-	op.Stat.Read(state, in, e.frame.Out(op.Out))
+	op.Stat.Read(rec.at, in, e.frame.Out(op.Out))
 	e.depth--
 }
 
@@ -171,10 +213,16 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 	case feature.Number:
 		in.Num = op.Num(&e.frame)
 	case feature.Key:
+		if !observe && op.Vacant != nil && op.Vacant(unsafe.Add(e.records[op.Of].at, op.Offset)) {
+			if in.Key = op.Key(&e.frame); in.Key&op.Mask != 0 {
+				in.Key = 0
+			}
+			return false
+		}
 		if op.Early >= 0 {
-			p := &s.early[op.Early]
-			if p.key == later {
-				p.key = e.earlyKey(op, s)
+			p, known := s.pair(int32(op.Early))
+			if !known {
+				p = s.know(int32(op.Early), e.earlyKey(op, s))
 			}
 			if in.Key = p.key; in.Key == 0 {
 				return false
@@ -215,6 +263,7 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 		in.Place = e.frame.Net().Spot
 		return in.Place.Known
 	case feature.Levels:
+		in.Common = e.common(op)
 		return e.levels(op, in, s, observe)
 	}
 	return true
@@ -245,7 +294,7 @@ func (e *Engine) hashes(texts []string) []uint64 {
 }
 
 func (e *Engine) lookup(ip string) rule.Net {
-	h := e.cfg.Seed.Text(ip) | 1
+	h := e.frame.Entity(moat.IP) | 1 // of no other address is asked
 	c := &e.net[h>>40&(netCacheSize-1)]
 	if c.ip != h {
 		c.ip, c.net = h, e.cfg.Net(ip)

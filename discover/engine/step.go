@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/rule"
@@ -20,17 +19,34 @@ type slot struct {
 	keys    [moat.EntityKinds]uint64
 	recs    [moat.EntityKinds]int32 // where the records are likely to be
 	early   []pairOf                // the pairs that TypePlan.Early counts
-	fetch   []int32                 // those of them that are fetched ahead
+	known   []uint64                // bit i: early[i] is of this event
 	ahead   []uint64                // keys of the pairs of lists that are
 	shape   *rule.Shape
-	holds   []uint64 // of the shape
-	id      uint64   // hash of the event's id; 0 = none
+	scene   rule.Scene
+	id      uint64 // hash of the event's id; 0 = none
+}
+
+// make makes room in s for events under p, of which no type has more early pairs.
+func (s *slot) make(p *rule.Plan, early int) {
+	s.scene, s.early, s.known = p.NewScene(), make([]pairOf, early), make([]uint64, (early+63)/64)
 }
 
 // pairOf is the key of a pair, 0 if there is none, and where it is likely to be.
 type pairOf struct {
 	key uint64
 	rec int32
+}
+
+// pair returns the i-th early pair, if it is known.
+func (s *slot) pair(i int32) (p *pairOf, known bool) {
+	return &s.early[i], s.known[i>>6]>>(i&63)&1 != 0
+}
+
+// know sets the key of the i-th early pair.
+func (s *slot) know(i int32, key uint64) *pairOf {
+	s.known[i>>6] |= 1 << (i & 63)
+	s.early[i] = pairOf{key, anywhere}
+	return &s.early[i]
 }
 
 // anywhere stands for a place that nobody knows.
@@ -132,8 +148,10 @@ func (e *Engine) reach(s *slot, tp *rule.TypePlan) {
 			t.touchIndex(s.keys[k])
 		}
 	}
-	for _, i := range s.fetch {
-		e.pairs.touchIndex(s.early[i].key)
+	for i := range s.shape.Fetch {
+		if key := s.early[s.shape.Fetch[i].Early].key; key != 0 {
+			e.pairs.touchIndex(key)
+		}
 	}
 	for _, key := range s.ahead {
 		e.pairs.touchIndex(key)
@@ -152,8 +170,11 @@ func (e *Engine) touch(s *slot) {
 			}
 		}
 	}
-	for _, i := range s.fetch {
-		p := &s.early[i]
+	for i := range s.shape.Fetch {
+		p := &s.early[s.shape.Fetch[i].Early]
+		if p.key == 0 {
+			continue
+		}
 		if rec := e.pairs.guess(p.key); rec >= 0 {
 			p.rec = int32(rec)
 			prefetch(e.pairs.at(rec))
@@ -169,51 +190,38 @@ func (e *Engine) touch(s *slot) {
 // identify computes the keys of the entities of s, what features and detectors it concerns, and the pairs that can
 // be told from the event alone.
 func (e *Engine) identify(s *slot, tp *rule.TypePlan) {
-	e.frame.Begin(&s.ev)
+	e.frame.Open(&s.scene, &s.ev)
 	for _, k := range tp.Kinds {
 		s.keys[k], s.recs[k] = e.entityKey(s.partner, k), anywhere
 	}
-	s.holds = tp.Settle(&e.frame, s.holds[:0])
-	s.shape = e.shape(s, tp)
-	s.ahead, s.fetch, s.early = s.ahead[:0], s.fetch[:0], append(s.early[:0], e.later[:tp.Early]...)
-	for _, op := range s.shape.Fetch {
+	s.shape = e.sorter.Shape(&e.frame)
+	clear(s.known)
+	copy(s.known, s.shape.Known)
+	for i := range s.shape.Fetch {
+		x := &s.shape.Fetch[i]
+		p := &s.early[x.Early]
+		*p = pairOf{0, anywhere}
+		entity, v := s.keys[x.Of], x.Fixed
+		if entity == 0 {
+			continue
+		}
+		if v == 0 {
+			k := x.Key(&e.frame)
+			if k == 0 || k&x.Mask != 0 {
+				continue
+			}
+			v = rule.Mix(k, x.Salt)
+		}
+		p.key = rule.Mix(v, entity) | 1
+	}
+	s.ahead = s.ahead[:0]
+	for _, op := range s.shape.Lists {
 		e.foresee(s, op)
 	}
 }
 
-// shapes is how many shapes of events of one type are remembered: few conditions tell most events apart.
-const shapes = 256
-
-// shape returns the shape of s. The first of those that share a place is remembered.
-func (e *Engine) shape(s *slot, tp *rule.TypePlan) *rule.Shape {
-	h := uint64(0)
-	for _, w := range s.holds {
-		h = (h ^ w) * 0x9E3779B97F4A7C15
-	}
-	known := e.shapes[s.ev.Type]
-	if known == nil {
-		known = make([]*rule.Shape, shapes)
-		e.shapes[s.ev.Type] = known
-	}
-	place := &known[h>>32%shapes]
-	if *place == nil {
-		*place = tp.Shape(s.holds)
-	}
-	if slices.Equal((*place).Holds, s.holds) {
-		return *place
-	}
-	return tp.Shape(s.holds)
-}
-
-// foresee computes the keys of op's pairs.
+// foresee computes the keys of the first of op's pairs.
 func (e *Engine) foresee(s *slot, op *rule.Op) {
-	if op.Early >= 0 {
-		key := e.earlyKey(op, s)
-		if s.early[op.Early].key = key; key != 0 {
-			s.fetch = append(s.fetch, int32(op.Early))
-		}
-		return
-	}
 	if s.keys[op.Of] == 0 {
 		return
 	}
@@ -227,10 +235,6 @@ func (e *Engine) foresee(s *slot, op *rule.Op) {
 
 // maxAhead is how many pairs of a list are fetched ahead.
 const maxAhead = 4
-
-// later stands for the key of a pair that nothing observes at this event: it is computed when it is
-// read. Keys are odd.
-const later = 2
 
 // earlyKey returns the key of op's pair, 0 if there is none.
 func (e *Engine) earlyKey(op *rule.Op, s *slot) uint64 {

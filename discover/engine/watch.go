@@ -166,7 +166,6 @@ func (e *Engine) quiet(now *slot, w *watch, findings *[]moat.Finding) bool {
 			}
 		}
 	}
-	e.frame.Begin(&s.ev)
 	e.epoch()
 	if !c.When(&e.frame) {
 		w.asked++

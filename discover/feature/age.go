@@ -13,6 +13,7 @@ var ageKind = Kind{
 	Name:  "age",
 	Doc:   "How long the entity is known, and how long it was quiet. Good for new and for dormant accounts.",
 	Value: NoValue,
+	Blind: true,
 	Outputs: []Output{
 		{"s", "s", "Time since the entity was first seen; 0 for a new one."},
 		{"idle_s", "s", "Time since the entity was last seen before this event; 0 for a new one and for late events."},

@@ -17,6 +17,7 @@ var baselineKind = Kind{
 	Name:   "baseline",
 	Doc:    "Total of the running period against the entity's own past periods, robustly. Good for more than usual: reveals, exports, rows in a day.",
 	Value:  Number,
+	Blind:  true,
 	Also:   []Value{NoValue, Keys},
 	Params: []Param{periodParam, floorParam},
 	Outputs: []Output{

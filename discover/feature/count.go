@@ -13,6 +13,7 @@ var countKind = Kind{
 	Name:   "count",
 	Doc:    "Number of events in a sliding window. Good for bursts: failed logins, exports, reveals.",
 	Value:  NoValue,
+	Blind:  true,
 	Params: []Param{windowParam},
 	Outputs: []Output{
 		{"n", "events", "Events in the window, this one included."},

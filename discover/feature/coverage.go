@@ -25,6 +25,7 @@ var coverageKind = Kind{
 	Name:       "coverage",
 	Doc:        "Which share of the values of one stream is found in another, by a sample that both have in common. Good for honesty: orders that the marketplace served against those whose use was reported, and the other way round.",
 	Value:      Keys,
+	Blind:      true,
 	Conditions: 2,
 	Params: []Param{
 		{Name: "grace", Unit: "duration", Default: 3600, Min: 60, Max: 7 * 86400, Doc: "A value counts when it was first heard of so long ago: the other stream may be late by that."},

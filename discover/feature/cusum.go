@@ -17,6 +17,7 @@ var cusumKind = Kind{
 	Name:  "cusum",
 	Doc:   "Drift of closed periods' totals above the entity's own average. Good for slow drips that no single day shows.",
 	Value: Number,
+	Blind: true,
 	Also:  []Value{NoValue, Keys},
 	Params: []Param{periodParam, {Name: "k", Unit: "scales", Default: 0.5, Min: 0, Max: 10,
 		Doc: "Slack: how far above the average a period may lie without adding to the drift."}, floorParam},

@@ -27,6 +27,7 @@ var distinctKind = Kind{
 	Name:  "distinct",
 	Doc:   "Number of different values in a sliding window: exact up to 12, then ±13 %. Good for breadth: orders, addresses, accounts of a device.",
 	Value: Key,
+	Blind: true,
 	Also:  []Value{Keys},
 	Params: []Param{{Name: "window", Unit: "duration", Default: 3600, Min: 0, Max: 400 * 86400,
 		Doc: "How far back to look; 0 is for ever. Between a half and all of it is covered; less than 2 s counts as 2 s."}},

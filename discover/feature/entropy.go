@@ -20,6 +20,7 @@ var entropyKind = Kind{
 	Name:  "entropy",
 	Doc:   "How much a value varies over the last events, in bits. Good for fields that never change although they should: a device id, an address, a user agent that a program makes up.",
 	Value: Key,
+	Blind: true,
 	Also:  []Value{Number},
 	Params: []Param{{Name: "over", Unit: "events", Default: 1000, Min: 16, Max: 8192,
 		Doc: "Events that count: all counts are halved when there are so many."}},

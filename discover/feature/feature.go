@@ -118,6 +118,9 @@ type Kind struct {
 	Value Value
 	Also  []Value // other sorts of value that it takes
 	Pairs bool    // keeps a Pair per entity and key
+	// Vacant tells that a state has no pairs yet, so that none need be looked up to be read; nil = it cannot tell.
+	Vacant func(state unsafe.Pointer) bool
+	Blind  bool // Read looks at the state and the time alone: it needs no value, no steps and no pair
 	// Conditions is how many steps it needs beside its value; Input.Steps says which of them the event matches.
 	Conditions int
 	Params     []Param

@@ -374,6 +374,43 @@ func TestMute(t *testing.T) {
 	})
 }
 
+// TestBlind reads blind kinds with a value and without.
+func TestBlind(t *testing.T) {
+	eachKind(t, func(t *testing.T, k *Kind, v Value) {
+		if !k.Blind {
+			return
+		}
+		s := newSubject(t, k.Name, nil)
+		for i, in := range every(400) {
+			in.Value = v
+			s.observe(in)
+			in.Now += moat.Time(i%5) * moat.Hour
+			if got, want := s.read(Input{Now: in.Now}), s.read(in); !slices.Equal(got, want) {
+				t.Fatalf("read after operation %d gives %v, %v with a value", i, got, want)
+			}
+		}
+	})
+}
+
+// TestVacant asks states whether they have pairs, against what was observed.
+func TestVacant(t *testing.T) {
+	eachKind(t, func(t *testing.T, k *Kind, v Value) {
+		if k.Vacant == nil {
+			return
+		}
+		s := newSubject(t, k.Name, nil)
+		if !k.Vacant(s.state()) {
+			t.Fatal("an empty state has pairs")
+		}
+		for i, in := range every(50) {
+			in.Value = v
+			if s.observe(in); k.Vacant(s.state()) != (s.out[4] == 0) {
+				t.Fatalf("after operation %d vacant is %v, with %v values", i, k.Vacant(s.state()), s.out[4])
+			}
+		}
+	})
+}
+
 // TestKindsAreWhole checks what a Kind says of itself.
 func TestKindsAreWhole(t *testing.T) {
 	seen := map[string]bool{}

@@ -21,6 +21,7 @@ var habitKind = Kind{
 	Name:  "habit",
 	Doc:   "How far the level at which a period ends lies from the entity's own habit, and how that adds up. Good for shares and ratios: what an account does compared with its peers on the same day.",
 	Value: Number,
+	Blind: true,
 	Params: []Param{periodParam,
 		{Name: "k", Unit: "scales", Default: 0.5, Min: 0, Max: 10, Doc: "Slack: how far above the habit a period may lie without adding to the drift."},
 		{Name: "floor", Unit: "of the level", Default: 0.3, Min: 0.000001, Max: 1e12, Doc: "Smallest deviation; differences below it are taken to be chance. 0.3 suits natural logarithms of counts."}},

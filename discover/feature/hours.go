@@ -24,6 +24,7 @@ var hoursKind = Kind{
 	Name:  "hours",
 	Doc:   "How usual activity at this hour of the week is. Good for acts outside one's own working hours.",
 	Value: NoValue,
+	Blind: true,
 	Params: []Param{{Name: "utc_offset_h", Unit: "h", Default: 0, Min: -12, Max: 14,
 		Doc: "Local time minus UTC."}},
 	Outputs: []Output{

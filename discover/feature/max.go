@@ -13,6 +13,7 @@ var maxKind = Kind{
 	Name:   "max",
 	Doc:    "Largest number in a sliding window. Good for single huge acts: rows of one export.",
 	Value:  Number,
+	Blind:  true,
 	Params: []Param{windowParam},
 	Outputs: []Output{
 		{"max", "of the value", "Largest value in the window, this event included; 0 when empty. Values below 0 count as 0."},

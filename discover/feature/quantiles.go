@@ -20,6 +20,7 @@ var quantilesKind = Kind{
 	Name:  "quantiles",
 	Doc:   "The distribution of a number, to within 20 %. Good for sizes without a fixed limit: more than 99 of 100 of the entity's own exports.",
 	Value: Number,
+	Blind: true,
 	Outputs: []Output{
 		{"q50", "of the value", "Half of the values before this event were at most this; 0 when there were none."},
 		{"q90", "of the value", "The same for 90 of 100."},

@@ -20,6 +20,7 @@ var rhythmKind = Kind{
 	Name:  "rhythm",
 	Doc:   "How regular the time between events is. Good for scrapers, scripts and beacons.",
 	Value: NoValue,
+	Blind: true,
 	Params: []Param{{Name: "reset", Unit: "duration", Default: 600, Min: 1, Max: 7 * 86400,
 		Doc: "A longer gap starts a new stretch."}},
 	Outputs: []Output{

@@ -21,6 +21,7 @@ var runKind = Kind{
 	Name:  "run",
 	Doc:   "How long a run of consecutive ids is, in whatever order those of a minute arrive. Good for enumeration: orders gone through by number.",
 	Value: Keys,
+	Blind: true,
 	Params: []Param{{Name: "step", Unit: "ids", Default: 3, Min: 1, Max: 1000,
 		Doc: "Largest difference between one id and the next in a run; within a minute, on average."}},
 	Outputs: []Output{

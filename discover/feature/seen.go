@@ -33,6 +33,7 @@ var seenKind = Kind{
 	CostNS: 9,
 	Sample: func(p Params) int { return 1 << bits.Len(uint(p["sample"])-1) },
 	Size:   func(Params) int { return 8 },
+	Vacant: func(state unsafe.Pointer) bool { return *(*uint64)(state) == 0 },
 	New:    func(p Params) Stat { return &seen{ttl: uint32(min(p["ttl"], math.MaxUint32))} },
 }
 
@@ -45,7 +46,13 @@ type sight struct {
 }
 
 func (s *seen) Observe(state unsafe.Pointer, in *Input, out []float64) {
-	now := seconds(in.Now)
+	now, values := seconds(in.Now), (*uint64)(state)
+	if p := (*Pair)(in.Pair); in.Value == Key && !s.unknown(p, now) { // nearly always
+		_ = out[4]
+		out[0], out[1], out[2], out[3], out[4] = 0, float64(p.N), elapsed(p.First, now), elapsed(p.Last, now), float64(*values)
+		p.again(now)
+		return
+	}
 	v := sight{gap: math.Inf(1)}
 	if in.Value == Keys {
 		for i := range in.Keys {
@@ -57,7 +64,6 @@ func (s *seen) Observe(state unsafe.Pointer, in *Input, out []float64) {
 		s.look((*Pair)(in.Pair), now, &v)
 		s.mark((*Pair)(in.Pair), now)
 	}
-	values := (*uint64)(state)
 	*values += uint64(v.fresh)
 	v.write(*values, out)
 }
@@ -121,6 +127,11 @@ func (p *Pair) add(now uint32) {
 	if p.N == 0 {
 		p.First, p.Last = now, now
 	}
+	p.again(now)
+}
+
+// again is add for a pair that was seen before.
+func (p *Pair) again(now uint32) {
 	p.First, p.Last = min(p.First, now), max(p.Last, now)
 	if p.N != math.MaxUint32 {
 		p.N++

@@ -18,6 +18,7 @@ var sequenceKind = Kind{
 	Name:  "sequence",
 	Doc:   "Steps that follow one another within a time. Good for chains: failures then success, new password then export.",
 	Value: Steps,
+	Blind: true,
 	Params: []Param{
 		{Name: "steps", Unit: "steps", Default: 2, Min: 1, Max: 8, Doc: "How many steps the sequence has."},
 		{Name: "within", Unit: "duration", Default: 600, Min: 1, Max: 90 * 86400, Doc: "Longest time from the first step's first match to the last step."},

@@ -15,6 +15,7 @@ var sumKind = Kind{
 	Name:   "sum",
 	Doc:    "Sum of a number in a sliding window. Good for volume: rows, bytes, orders touched.",
 	Value:  Number,
+	Blind:  true,
 	Also:   []Value{Keys},
 	Params: []Param{windowParam},
 	Outputs: []Output{

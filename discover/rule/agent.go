@@ -113,18 +113,18 @@ func (f *Frame) agent() agent {
 	if s == "" {
 		return agent{}
 	}
-	if f.agentTurn == f.turn && f.turn != 0 {
-		return f.agentNow
+	if f.scene.read {
+		return f.scene.agent
 	}
 	if f.agents == nil {
 		f.agents = make([]agentMemo, memoSize)
 	}
-	h := f.seed.Text(s) | 1
+	h := f.hash(agentPlace, s) | 1
 	m := &f.agents[h>>1%memoSize]
 	if m.hash != h {
 		m.hash, m.agent = h, parseAgent(s)
 	}
-	f.agentNow, f.agentTurn = m.agent, f.turn
+	f.scene.agent, f.scene.read = m.agent, true
 	return m.agent
 }
 

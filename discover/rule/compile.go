@@ -277,7 +277,7 @@ func (c *compiler) matches(target, arg ast.Expr) boolFn {
 		l := c.list(target)
 		return func(f *Frame) bool {
 			for _, s := range l(f) {
-				if f.Memos[memo].match(re, s, seed) {
+				if f.Memos[memo].match(re, s, seed.Text(s)) {
 					return true
 				}
 			}
@@ -285,7 +285,14 @@ func (c *compiler) matches(target, arg ast.Expr) boolFn {
 		}
 	}
 	s := c.str(target)
-	return func(f *Frame) bool { return f.Memos[memo].match(re, s(f), seed) }
+	if target.Kind() == ast.IdentKind {
+		place := c.b.place(c.words(target))
+		return func(f *Frame) bool {
+			t := s(f)
+			return f.Memos[memo].match(re, t, f.hash(place, t))
+		}
+	}
+	return func(f *Frame) bool { t := s(f); return f.Memos[memo].match(re, t, seed.Text(t)) }
 }
 
 func (c *compiler) num(e ast.Expr) numFn {
@@ -470,23 +477,30 @@ func (c *compiler) key(e ast.Expr) keyFn {
 			return b(f)
 		}
 	}
-	s, seed := c.str(e), c.b.seed
-	words := c.words(e)
-	place, ok := c.b.texts[words]
-	if !ok {
-		place = len(c.b.texts) + int(moat.EntityKinds)
-		c.b.texts[words] = place
-	}
-	return func(f *Frame) uint64 {
-		m := &f.texts[place]
-		if m.turn != f.turn {
-			*m = textMemo{turn: f.turn}
-			if t := s(f); t != "" {
-				m.hash = seed.Text(t)
-			}
+	if text, ok := literal(e); ok {
+		k := uint64(0)
+		if text != "" {
+			k = c.b.seed.Text(text)
 		}
-		return m.hash
+		return func(*Frame) uint64 { return k }
 	}
+	s, place := c.str(e), c.b.place(c.words(e))
+	return func(f *Frame) uint64 {
+		if m := &f.texts[place]; m.turn == f.turn {
+			return m.hash
+		}
+		return f.hash(place, s(f))
+	}
+}
+
+// place returns the place of a text among those whose hashes are remembered, by its words.
+func (b *builder) place(words string) int {
+	place, ok := b.texts[words]
+	if !ok {
+		place = len(b.texts) + int(moat.EntityKinds)
+		b.texts[words] = place
+	}
+	return place
 }
 
 // constant folds literals and parameters.

@@ -74,7 +74,8 @@ func TestDestinationName(t *testing.T) {
 		"https://wms.pakhus.eu/in": "wms pakhus", "https://wms.pakhus-eu.com/in": "wms pakhus", "https://API.Wms-Pakhus2.example:8443": "wms pakhus", "ops@mail.pakhus.co.uk": "mail pakhus",
 		"https://in.spruce-relay.example/v1": "in spruce relay", "localhost": "", "10.0.0.7:22": "", "https://[2001:db8::1]/": "", "": "", ".": "", "https://api.example/": "",
 	} {
-		fr := Frame{Event: &moat.Event{Destination: to}}
+		fr := (&Plan{Texts: agentPlace + 1}).NewFrame()
+		fr.Begin(&moat.Event{Destination: to})
 		if got := vocabulary["event.destination_name"].str(&fr); got != want {
 			t.Errorf("%q is called %q, want %q", to, got, want)
 		}
@@ -91,7 +92,8 @@ func TestTimes(t *testing.T) {
 	}
 	f := func(e moat.Event, hour, weekday, age float64) {
 		t.Helper()
-		fr := Frame{Event: &e}
+		fr := (&Plan{Texts: agentPlace + 1}).NewFrame()
+		fr.Begin(&e)
 		for name, want := range map[string]float64{"event.hour": hour, "event.weekday": weekday, "event.age_s": age} {
 			if got := vocabulary[name].num(&fr); got != want {
 				t.Errorf("%s at %v is %v, want %v", name, e.Time, got, want)
@@ -110,7 +112,8 @@ func TestTimes(t *testing.T) {
 func TestAgent(t *testing.T) {
 	f := func(agent, browser string, version float64, system, device string, bot bool) {
 		t.Helper()
-		fr := Frame{Event: &moat.Event{UserAgent: agent}}
+		fr := (&Plan{Texts: agentPlace + 1}).NewFrame()
+		fr.Begin(&moat.Event{UserAgent: agent})
 		for range 2 { // the second from memory
 			got := []any{vocabulary["ua.browser"].str(&fr), vocabulary["ua.version"].num(&fr), vocabulary["ua.os"].str(&fr), vocabulary["ua.device"].str(&fr), vocabulary["ua.bot"].bool(&fr)}
 			want := []any{browser, version, system, device, bot}
@@ -144,7 +147,8 @@ func FuzzDerived(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		fr := Frame{Event: &moat.Event{URL: s, Path: s[:len(s)/2], Destination: s, Peer: s, UserAgent: s, Timezone: s, Language: s}}
+		fr := (&Plan{Texts: agentPlace + 1}).NewFrame()
+		fr.Begin(&moat.Event{URL: s, Path: s[:len(s)/2], Destination: s, Peer: s, UserAgent: s, Timezone: s, Language: s})
 		ask := func() {
 			for _, name := range [...]string{"event.route", "event.destination_host", "event.destination_name", "event.peer_host", "event.timezone_country", "event.language_country", "ua.browser", "ua.os", "ua.device"} {
 				if got := vocabulary[name].str(&fr); len(got) > max(len(s), 256) {
@@ -175,7 +179,8 @@ func TestStouffer(t *testing.T) {
 }
 
 func BenchmarkAgent(b *testing.B) {
-	fr := Frame{Event: &moat.Event{UserAgent: "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"}}
+	fr := (&Plan{Texts: agentPlace + 1}).NewFrame()
+	fr.Begin(&moat.Event{UserAgent: "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"})
 	b.Run("known", func(b *testing.B) {
 		b.ReportAllocs()
 		for range b.N {

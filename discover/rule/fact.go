@@ -7,10 +7,9 @@ import (
 	"slices"
 	"strings"
 
+	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
-
-	"github.com/moat-platform/moat"
 )
 
 // Conditions are split at their outermost &&. The terms that need nothing but the event are facts: a few of them
@@ -22,18 +21,22 @@ type fact uint16
 
 // settled is a term that needs nothing but the event.
 type settled struct {
-	is      boolFn
-	dear    bool // it looks something up, or reads long texts
-	profile bool // it asks for nothing but what a profile is of
+	is    boolFn
+	dear  bool   // it looks something up, or reads long texts
+	looks []look // all that it looks at, if it is plain
+	plain bool
 }
 
 // fact returns the number of a term, the same for equal words.
-func (b *builder) fact(words string, term ast.Expr, is boolFn) fact {
+func (c *compiler) fact(term ast.Expr, is boolFn) fact {
+	b, words := c.b, c.words(term)
 	n, ok := b.byWords[words]
 	if !ok {
 		n = fact(len(b.facts))
 		b.byWords[words] = n
-		b.facts = append(b.facts, settled{is, dear(words), ofProfile(term)})
+		t := settled{is: is, dear: dear(words)}
+		t.plain = c.looks(term, &t.looks)
+		b.facts = append(b.facts, t)
 	}
 	return n
 }
@@ -48,21 +51,54 @@ func dear(words string) bool {
 	return false
 }
 
-// split compiles e. It holds if the facts hold and rest does, which is nil if there is nothing else.
+// split compiles e. It holds if the facts hold and rest does, which is nil if there is nothing else. Terms have no effect, so
+// that those of rest may come cheapest first: most are decided before a pair is looked up.
 func (c *compiler) split(e ast.Expr) (whole, rest boolFn, facts []fact) {
-	var terms, others []boolFn
-	for _, part := range chain(nil, e, operators.LogicalAnd) {
+	type part struct {
+		is   boolFn
+		cost int
+	}
+	var terms []boolFn
+	var parts []part
+	for _, p := range chain(nil, e, operators.LogicalAnd) {
 		t := &compiler{b: c.b, x: c.x, text: c.text, tree: c.tree}
-		is := t.bool(part)
+		is := t.bool(p)
 		c.uses = append(c.uses, t.uses...)
 		terms = append(terms, is)
 		if len(t.uses) > 0 || t.named {
-			others = append(others, is)
+			parts = append(parts, part{is, t.cost()})
 		} else {
-			facts = append(facts, c.b.fact(t.words(part), part, is))
+			facts = append(facts, t.fact(p, is))
 		}
 	}
+	slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(a.cost, b.cost) })
+	var others []boolFn
+	for _, p := range parts {
+		others = append(others, p.is)
+	}
 	return all(terms), all(others), facts
+}
+
+// cost says what it costs to read what c's expression uses, about.
+func (c *compiler) cost() int {
+	cost := 0
+	read := map[int]bool{}
+	for _, slot := range c.uses {
+		s := c.b.bySlot[slot]
+		if read[s.op.Out] {
+			continue
+		}
+		read[s.op.Out] = true
+		switch {
+		case s.op.Kind.Pairs:
+			cost += 8
+		case s.size > 0:
+			cost += 3
+		default:
+			cost++
+		}
+	}
+	return cost
 }
 
 // all holds if every term does; it is nil without terms.
@@ -86,51 +122,179 @@ func all(terms []boolFn) boolFn {
 	}
 }
 
-// ofProfile tells whether a term asks for nothing but the type of an event, its operation, how it ended and what sort of
-// account acted.
-func ofProfile(term ast.Expr) bool {
-	only := true
-	ast.PostOrderVisit(term, ast.NewExprVisitor(func(e ast.Expr) {
-		switch e.Kind() {
-		case ast.IdentKind:
-			switch e.AsIdent() {
-			case "event.type", "event.operation", "event.outcome", "event.actor_kind":
-			default:
-				only = only && strings.HasPrefix(e.AsIdent(), "params.")
-			}
-		case ast.CallKind:
-			only = only && e.AsCall().FunctionName() != "extra" && e.AsCall().FunctionName() != "given"
-		}
-	}))
-	return only
+// look is what a term asks of one side of an event: how a number compares with a constant, whether a text is a
+// certain one, or a truth.
+type look struct {
+	side string // in words
+	num  numFn
+	str  strFn
+	is   boolFn
+	set  func(*Frame) uint64 // several truths at once
+	at   float64
+	text string
 }
 
-// profile remembers which conditions of a type are left when the facts of its profile are settled. There are
-// few, and they decide half of all facts.
-type profile struct{ key, left uint64 }
+// looks lists what e, which needs nothing but the event, looks at beside its profile. False means that it looks at more than
+// can be said in a few classes.
+func (c *compiler) looks(e ast.Expr, to *[]look) bool {
+	switch e.Kind() {
+	case ast.LiteralKind:
+		return true
+	case ast.IdentKind:
+		v := c.peek(e)
+		if ofProfile(e) || v == nil || strings.HasPrefix(e.AsIdent(), "params.") {
+			return v != nil
+		}
+		if strings.HasPrefix(e.AsIdent(), "ip.") {
+			*to = append(*to, look{side: "ip", set: func(f *Frame) uint64 { return f.Net().truths() }})
+		} else if v.bool != nil {
+			*to = append(*to, look{side: e.AsIdent(), is: v.bool})
+		}
+		return v.bool != nil
+	case ast.CallKind:
+		return c.looksCall(e, to)
+	}
+	return false
+}
 
-// profiles is how many are remembered.
-const profiles = 1 << 9
+func (c *compiler) looksCall(e ast.Expr, to *[]look) bool {
+	call := e.AsCall()
+	args := call.Args()
+	switch call.FunctionName() {
+	case operators.LogicalAnd, operators.LogicalOr, operators.LogicalNot, operators.Conditional:
+		for _, a := range args {
+			if !c.looks(a, to) {
+				return false
+			}
+		}
+		return true
+	case "given":
+		*to = append(*to, look{side: c.words(e), is: c.bool(e)})
+		return true
+	case operators.In:
+		if args[1].Kind() != ast.ListKind {
+			return false
+		}
+		for _, el := range args[1].AsList().Elements() {
+			if !c.compared(args[0], el, to) {
+				return false
+			}
+		}
+		return true
+	case operators.Equals, operators.NotEquals, operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals:
+		return c.compared(args[0], args[1], to) || c.compared(args[1], args[0], to)
+	}
+	return false
+}
 
-// profile returns what is left of the at most 64 conditions of tp when the facts of the event's profile are settled.
+// compared notes that e is compared with a constant.
+func (c *compiler) compared(e, constant ast.Expr, to *[]look) bool {
+	if ofProfile(e) {
+		_, ok := literal(constant)
+		return ok
+	}
+	field := e.Kind() == ast.IdentKind && !dear(e.AsIdent()) || e.Kind() == ast.CallKind && e.AsCall().FunctionName() == "size" && e.AsCall().Target().Kind() == ast.IdentKind
+	if !field {
+		return false
+	}
+	switch t := c.tree.GetType(e.ID()); {
+	case t.IsExactType(cel.DoubleType):
+		at, ok := c.folded(constant)
+		*to = append(*to, look{side: c.words(e), num: c.num(e), at: at})
+		return ok
+	case t.IsExactType(cel.StringType):
+		text, ok := literal(constant)
+		*to = append(*to, look{side: c.words(e), str: c.str(e), text: text})
+		return ok
+	}
+	return false
+}
+
+// folded is constant for differences, too.
+func (c *compiler) folded(e ast.Expr) (float64, bool) {
+	if e.Kind() == ast.CallKind && e.AsCall().FunctionName() == operators.Subtract {
+		a, first := c.folded(e.AsCall().Args()[0])
+		b, second := c.folded(e.AsCall().Args()[1])
+		return a - b, first && second
+	}
+	return c.constant(e)
+}
+
+// ofProfile tells whether e is a field of the profile of an event: its type, its operation, how it ended and what sort of
+// account acted.
+func ofProfile(e ast.Expr) bool {
+	if e.Kind() != ast.IdentKind {
+		return false
+	}
+	switch e.AsIdent() {
+	case "event.type", "event.operation", "event.outcome", "event.actor_kind":
+		return true
+	}
+	return false
+}
+
+// side is one thing that plain facts of a type look at, with all constants that they compare it with.
+type side struct {
+	look
+	at    []float64
+	texts []string
+}
+
+// look adds to the sides of tp what a plain fact looks at.
+func (tp *TypePlan) look(l look) {
+	i := slices.IndexFunc(tp.sides, func(s side) bool { return s.side == l.side })
+	if i < 0 {
+		i = len(tp.sides)
+		tp.sides = append(tp.sides, side{look: l})
+	}
+	s := &tp.sides[i]
+	if l.num != nil && !slices.Contains(s.at, l.at) {
+		s.at = append(s.at, l.at)
+	}
+	if l.str != nil && !slices.Contains(s.texts, l.text) {
+		s.texts = append(s.texts, l.text)
+	}
+}
+
+// class returns what says where an event stands: events of one class are alike to every fact.
+func (s *side) class() func(*Frame) uint64 {
+	switch num, str, is, at, texts := s.num, s.str, s.is, s.at, s.texts; {
+	case s.set != nil:
+		return s.set
+	case is != nil:
+		return func(f *Frame) uint64 {
+			if is(f) {
+				return 1
+			}
+			return 0
+		}
+	case num != nil:
+		return func(f *Frame) uint64 {
+			v, n := num(f), uint64(0)
+			for _, at := range at {
+				if v > at {
+					n += 2
+				} else if v == at {
+					n++
+				}
+			}
+			return n
+		}
+	case len(texts) == 1 && texts[0] == "":
+		return func(f *Frame) uint64 { return uint64(min(len(str(f)), 1)) }
+	default:
+		return func(f *Frame) uint64 { return uint64(slices.Index(texts, str(f)) + 1) }
+	}
+}
+
+// profile returns a hash of all that plain facts look at: what it says of one event they say of the other.
 func (tp *TypePlan) profile(f *Frame) uint64 {
 	e := f.Event
-	key := Mix(f.seed.Text(e.Operation), uint64(e.Type)<<16|uint64(e.Outcome)<<8|uint64(e.ActorKind)) | 1
-	p := &f.profiles[key>>32%profiles]
-	if p.key != key {
-		*p = profile{key, settle(f, tp.tests[:tp.fixed], ^uint64(0)>>(64-len(tp.Conditions)))}
+	key := Mix(f.seed.Text(e.Operation), uint64(e.Type)<<16|uint64(e.Outcome)<<8|uint64(e.ActorKind))
+	for _, class := range tp.classes {
+		key = (bits.RotateLeft64(key, 5) ^ class(f)) * 0x9E3779B97F4A7C15
 	}
-	return p.left
-}
-
-// settle returns what is left of the first 64 conditions after these tests.
-func settle(f *Frame, tests []test, left uint64) uint64 {
-	for i := range tests {
-		if t := &tests[i]; left&t.needs[0] != 0 && !t.is(f) {
-			left &^= t.needs[0]
-		}
-	}
-	return left
+	return key | 1
 }
 
 // test is a fact and the conditions that need it, bit i for the i-th.
@@ -170,7 +334,7 @@ func (c *Condition) touch(op *Op) {
 	}
 }
 
-// order lays out in which order the facts of the type's conditions are settled: those of the profile, the cheap, the
+// order lays out in which order the facts of the type's conditions are settled: the plain, the other cheap, the
 // dear, and among these first what decides most.
 func (tp *TypePlan) order(facts []settled) {
 	needs := map[fact][]uint64{}
@@ -189,7 +353,7 @@ func (tp *TypePlan) order(facts []settled) {
 			conditions += bits.OnesCount64(w)
 		}
 		switch {
-		case facts[n].profile:
+		case facts[n].plain:
 			return -1<<16 - conditions
 		case facts[n].dear:
 			return 1<<16 - conditions
@@ -199,87 +363,14 @@ func (tp *TypePlan) order(facts []settled) {
 	slices.SortFunc(all, func(a, b fact) int { return cmp.Or(cmp.Compare(cost(a), cost(b)), cmp.Compare(a, b)) })
 	for _, n := range all {
 		tp.tests = append(tp.tests, test{facts[n].is, needs[n]})
-		if facts[n].profile {
-			tp.fixed++
-		}
-	}
-}
-
-// Settle appends to to the conditions that hold of the frame's event, bit i for Conditions[i]. A fact is asked for
-// only while a condition is left that needs it, and one that does not hold takes all of these away at once.
-func (tp *TypePlan) Settle(f *Frame, to []uint64) []uint64 {
-	n := len(tp.Conditions)
-	if n <= 64 { // nearly always
-		return append(to, settle(f, tp.tests[tp.fixed:], tp.profile(f)))
-	}
-	for ; n > 0; n -= 64 {
-		to = append(to, ^uint64(0)>>(64-min(n, 64)))
-	}
-	for i := range tp.tests {
-		t := &tp.tests[i]
-		needed := uint64(0)
-		for w, bits := range t.needs {
-			needed |= to[w] & bits
-		}
-		if needed == 0 || t.is(f) {
-			continue
-		}
-		for w, bits := range t.needs {
-			to[w] &^= bits
-		}
-	}
-	return to
-}
-
-// Shape is what an event concerns when certain conditions of its type hold. It is shared and must not be changed.
-type Shape struct {
-	Holds     []uint64    // bit i: Conditions[i]
-	Takes     []*Op       // those that observe the event, unless features have a say
-	Fetch     []*Op       // those of them whose pairs can be fetched ahead
-	Detectors []*Compiled // that may fire
-	Lines     []Lines     // one a kind
-}
-
-// Shape returns the shape of an event of which these conditions hold.
-func (tp *TypePlan) Shape(holds []uint64) *Shape {
-	s := &Shape{Holds: slices.Clone(holds)}
-	ops, detectors := make([]uint64, words(len(tp.Ops))), make([]uint64, words(len(tp.Detectors)))
-	var lines [moat.EntityKinds]uint64
-	for i := range tp.Conditions {
-		if !bit(holds, i) {
-			continue
-		}
-		c := &tp.Conditions[i]
-		for w, bits := range c.Ops {
-			ops[w] |= bits
-		}
-		for w, bits := range c.Detectors {
-			detectors[w] |= bits
-		}
-		for _, l := range c.Lines {
-			lines[l.Of] |= l.Bits
-		}
-	}
-	for i := range tp.Ops {
-		if op := &tp.Ops[i]; bit(ops, i) {
-			s.Takes = append(s.Takes, op)
-			if op.early && op.Ahead {
-				s.Fetch = append(s.Fetch, op)
+		if facts[n].plain {
+			tp.plain++
+			for _, l := range facts[n].looks {
+				tp.look(l)
 			}
 		}
 	}
-	for i, c := range tp.Detectors {
-		if bit(detectors, i) {
-			s.Detectors = append(s.Detectors, c)
-		}
+	for i := range tp.sides {
+		tp.classes = append(tp.classes, tp.sides[i].class())
 	}
-	for _, k := range tp.Kinds {
-		s.Lines = append(s.Lines, Lines{k, lines[k] | 1}) // the first has the header
-	}
-	return s
 }
-
-func bit(of []uint64, i int) bool { return of[i>>6]>>(i&63)&1 != 0 }
-
-// Fires decides what the conditions of its type left open.
-func (c *Compiled) Fires(f *Frame) bool { return c.rest == nil || c.rest(f) }

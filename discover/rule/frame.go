@@ -30,29 +30,58 @@ type Frame struct {
 	seed   HashSeed
 	agents []agentMemo
 	buffer [maxRoute]byte // of the text that was made last
-	net    Net
-	looked bool       // net is of Event
-	turn   uint32     // number of Event, from 1 on
-	texts  []textMemo // the first are those of entities
-
-	agentNow  agent // of the event of agentTurn
-	agentTurn uint32
-	profiles  []profile
+	texts  []textMemo     // of the scene
+	turn   uint64         // of the scene
+	turns  uint64         // scenes that began
+	scene  *Scene
+	own    Scene
 }
+
+// Scene is what a frame works out about an event, so that it can turn to others and come back.
+type Scene struct {
+	event  *moat.Event
+	turn   uint64
+	texts  []textMemo // the first are those of entities
+	net    Net
+	agent  agent
+	looked bool // net is known
+	read   bool // agent is known
+}
+
+// NewScene returns a scene for frames of p.
+func (p *Plan) NewScene() Scene { return Scene{texts: make([]textMemo, p.Texts)} }
 
 // textMemo remembers the hash of a text of the event of a turn: several features ask for the same.
 type textMemo struct {
-	turn uint32
+	turn uint64
 	hash uint64
 }
 
 // Begin makes ev the event of the frame.
-func (f *Frame) Begin(ev *moat.Event) {
-	f.Event, f.looked = ev, false
-	if f.turn++; f.turn == 0 { // after four billion events the turns begin anew
-		clear(f.texts)
-		f.agentTurn, f.turn = 0, 1
+func (f *Frame) Begin(ev *moat.Event) { f.Open(&f.own, ev) }
+
+// Open begins the scene of ev, which must stay as it is as long as somebody returns to it.
+func (f *Frame) Open(sc *Scene, ev *moat.Event) {
+	f.turns++
+	sc.event, sc.turn, sc.looked, sc.read = ev, f.turns, false, false
+	f.Return(sc)
+}
+
+// Return makes a scene that was opened the one that the frame sees.
+func (f *Frame) Return(sc *Scene) {
+	f.Event, f.scene, f.texts, f.turn = sc.event, sc, sc.texts, sc.turn
+}
+
+// hash returns the hash of s, which has that place among the texts that are remembered; 0 if it is empty.
+func (f *Frame) hash(place int, s string) uint64 {
+	m := &f.texts[place]
+	if m.turn != f.turn {
+		*m = textMemo{turn: f.turn}
+		if s != "" {
+			m.hash = f.seed.Text(s)
+		}
 	}
+	return m.hash
 }
 
 // Entity returns the hash of the id of the event's entity of that kind, 0 if it has none.
@@ -69,19 +98,23 @@ func (f *Frame) Entity(k moat.EntityKind) uint64 {
 
 // entityTexts are the words of texts that are ids of entities, too, and share their places.
 func entityTexts() map[string]int {
-	return map[string]int{"event.app": int(moat.App), "event.host": int(moat.Host), "event.device": int(moat.Device), "event.ip": int(moat.IP), "event.outlet": int(moat.Outlet), "event.shop": int(moat.Shop)}
+	return map[string]int{"event.app": int(moat.App), "event.host": int(moat.Host), "event.device": int(moat.Device), "event.ip": int(moat.IP), "event.outlet": int(moat.Outlet), "event.shop": int(moat.Shop), "event.user_agent": agentPlace}
 }
+
+// agentPlace is the place of the hash of the event's user agent, behind those of entities.
+const agentPlace = int(moat.EntityKinds)
 
 // Net returns what is known of the event's address. It is looked up when it is first asked for: most
 // conditions are decided before.
 func (f *Frame) Net() *Net {
-	if !f.looked {
-		f.net, f.looked = Net{}, true
+	sc := f.scene
+	if !sc.looked {
+		sc.net, sc.looked = Net{}, true
 		if f.Event.IP != "" && f.Look != nil {
-			f.net = f.Look(f.Event.IP)
+			sc.net = f.Look(f.Event.IP)
 		}
 	}
-	return &f.net
+	return &sc.net
 }
 
 // text returns the first n bytes of the buffer. It is good until the next text is made there.
@@ -89,7 +122,7 @@ func (f *Frame) text(n int) string { return unsafe.String(&f.buffer[0], n) }
 
 // NewFrame returns a frame for the expressions of p.
 func (p *Plan) NewFrame() Frame {
-	return Frame{profiles: make([]profile, profiles), Slots: make([]float64, p.Slots), Stamp: make([]uint32, p.Slots), Memos: make([]Memo, p.Memos), texts: make([]textMemo, p.Texts), seed: p.seed}
+	return Frame{own: p.NewScene(), Slots: make([]float64, p.Slots), Stamp: make([]uint32, p.Slots), Memos: make([]Memo, p.Memos), seed: p.seed}
 }
 
 // at returns a slot of the feature whose first slot is given.
@@ -116,11 +149,12 @@ type Memo struct {
 
 const memoSize = 4096
 
-func (m *Memo) match(re *regexp.Regexp, s string, seed HashSeed) bool {
+// match tells whether re matches s, whose hash is given.
+func (m *Memo) match(re *regexp.Regexp, s string, h uint64) bool {
 	if m.entries == nil {
 		m.entries = make([]uint64, memoSize)
 	}
-	h := seed.Text(s) | 2
+	h |= 2
 	e := &m.entries[h>>2%memoSize]
 	if *e&^1 == h&^1 {
 		return *e&1 == 1
@@ -162,6 +196,16 @@ func NetOf(t *indicator.Table, ip string) Net {
 		n.Spot = feature.Spot{Known: true, Country: uint16(i.Country[0])<<8 | uint16(i.Country[1]), Lat: i.Lat, Lon: i.Lon, RadiusKM: i.RadiusKM}
 	}
 	return n
+}
+
+// truths is all that is true or false of n.
+func (n *Net) truths() (set uint64) {
+	for i, is := range [...]bool{n.Hosting, n.VPN, n.Tor, n.Listed, n.Private, n.Mobile, n.Self} {
+		if is {
+			set |= 1 << i
+		}
+	}
+	return set
 }
 
 // Country returns the two letters of the country, or "".

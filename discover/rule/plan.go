@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -60,13 +61,17 @@ type TypePlan struct {
 	Conditions []Condition
 	// Early is how many ops look up one pair whose key follows from the event alone, so that it can be fetched ahead.
 	Early int
-	// Wheres is how many different conditions ops have that do not follow from the event alone.
+	// Wheres is how many conditions that do not follow from the event alone several ops have in common.
 	Wheres int
 	// At gives the place in Ops of the feature with that first slot, or -1.
 	At []int16
 
+	typ   moat.EventType
 	tests []test // what Conditions need, in the order in which it is settled
-	fixed int    // how many of them, at the beginning, are of the profile of an event
+	plain int    // how many of them, at the beginning, follow from the profile of an event
+	sides []side // what these look at
+	// classes say where an event stands on each of these sides.
+	classes []func(*Frame) uint64
 }
 
 // Condition is what several ops and detectors of a type ask of the event alone. Bit i of Ops is Ops[i] of the
@@ -105,6 +110,7 @@ type Op struct {
 	Of      moat.EntityKind
 	Value   feature.Value // which of Num, Key, … gives the input
 	Ahead   bool          // Where needs nothing but the event, or there is none
+	Blind   bool          // as of its kind
 	Pairs   bool          // as of its kind
 	Mute    bool          // it is observed and nobody reads it at this type
 	Key     func(*Frame) uint64
@@ -112,18 +118,21 @@ type Op struct {
 	List    func(*Frame) []string
 	Steps   []func(*Frame) bool
 	Where   func(*Frame) bool
-	Salt    uint64 // tells the pairs of one feature from another's
-	Mask    uint64 // only values whose hash has none of these bits are looked at
-	Common  int    // offset of the state that is kept once for the partner in the partner's record; 0 = none
+	rest    func(*Frame) bool // what facts leave open of Where; nil = nothing
+	Salt    uint64            // tells the pairs of one feature from another's
+	Mask    uint64            // only values whose hash has none of these bits are looked at
+	Common  int               // offset of the state that is kept once for the partner in the partner's record; 0 = none
 	Levels  []func(*Frame) uint64
-	Asks    int // number of its Where among those that Wheres of the type counts
+	Asks    int // number of its Where among those that Wheres of the type counts; -1 if no other op has it
 	Kind    *feature.Kind
-	Observe bool // false: only read at this type
-	Size    int  // of its state
+	Observe bool                            // false: only read at this type
+	Size    int                             // of its state
+	Vacant  func(state unsafe.Pointer) bool // as of its kind, if the entity's record is never given up
 
 	where string // the words of Where, to lay equal ones together
 	facts []fact // of Where
 	early bool   // it keeps pairs whose keys need nothing but the event
+	fixed uint64 // its key, if that is the same for all events
 }
 
 // Exposure reads how many orders an entity touched in the last 24 h.
@@ -433,7 +442,7 @@ func (b *builder) feature(x *environment, f *Feature) (*shared, error) {
 		return c
 	}
 	if f.Where.S != "" {
-		c := expression("where", f.Where, func(c *compiler, e ast.Expr) { s.op.Where, _, s.op.facts = c.split(e) }, cel.BoolType)
+		c := expression("where", f.Where, func(c *compiler, e ast.Expr) { s.op.Where, s.op.rest, s.op.facts = c.split(e) }, cel.BoolType)
 		s.op.where, s.op.Ahead = strings.Join(exprs, ""), len(c.uses) == 0
 	} else {
 		s.op.Ahead = true
@@ -514,6 +523,9 @@ func (c *compiler) value(e ast.Expr, op *Op) {
 		op.Value, op.Num = feature.Number, c.num(e)
 	case t.IsExactType(cel.StringType):
 		op.Value, op.Key = feature.Key, c.key(e)
+		if _, ok := literal(e); ok {
+			op.fixed = op.Key(nil)
+		}
 	case t.IsExactType(cel.ListType(cel.StringType)):
 		op.Value, op.List = feature.Keys, c.list(e)
 	case t.IsExactType(placeType) && e.Kind() == ast.IdentKind:
@@ -578,6 +590,7 @@ func (b *builder) layout() {
 }
 
 func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
+	tp.typ = t
 	add := func(list *[]moat.EntityKind, k moat.EntityKind) {
 		if !slices.Contains(*list, k) {
 			*list = append(*list, k)
@@ -589,7 +602,11 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 			continue
 		}
 		op := s.op
-		op.Observe, op.Size, op.Pairs, op.Mute = observe, s.size, op.Kind.Pairs, observe && !s.need[t]
+		op.Observe, op.Size, op.Mute = observe, s.size, observe && !s.need[t]
+		op.Pairs, op.Blind = op.Kind.Pairs, op.Kind.Blind
+		if op.Of == moat.Partner {
+			op.Vacant = op.Kind.Vacant
+		}
 		if s.common != nil {
 			op.Common = s.common.op.Offset
 			add(&tp.Kinds, moat.Partner)
@@ -611,7 +628,7 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 	}
 	slices.Sort(tp.Kinds)
 	tp.At = slices.Repeat([]int16{-1}, len(b.bySlot))
-	wheres := map[string]int{}
+	wheres := map[string]*Op{}
 	for i := range tp.Ops {
 		op := &tp.Ops[i]
 		tp.At[op.Out] = int16(i)
@@ -625,16 +642,20 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 			c.Ops[i>>6] |= 1 << (i & 63)
 			c.touch(op)
 		}
-		if !op.Ahead {
-			n, ok := wheres[op.where]
-			if !ok {
-				n = len(wheres)
-				wheres[op.where] = n
+		op.Asks = -1
+		if op.Ahead {
+			continue
+		}
+		if first, ok := wheres[op.where]; !ok {
+			wheres[op.where] = op
+		} else {
+			if first.Asks < 0 {
+				first.Asks = tp.Wheres
+				tp.Wheres++
 			}
-			op.Asks = n
+			op.Asks = first.Asks
 		}
 	}
-	tp.Wheres = len(wheres)
 	for i, d := range tp.Detectors {
 		tp.condition(d.facts).Detectors[i>>6] |= 1 << (i & 63)
 	}

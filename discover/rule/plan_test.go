@@ -347,7 +347,7 @@ func TestShape(t *testing.T) {
 			list = append(list, detector(t, fmt.Sprintf("d%d", i), fmt.Sprintf("when: %s && event.rows > %d && event.bytes != %d\n", asks, i%5, i)))
 		}
 		p := compile(t, rule.Options{}, list...)
-		f, fired := p.NewFrame(), 0
+		f, sorter, fired := p.NewFrame(), p.NewSorter(), 0
 		for i := range 600 {
 			ev := moat.Event{Type: moat.OrderAccess, Operation: []string{"", "view", "print", "send"}[i%4], Outcome: moat.Outcome(i / 4 % 3), ActorKind: moat.ActorKind(i / 12 % 3), Rows: int64(i % 7), Bytes: int64(i % n)}
 			if i%8 < 4 {
@@ -355,7 +355,7 @@ func TestShape(t *testing.T) {
 			}
 			tp := &p.Types[ev.Type]
 			f.Begin(&ev)
-			shape := tp.Shape(tp.Settle(&f, nil))
+			shape := sorter.Shape(&f)
 			for _, c := range tp.Detectors {
 				if got, want := slices.Contains(shape.Detectors, c) && c.Fires(&f), c.When(&f); got != want {
 					t.Fatalf("%d detectors, event %d: %s fires is %v, its condition %v", n, i, c.ID, got, want)

@@ -1,0 +1,230 @@
+package rule
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/feature"
+)
+
+// Shape is what an event concerns when certain conditions of its type hold. It is shared and must not be changed.
+type Shape struct {
+	Takes     []Take      // those that observe the event, unless features have a say
+	Fetch     []Fetch     // those of them with one pair that can be fetched ahead
+	Lists     []*Op       // those with several
+	Known     []uint64    // bit i: the pair with that early number is among Fetch
+	Detectors []*Compiled // that may fire
+	Lines     []Lines     // one a kind
+}
+
+// Take is what it takes to have an op take an event in, in one line of memory: an op has five, and fifty take an event.
+type Take struct {
+	Stat   feature.Stat
+	Where  func(*Frame) bool // what the conditions of the shape leave open; nil = nothing
+	Num    func(*Frame) float64
+	Op     *Op
+	Offset uint32
+	Out    uint32
+	Early  int16
+	Asks   int16 // number of Where among those that Wheres of the type counts; -1 if no other op has it
+	Of     moat.EntityKind
+	Value  feature.Value
+	Mute   bool
+}
+
+func (op *Op) take() Take {
+	return Take{op.Stat, op.rest, op.Num, op, uint32(op.Offset), uint32(op.Out), int16(op.Early), int16(op.Asks), op.Of, op.Value, op.Mute}
+}
+
+// Fetch is what it takes to compute the key of an op's pair.
+type Fetch struct {
+	Key   func(*Frame) uint64
+	Fixed uint64 // instead of Key and Salt, where all events have the same; 0 = they have not
+	Salt  uint64
+	Mask  uint64
+	Early int32
+	Of    moat.EntityKind
+}
+
+func (op *Op) fetch() Fetch {
+	x := Fetch{op.Key, 0, op.Salt, op.Mask, int32(op.Early), op.Of}
+	if op.fixed != 0 && op.fixed&op.Mask == 0 {
+		x.Fixed = Mix(op.fixed, op.Salt)
+	}
+	return x
+}
+
+// shape returns the shape of an event of which these conditions hold.
+func (tp *TypePlan) shape(holds []uint64) *Shape {
+	s := &Shape{Known: make([]uint64, words(tp.Early))}
+	ops, detectors := make([]uint64, words(len(tp.Ops))), make([]uint64, words(len(tp.Detectors)))
+	var lines [moat.EntityKinds]uint64
+	for i := range tp.Conditions {
+		if !bit(holds, i) {
+			continue
+		}
+		c := &tp.Conditions[i]
+		for w, bits := range c.Ops {
+			ops[w] |= bits
+		}
+		for w, bits := range c.Detectors {
+			detectors[w] |= bits
+		}
+		for _, l := range c.Lines {
+			lines[l.Of] |= l.Bits
+		}
+	}
+	for i := range tp.Ops {
+		if op := &tp.Ops[i]; bit(ops, i) {
+			s.Takes = append(s.Takes, op.take())
+			switch {
+			case !op.early || !op.Ahead:
+			case op.Early < 0:
+				s.Lists = append(s.Lists, op)
+			default:
+				s.Fetch = append(s.Fetch, op.fetch())
+				s.Known[op.Early>>6] |= 1 << (op.Early & 63)
+			}
+		}
+	}
+	for i, c := range tp.Detectors {
+		if bit(detectors, i) {
+			s.Detectors = append(s.Detectors, c)
+		}
+	}
+	for _, k := range tp.Kinds {
+		s.Lines = append(s.Lines, Lines{k, lines[k] | 1}) // the first has the header
+	}
+	return s
+}
+
+func bit(of []uint64, i int) bool { return of[i>>6]>>(i&63)&1 != 0 }
+
+// Sorter tells the shapes of events. Events are alike in few ways: what their plain facts say follows from a profile, the
+// facts that are left are asked one after the other, and which way that leads is remembered. It is not safe for
+// concurrent use. What it remembers is bounded and changes no answer.
+type Sorter struct {
+	plan  *Plan
+	roots [moat.EventTypes][]root
+	ends  [moat.EventTypes]map[string]*Shape // by the conditions that hold
+	// How much is remembered.
+	nodes, shapes int
+}
+
+// root is where the events of one profile begin.
+type root struct {
+	profile uint64
+	node    *node
+}
+
+// node is a fact that must be asked, or the end.
+type node struct {
+	shape   *Shape // if this is the end
+	test    *test
+	is, not *node
+	left    []uint64 // the conditions that are left
+	next    int      // number of the test after this one
+}
+
+const (
+	rootsMost  = 1 << 11 // of one type
+	nodesMost  = 1 << 14
+	shapesMost = 1 << 11
+)
+
+// NewSorter returns a sorter of events under p.
+func (p *Plan) NewSorter() *Sorter { return &Sorter{plan: p} }
+
+// Shape returns the shape of the frame's event.
+func (s *Sorter) Shape(f *Frame) *Shape {
+	if s.nodes > nodesMost || s.shapes > shapesMost { // far more than there are, unless somebody makes events up
+		*s = Sorter{plan: s.plan}
+	}
+	t := f.Event.Type
+	tp := &s.plan.Types[t]
+	if s.roots[t] == nil {
+		s.roots[t], s.ends[t] = make([]root, rootsMost), map[string]*Shape{}
+	}
+	key := tp.profile(f)
+	r := &s.roots[t][key>>32%rootsMost]
+	if r.profile != key {
+		*r = root{key, s.begin(tp, f)}
+	}
+	n := r.node
+	for n.shape == nil {
+		n = s.step(tp, n, n.test.is(f))
+	}
+	return n.shape
+}
+
+// begin settles the plain facts of the frame's event.
+func (s *Sorter) begin(tp *TypePlan, f *Frame) *node {
+	left := make([]uint64, words(len(tp.Conditions)))
+	for i := range tp.Conditions {
+		left[i>>6] |= 1 << (i & 63)
+	}
+	for i := range tp.tests[:tp.plain] {
+		if t := &tp.tests[i]; t.needed(left) && !t.is(f) {
+			t.rule(left)
+		}
+	}
+	return s.node(tp, left, tp.plain)
+}
+
+// step returns where the answer to the test of n leads.
+func (s *Sorter) step(tp *TypePlan, n *node, is bool) *node {
+	to := &n.not
+	if is {
+		to = &n.is
+	}
+	if *to == nil {
+		left := slices.Clone(n.left)
+		if !is {
+			n.test.rule(left)
+		}
+		*to = s.node(tp, left, n.next)
+	}
+	return *to
+}
+
+// node returns what must be asked next while these conditions are left.
+func (s *Sorter) node(tp *TypePlan, left []uint64, next int) *node {
+	s.nodes++
+	for i := next; i < len(tp.tests); i++ {
+		if t := &tp.tests[i]; t.needed(left) {
+			return &node{test: t, left: left, next: i + 1}
+		}
+	}
+	var key []byte
+	for _, w := range left {
+		key = binary.LittleEndian.AppendUint64(key, w)
+	}
+	shape := s.ends[tp.typ][string(key)]
+	if shape == nil {
+		shape = tp.shape(left)
+		s.ends[tp.typ][string(key)] = shape
+		s.shapes++
+	}
+	return &node{shape: shape}
+}
+
+// needed tells whether a condition is left that needs the fact.
+func (t *test) needed(left []uint64) bool {
+	for w, bits := range t.needs {
+		if left[w]&bits != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// rule takes away the conditions that need the fact, which does not hold.
+func (t *test) rule(left []uint64) {
+	for w, bits := range t.needs {
+		left[w] &^= bits
+	}
+}
+
+// Fires decides what the conditions of its type left open.
+func (c *Compiled) Fires(f *Frame) bool { return c.rest == nil || c.rest(f) }
