@@ -96,7 +96,7 @@ func (c Calibration) logOdds(detector string, score float64) float64 {
 }
 
 // enough is the share of what was measured that must still hold for OpenAt to hold.
-const enough = 0.9
+const enough = 0.5
 
 // For returns what of the calibration holds for detectors whose texts have these marks, by id. Measures of those
 // that have changed are left out; with too many of them OpenAt, which was chosen for all together, is, too.

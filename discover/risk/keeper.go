@@ -13,8 +13,8 @@ type Keeper struct {
 	odds     Calibration
 	entities map[subject]*evidence
 	cases    map[string]*open
-	links    map[subject]string // which case a subject belongs to
-	rolls    map[partnerDetector]string
+	links    map[subject]string   // which case a subject belongs to
+	rolls    map[string]string    // the case of each partner that takes in background findings
 	newest   map[string]moat.Time // the clock of each partner: its newest finding
 	learned  *Learned
 	settled  map[subject]*settlement
@@ -40,7 +40,6 @@ type open struct {
 	// Exposed is the most orders that each subject was seen with.
 	Exposed map[string]int64
 	Times   []moat.Time // of Case.Findings
-	Rolls   string      // the detector whose background findings it takes in
 }
 
 // Change is what one finding led to.
@@ -60,7 +59,7 @@ type Change struct {
 // NewKeeper returns a keeper that knows nothing. It takes findings for what the calibration says; the
 // zero value believes what detectors state.
 func NewKeeper(odds Calibration) *Keeper {
-	return &Keeper{odds: odds, entities: map[subject]*evidence{}, cases: map[string]*open{}, links: map[subject]string{}, rolls: map[partnerDetector]string{},
+	return &Keeper{odds: odds, entities: map[subject]*evidence{}, cases: map[string]*open{}, links: map[subject]string{}, rolls: map[string]string{},
 		newest: map[string]moat.Time{}, learned: NewLearned(), settled: map[subject]*settlement{}}
 }
 
@@ -87,7 +86,11 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	} else {
 		o, merged = k.find(f)
 	}
-	if (o == nil || o.Rolls != "") && (c.Risk.Score < k.odds.OpensAt() || k.quiet(s, *ev, f, c.Risk.Score)) {
+	opensAt := k.odds.OpensAt()
+	if f.Background { // what everybody lives with is worth a look only if it is more likely than not
+		opensAt = max(opensAt, OpenAt)
+	}
+	if (o == nil || o.Case.Background) && (c.Risk.Score < opensAt || k.quiet(s, *ev, f, c.Risk.Score)) {
 		return c
 	}
 	if o == nil {
@@ -101,7 +104,7 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	o.update(f, c.Risk.Score)
 	// Whoever is under no suspicion of its own is seen in the case, perhaps as a victim: what is found of it later is not
 	// the case's. A server is: who came in by it goes on from it.
-	if o.Rolls == "" && (c.Risk.Score >= k.odds.OpensAt() || f.Entity.Kind == moat.Host) {
+	if !o.Case.Background && (c.Risk.Score >= k.odds.OpensAt() || f.Entity.Kind == moat.Host) {
 		k.register(o, s)
 		for _, e := range f.Strange {
 			k.register(o, subject{f.Partner, e})
@@ -264,8 +267,8 @@ func (k *Keeper) open(f *moat.Finding, ev evidence) *open {
 	o.Case.Entities = []moat.Entity{f.Entity}
 	k.cases[o.Case.ID] = o
 	if f.Background {
-		o.Rolls, o.Case.Background = f.Detector, true
-		k.rolls[partnerDetector{f.Partner, f.Detector}] = o.Case.ID
+		o.Case.Background = true
+		k.rolls[f.Partner] = o.Case.ID
 	}
 	return o
 }
@@ -343,7 +346,10 @@ func (o *open) update(f *moat.Finding, score float64) {
 		c.Orders = max(c.Orders, n)
 	}
 	c.Damage = max(c.Damage, Damage(c.Score/100, max(c.Orders, o.Stake), o.Weight, o.Egress))
-	if r := o.Evidence.rank(c.Damage, c.Score, f.Time); c.Rank == moat.NoRank || r < c.Rank {
+	switch r := o.Evidence.rank(c.Damage, c.Score, f.Time); {
+	case c.Background:
+		c.Rank = moat.P4
+	case c.Rank == moat.NoRank || r < c.Rank:
 		c.Rank = r
 	}
 	if s := o.Evidence.telling(f.Time); s != nil {

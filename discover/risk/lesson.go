@@ -367,7 +367,7 @@ func (k *Keeper) Learn(l *Lesson) {
 func (k *Keeper) settle(l *Lesson) {
 	entities := l.Entities
 	if o := k.cases[l.Object]; o != nil {
-		if o.Rolls != "" {
+		if o.Case.Background {
 			entities = append(slices.Clone(entities), house(l.Partner).entity)
 		}
 		for _, e := range o.Links {

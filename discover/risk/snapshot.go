@@ -104,9 +104,9 @@ func (k *Keeper) Restore(r io.Reader) (lessons uint64, err error) {
 			}
 		}
 		k.cases[o.Case.ID] = o
-		if of := (partnerDetector{o.Case.Partner, o.Rolls}); o.Rolls != "" {
-			if last := k.cases[k.rolls[of]]; last == nil || last.Case.Opened < o.Case.Opened {
-				k.rolls[of] = o.Case.ID
+		if o.Case.Background {
+			if last := k.cases[k.rolls[o.Case.Partner]]; last == nil || last.Case.Opened < o.Case.Opened {
+				k.rolls[o.Case.Partner] = o.Case.ID
 			}
 		}
 	}

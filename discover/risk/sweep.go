@@ -54,9 +54,9 @@ func (k *Keeper) sweepCases() {
 			delete(k.links, s)
 		}
 	}
-	for of, id := range k.rolls {
+	for partner, id := range k.rolls {
 		if k.cases[id] == nil {
-			delete(k.rolls, of)
+			delete(k.rolls, partner)
 		}
 	}
 	k.swept[1] = len(k.cases)
