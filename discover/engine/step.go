@@ -192,7 +192,7 @@ func (e *Engine) touch(s *slot) {
 func (e *Engine) identify(s *slot, tp *rule.TypePlan) {
 	e.frame.Open(&s.scene, &s.ev)
 	for _, k := range tp.Kinds {
-		s.keys[k], s.recs[k] = e.entityKey(s.partner, k), anywhere
+		s.keys[k], s.recs[k] = e.entityKey(s, k), anywhere
 	}
 	s.shape = e.sorter.Shape(&e.frame)
 	clear(s.known)
@@ -263,12 +263,15 @@ func plausible(ev *moat.Event) moat.Time {
 	return t
 }
 
-func (e *Engine) entityKey(partner uint64, k moat.EntityKind) uint64 {
-	id := e.frame.Entity(k)
+func (e *Engine) entityKey(s *slot, k moat.EntityKind) uint64 {
+	id := s.partner
+	if k != moat.Partner || s.ev.Partner == "" {
+		id = e.frame.Entity(k)
+	}
 	if id == 0 {
 		return 0
 	}
-	return rule.Mix(id, partner+uint64(k)) | 1
+	return rule.Mix(id, s.partner+uint64(k)) | 1
 }
 
 // partner returns the number of a partner, a new one if it was never seen.

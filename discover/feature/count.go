@@ -36,7 +36,9 @@ func (c *count) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	if s := r.at(number(in.Now, c.width)); s != nil && *s != math.MaxUint32 {
 		*s++
 	}
-	out[0] = r.events()
+	if !in.Mute {
+		out[0] = r.events()
+	}
 }
 
 func (c *count) Read(state unsafe.Pointer, in *Input, out []float64) {

@@ -104,7 +104,9 @@ func (c *coverage) Observe(state unsafe.Pointer, in *Input, out []float64) {
 			}
 		}
 	}
-	s.write(out)
+	if !in.Mute {
+		s.write(out)
+	}
 }
 
 // Read does not let time go on: what ripens or becomes too old shows at the next event.

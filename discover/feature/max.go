@@ -37,7 +37,9 @@ func (m *largest) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	if s := r.at(number(in.Now, m.width)); s != nil {
 		*s = max(*s, math.Float32bits(positive(in.Num)))
 	}
-	out[0] = r.largest()
+	if !in.Mute {
+		out[0] = r.largest()
+	}
 }
 
 func (m *largest) Read(state unsafe.Pointer, in *Input, out []float64) {

@@ -60,7 +60,9 @@ func (a *sum) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	if s := r.at(b); s != nil {
 		r.add(s, b == r.newest, amount(in))
 	}
-	out[0] = r.total()
+	if !in.Mute {
+		out[0] = r.total()
+	}
 }
 
 func (a *sum) Read(state unsafe.Pointer, in *Input, out []float64) {

@@ -327,9 +327,16 @@ func (c *compiler) num(e ast.Expr) numFn {
 				return b(f)
 			}
 		}
-		fn := make([]numFn, len(args))
+		of := make([]operand, len(args))
 		for i, a := range args {
-			fn[i] = c.num(a)
+			of[i] = c.operand(a)
+		}
+		if r := joined(call.FunctionName(), of); r != nil {
+			return r
+		}
+		fn := make([]numFn, len(args))
+		for i := range of {
+			fn[i] = of[i].num
 		}
 		if r := arithmetic(call.FunctionName(), fn); r != nil {
 			return r

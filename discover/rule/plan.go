@@ -91,12 +91,17 @@ type Lines struct {
 // LineBytes is what the processor fetches from memory at once. A record is a whole number of lines.
 const LineBytes = 64
 
-// lines returns the lines to fetch of op's state: those that it lies in, if it is likely to be needed.
+// ahead is how many lines of one state are fetched. Few states are longer; they are gone through in order, or looked
+// at in a place or two.
+const ahead = 4
+
+// lines returns the lines to fetch of op's state: the first that it lies in, if it is likely to be needed.
 func (op *Op) lines() uint64 {
 	if op.Size == 0 || !op.Ahead {
 		return 0
 	}
-	first, last := op.Offset/LineBytes, (op.Offset+op.Size-1)/LineBytes
+	first := op.Offset / LineBytes
+	last := min((op.Offset+op.Size-1)/LineBytes, first+ahead-1)
 	return 1<<(last+1) - 1<<first
 }
 
@@ -127,6 +132,7 @@ type Op struct {
 	Kind    *feature.Kind
 	Observe bool                            // false: only read at this type
 	Size    int                             // of its state
+	Name    string                          // what it computes, in words that are the same for equal features, as in Layout
 	Vacant  func(state unsafe.Pointer) bool // as of its kind, if the entity's record is never given up
 
 	where string // the words of Where, to lay equal ones together
@@ -589,6 +595,27 @@ func (b *builder) layout() {
 	}
 }
 
+// takes tells whether op takes events in: without state there is nothing to take in.
+func (op *Op) takes() bool { return op.Observe && (op.Size > 0 || op.Pairs) }
+
+// Adds tells at how many types of events p has how many features take them in that other has not: what comes on top of
+// other's work. Features that a where keeps out of most events count like any other.
+func (p *Plan) Adds(other *Plan) map[moat.EventType]int {
+	adds := map[moat.EventType]int{}
+	for t := range p.Types {
+		has := map[string]bool{}
+		for i := range other.Types[t].Ops {
+			has[other.Types[t].Ops[i].Name] = true
+		}
+		for i := range p.Types[t].Ops {
+			if op := &p.Types[t].Ops[i]; op.takes() && !has[op.Name] {
+				adds[moat.EventType(t)]++
+			}
+		}
+	}
+	return adds
+}
+
 func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 	tp.typ = t
 	add := func(list *[]moat.EntityKind, k moat.EntityKind) {
@@ -602,7 +629,7 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 			continue
 		}
 		op := s.op
-		op.Observe, op.Size, op.Mute = observe, s.size, observe && !s.need[t]
+		op.Observe, op.Size, op.Mute, op.Name = observe, s.size, observe && !s.need[t], s.canon
 		op.Pairs, op.Blind = op.Kind.Pairs, op.Kind.Blind
 		if op.Of == moat.Partner {
 			op.Vacant = op.Kind.Vacant
@@ -637,7 +664,7 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 			op.Early = tp.Early
 			tp.Early++
 		}
-		if op.Observe && (op.Size > 0 || op.Pairs) { // without state there is nothing to take in
+		if op.takes() {
 			c := tp.condition(op.facts)
 			c.Ops[i>>6] |= 1 << (i & 63)
 			c.touch(op)
