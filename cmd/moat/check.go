@@ -35,6 +35,7 @@ type checked struct {
 	OK       bool           `json:"ok"`
 	CostNS   float64        `json:"cost_ns"`         // estimate for one event
 	Bytes    map[string]int `json:"bytes,omitempty"` // of state, for one entity of each kind
+	Takes    map[string]int `json:"takes,omitempty"` // features that take events of each type in, which no detector that ships has
 	Tests    int            `json:"tests"`
 	Problems rule.Problems  `json:"problems"`
 
@@ -146,6 +147,10 @@ func compileRules(files []checked, sources map[string][]byte) error {
 	list := slices.DeleteFunc(shipped, func(d *rule.Detector) bool {
 		return slices.ContainsFunc(files, func(f checked) bool { return f.ID == d.ID })
 	})
+	others, err := rule.Compile(list, rule.Options{Sources: src})
+	if err != nil {
+		return fmt.Errorf("cannot compile the detectors that ship: %w", err)
+	}
 	for _, f := range files {
 		if f.detector != nil {
 			list = append(list, f.detector)
@@ -174,21 +179,28 @@ func compileRules(files []checked, sources map[string][]byte) error {
 			}
 		}
 		if f.detector != nil && len(f.Problems) == 0 {
-			f.measure()
+			f.measure(others)
 		}
 	}
 	return nil
 }
 
-// measure tells what the detector would keep alone. Features that others share cost nothing more.
-func (f *checked) measure() {
+// measure tells what the detector would keep alone, and what it gives to do beside others. Features that others share cost
+// nothing more.
+func (f *checked) measure(others *rule.Plan) {
 	plan, err := rule.Compile([]*rule.Detector{f.detector}, rule.Options{})
 	if err != nil {
 		return // it compiles with the others only; its problems were told
 	}
-	f.Bytes = map[string]int{}
+	f.Bytes, f.Takes = map[string]int{}, map[string]int{}
 	if plan.Across != nil {
 		plan = plan.Across
+		if others = others.Across; others == nil {
+			others = &rule.Plan{}
+		}
+	}
+	for t, n := range plan.Adds(others) {
+		f.Takes[t.String()] = n
 	}
 	for k, places := range plan.Layout {
 		for _, p := range places {
@@ -226,7 +238,7 @@ func (c *checkCmd) show(a *app, files []checked, bad int) {
 			o.line(o.paint(red, "problem:"), clean(p.Display()))
 		}
 	}
-	t := newTable("  rr", "", "detector", "ns/event", "tests", "bytes of state")
+	t := newTable("  rr", "", "detector", "ns/event", "tests", "bytes of state", "features that take events in")
 	for _, f := range files {
 		mark, name := cell{"ok", green}, f.ID
 		if !f.OK {
@@ -235,7 +247,7 @@ func (c *checkCmd) show(a *app, files []checked, bad int) {
 		if name == "" {
 			name = f.File
 		}
-		t.row(mark, name, fmt.Sprintf("%.0f", f.CostNS), f.Tests, bytesOf(f.Bytes))
+		t.row(mark, name, fmt.Sprintf("%.0f", f.CostNS), f.Tests, bytesOf(f.Bytes), takesOf(f.Takes))
 	}
 	t.print(o)
 	if bad > 0 {
@@ -249,6 +261,17 @@ func bytesOf(m map[string]int) string {
 	for k := moat.NoEntity + 1; k < moat.EntityKinds; k++ {
 		if n := m[k.String()]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%s %d", k, n))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// takesOf lists features by type of event: "order.access 2, db.query 1".
+func takesOf(m map[string]int) string {
+	var parts []string
+	for t := range moat.EventTypes {
+		if n := m[t.String()]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", t, n))
 		}
 	}
 	return strings.Join(parts, ", ")

@@ -1,0 +1,61 @@
+package engine_test
+
+import (
+	"testing"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/rule"
+	"github.com/moat-platform/moat/sim/load"
+)
+
+// work is what an event gives an engine to do: features that take it in unless other features have a say, pairs that are
+// looked up for them, detectors that are asked, lines of records that are fetched.
+type work struct{ takes, pairs, asks, lines float64 }
+
+// budget is the most that an average event of a type may give to do, a little above what it does. A detector that does
+// not fit wants a narrower `on` or `where`, or features that others have, too; what stands here is raised with a reason.
+var budget = map[moat.EventType]work{
+	moat.OrderAccess:   {60, 13, 24, 60},
+	moat.HTTPRequest:   {7, 2, 3, 15},
+	moat.AuthLogin:     {42, 17, 21, 34},
+	moat.OrderTransmit: {43, 13, 12, 45},
+	moat.DBQuery:       {30, 10, 4, 32},
+	moat.HostProcess:   {10, 4, 7, 9},
+}
+
+// TestBudget counts the work of plausible events under all detectors that ship. It is the same on every machine.
+func TestBudget(t *testing.T) {
+	p := plan(t)
+	sorter, frame := p.NewSorter(), p.NewFrame()
+	frame.Look = net
+	s := load.New(load.Config{Accounts: 10_000, Seed: 2})
+	var n [moat.EventTypes]float64
+	var sum [moat.EventTypes]work
+	for range 20_000 {
+		ev := s.Next()
+		frame.Begin(ev)
+		shape, w := sorter.Shape(&frame), &sum[ev.Type]
+		n[ev.Type]++
+		w.takes += float64(len(shape.Takes))
+		w.pairs += float64(len(shape.Fetch) + len(shape.Lists))
+		w.asks += float64(len(shape.Detectors))
+		w.lines += float64(linesOf(shape))
+	}
+	for typ, most := range budget {
+		got := work{sum[typ].takes / n[typ], sum[typ].pairs / n[typ], sum[typ].asks / n[typ], sum[typ].lines / n[typ]}
+		t.Logf("%s: %.1f", typ, got)
+		if got.takes > most.takes || got.pairs > most.pairs || got.asks > most.asks || got.lines > most.lines {
+			t.Errorf("%s: %.1f features take an average event in, with %.1f pairs and %.1f lines, and %.1f detectors are asked; the most are %.0f, %.0f, %.0f and %.0f",
+				typ, got.takes, got.pairs, got.lines, got.asks, most.takes, most.pairs, most.lines, most.asks)
+		}
+	}
+}
+
+func linesOf(s *rule.Shape) (n int) {
+	for _, l := range s.Lines {
+		for b := l.Bits; b != 0; b &= b - 1 {
+			n++
+		}
+	}
+	return n
+}
