@@ -62,7 +62,11 @@ func (c *call) bytes(status int, kind string, b []byte) error {
 // mustBeJSON refuses bodies that say that they are something else; it also keeps out what a
 // browser sends for a foreign page without asking.
 func (c *call) mustBeJSON() error {
-	kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
+	kind := c.r.Header.Get("Content-Type")
+	var err error
+	if kind != "application/json" { // which is what nearly all say
+		kind, _, err = mime.ParseMediaType(kind)
+	}
 	if err != nil || kind != "application/json" {
 		return &Error{Status: http.StatusUnsupportedMediaType, Code: "media_type", Message: "the body must be JSON", Hint: "send Content-Type: application/json"}
 	}

@@ -149,7 +149,7 @@ func (g *Guard) Authenticate(r *http.Request) (Identity, error) {
 	if err != nil {
 		return g.fail(r, now, err)
 	}
-	key, secret, err := g.keys.get(r.Context(), c.id, now, !g.failures.over(addressOf(r), now))
+	key, secret, err := g.keys.get(r.Context(), c.id, now, func() bool { return !g.failures.over(addressOf(r), now) })
 	switch {
 	case errors.Is(err, errNotAsked):
 		return g.fail(r, now, err)

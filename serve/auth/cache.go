@@ -37,16 +37,20 @@ func newKeyCache(source KeySource, keep time.Duration) keyCache {
 }
 
 // get returns the key with that id (the zero Key if there is none) and the secret
-// of the id. Without ask, an id that has not been seen to exist gives errNotAsked.
-func (c *keyCache) get(ctx context.Context, id string, now time.Time, ask bool) (Key, string, error) {
+// of the id. Where may says no, an id that has not been seen to exist gives errNotAsked.
+func (c *keyCache) get(ctx context.Context, id string, now time.Time, may func() bool) (Key, string, error) {
 	c.mu.Lock()
 	hit, ok := c.known[id]
-	none, isNone := c.unknown[id]
+	var none time.Time
+	isNone := false
+	if !ok {
+		none, isNone = c.unknown[id]
+	}
 	c.mu.Unlock()
 	switch {
 	case ok && fresh(now, hit.at, c.keep):
 		return hit.key, hit.secret, nil
-	case !ok && !ask:
+	case !ok && !may():
 		return Key{}, "", errNotAsked
 	case isNone && fresh(now, none, c.keep):
 		return Key{}, c.source.Secret(id), nil

@@ -315,7 +315,7 @@ func (b *bench) questions(ctx context.Context) error {
 	})
 	group.Go(func() (err error) {
 		defer end()
-		asked, err = b.run(ctx, Job{Seconds: seconds, Questions: b.r.RiskRate, Connections: 32})
+		asked, err = b.run(ctx, Job{Seconds: seconds, Questions: b.r.RiskRate, Connections: 4 * partners})
 		return err
 	})
 	if err := group.Wait(); err != nil {

@@ -201,35 +201,24 @@ func (c *client) fail(err error) {
 }
 
 // ask poses questions at a fixed rate whatever the answers take: those of each millisecond fall due at its beginning, each has a
-// connection to itself, and waits for one count. They are about logins of the accounts of the load, with the devices and from the
-// addresses that they have there.
+// connection of its partner's to itself, and waits for one count. They are about logins of the accounts of the load, with the devices
+// and from the addresses that they have there.
 func (c *client) ask(ctx context.Context, logins []*load.Body) error {
 	address := strings.TrimPrefix(c.job.URL, "http://")
-	free := make(chan *asker, c.job.Connections)
+	free := make([]chan *asker, len(c.job.Keys))
+	each := max(1, c.job.Connections/len(free))
 	start := time.Now()
-	for range c.job.Connections {
-		k, err := dial(ctx, address)
-		if err != nil {
-			return err
-		}
-		defer k.conn.Close()
-		go func() {
-			for {
-				err := k.answer()
-				if errors.Is(err, net.ErrClosed) {
-					return
-				}
-				if c.requests.Add(1); err != nil {
-					c.fail(err)
-				}
-				took := time.Since(start) - time.Duration(k.due.Load())
-				c.mu.Lock()
-				c.times = append(c.times, took)
-				c.mu.Unlock()
-				free <- k
+	for p := range free {
+		free[p] = make(chan *asker, each)
+		for range each {
+			k, err := dial(ctx, address)
+			if err != nil {
+				return err
 			}
-		}()
-		free <- k
+			defer k.conn.Close()
+			go c.hear(k, start, free[p])
+			free[p] <- k
+		}
 	}
 	n := int(c.job.Seconds * float64(c.job.Questions))
 	c.times = make([]time.Duration, 0, n)
@@ -241,16 +230,37 @@ func (c *client) ask(ctx context.Context, logins []*load.Body) error {
 		}
 		q := logins[i%len(logins)]
 		q.Renew(c.job.FirstID+uint64(i), moat.TimeOf(time.Now()))
-		k := <-free
-		if err := k.ask(due, c.job.Keys[i%len(logins)%len(c.job.Keys)], q.Text); err != nil {
+		partner := i % len(logins) % len(free)
+		k := <-free[partner]
+		if err := k.ask(due, c.job.Keys[partner], q.Text); err != nil {
 			return err
 		}
 	}
-	for range c.job.Connections {
-		<-free
+	for _, f := range free {
+		for range each {
+			<-f
+		}
 	}
 	c.next.Add(uint64(n))
 	return nil
+}
+
+// hear reads the answers of a connection, and gives it free after each.
+func (c *client) hear(k *asker, start time.Time, free chan<- *asker) {
+	for {
+		err := k.answer()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if c.requests.Add(1); err != nil {
+			c.fail(err)
+		}
+		took := time.Since(start) - time.Duration(k.due.Load())
+		c.mu.Lock()
+		c.times = append(c.times, took)
+		c.mu.Unlock()
+		free <- k
+	}
 }
 
 // asker is a connection that asks one question after another. It speaks just enough HTTP: what a client
