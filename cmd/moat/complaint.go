@@ -104,14 +104,14 @@ func (c *complaintImportCmd) Run(a *app) (err error) {
 	if err != nil {
 		return fmt.Errorf("cannot import complaints of %s: %w", c.File, err)
 	}
-	file, reporters, end, err := c.filer(a)
+	file, most, reporters, end, err := c.filer(a)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, end()) }()
 	s := imported{Bad: []badLine{}, began: time.Now()}
 	_, s.Dropped = r.Header()
-	failed := c.all(a, r, file, &s)
+	failed := c.all(a, r, file, most, &s)
 	bar.end()
 	if known, err := reporters(); err == nil {
 		s.Warning = known.Warning()
@@ -149,17 +149,17 @@ func (c *counted) Read(b []byte) (int, error) {
 // fileFn files a few complaints.
 type fileFn func([]node.NewComplaint) (node.Filed, error)
 
-// filer files through the server that has the data folder open, or alone; end is called when all is filed.
-func (c *complaintImportCmd) filer(a *app) (file fileFn, reporters func() (book.Reporters, error), end func() error, err error) {
+// filer files through the server that has the data folder open, or alone, at most most at a time; end is called when all is filed.
+func (c *complaintImportCmd) filer(a *app) (file fileFn, most int, reporters func() (book.Reporters, error), end func() error, err error) {
 	s, err := a.served()
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, 0, nil, nil, err
 	}
 	recent := book.Query{Partner: c.Partner, Since: moat.TimeOf(time.Now().Add(-30 * 24 * time.Hour))}
 	if s != nil {
 		return func(list []node.NewComplaint) (node.Filed, error) {
 				return patiently(a.ctx, s, api.NewComplaints{Partner: c.Partner, Complaints: list})
-			},
+			}, api.MaxComplaints,
 			func() (book.Reporters, error) {
 				q := recent
 				q.Limit = 1
@@ -171,12 +171,13 @@ func (c *complaintImportCmd) filer(a *app) (file fileFn, reporters func() (book.
 			}, func() error { return nil }, nil
 	}
 	n, err := a.open(c.logFlags, a.log)
+	tuneImport()
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, 0, nil, nil, err
 	}
 	return func(list []node.NewComplaint) (node.Filed, error) {
 			return n.File(a.ctx, moat.Everyone(), c.Partner, list, moat.TimeOf(time.Now()))
-		}, func() (book.Reporters, error) {
+		}, node.MaxComplaints, func() (book.Reporters, error) {
 			return n.Book.Reporters(context.WithoutCancel(a.ctx), moat.Everyone(), recent)
 		}, func() error {
 			return errors.Join(n.Drain(context.WithoutCancel(a.ctx)), n.Close())
@@ -199,9 +200,9 @@ func patiently(ctx context.Context, s *api.Client, in api.NewComplaints) (node.F
 	}
 }
 
-// all files everything that the reader gives, some at a time.
-func (c *complaintImportCmd) all(a *app, r *complaint.Reader, file fileFn, s *imported) error {
-	list, lines := make([]node.NewComplaint, 0, node.MaxComplaints), make([]int, 0, node.MaxComplaints)
+// all files everything that the reader gives, so many at a time.
+func (c *complaintImportCmd) all(a *app, r *complaint.Reader, file fileFn, most int, s *imported) error {
+	list, lines := make([]node.NewComplaint, 0, most), make([]int, 0, most)
 	send := func() error {
 		if len(list) == 0 {
 			return nil

@@ -27,3 +27,13 @@ func tune() {
 		runtime.GOMAXPROCS(2 * runtime.GOMAXPROCS(0))
 	}
 }
+
+// tuneImport sets it for a process that files a long list: however long it is, the heap needs no more than for a short one.
+func tuneImport() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(256 << 20)
+	}
+}

@@ -43,7 +43,7 @@ var ErrInvalid = errors.New("invalid question")
 type Leaked struct {
 	ID string `json:"id"`
 	// At is when it had leaked at the latest: when the customer was called, or the list was seen.
-	// Without it, an earlier complaint or canary touch of that order in the ledger says so; else all touches count.
+	// Without it, an earlier complaint or canary touch of that order says so; else all touches count.
 	At moat.Time `json:"at,omitzero"`
 	// By is who says so: a customer, a reporter, a partner. Orders that one of many reporters names
 	// count less, see [WarnReporter].
@@ -108,6 +108,9 @@ type Tracer struct {
 	Rows Rows
 	// Findings, if not nil, returns what detectors saw of an entity in a window, oldest first, at most a few.
 	Findings func(ctx context.Context, tenant moat.Tenant, of Owner, from, to moat.Time) ([]moat.Finding, error)
+	// Complaints, if not nil, returns when orders were first complained about: what was filed a moment ago may not have come to the
+	// ledger yet. Orders that are not in the map were not.
+	Complaints func(ctx context.Context, tenant moat.Tenant, orders []string) (map[string]moat.Time, error)
 	// Planted, if not nil, tells what an order is planted as, if it is a canary that the tenant may know of.
 	Planted func(tenant moat.Tenant, order string) (Canary, bool)
 }
@@ -128,7 +131,7 @@ func (t *Tracer) Trace(ctx context.Context, tenant moat.Tenant, q Question) (*An
 	}
 	c.own, _ = tenant.Partner()
 	c.known(tenant, t.Planted)
-	if err := c.look(ctx, tenant, t.Rows); err != nil {
+	if err := c.look(ctx, tenant, t.Rows, t.Complaints); err != nil {
 		return nil, fmt.Errorf("cannot trace orders: %w", err)
 	}
 	c.admit()
@@ -274,7 +277,8 @@ func (c *trial) known(tenant moat.Tenant, planted func(moat.Tenant, string) (Can
 }
 
 // look reads the touches of the leaked orders, and finds out when each was first seen and when it had leaked.
-func (c *trial) look(ctx context.Context, tenant moat.Tenant, rows Rows) (err error) {
+func (c *trial) look(ctx context.Context, tenant moat.Tenant, rows Rows,
+	complaints func(context.Context, moat.Tenant, []string) (map[string]moat.Time, error)) (err error) {
 	c.looked = len(c.orders)
 	ids := make([]string, len(c.orders))
 	for i := range c.orders {
@@ -301,6 +305,10 @@ func (c *trial) look(ctx context.Context, tenant moat.Tenant, rows Rows) (err er
 		}
 		return nil
 	})
+	var filed map[string]moat.Time
+	if err == nil && complaints != nil {
+		filed, err = complaints(ctx, tenant, ids)
+	}
 	if err != nil {
 		return err
 	}
@@ -312,6 +320,9 @@ func (c *trial) look(ctx context.Context, tenant moat.Tenant, rows Rows) (err er
 		case len(o.touch) == 0:
 			c.unknown = append(c.unknown, o.ID)
 			continue
+		}
+		if at, ok := filed[o.ID]; ok && within(at, c.q.Since, c.q.Until) && (reports[i] == 0 || at < reports[i]) {
+			reports[i] = at
 		}
 		o.At = cmp.Or(o.At, reports[i])
 		for _, t := range o.touch {

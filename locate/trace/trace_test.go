@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -153,6 +154,29 @@ func TestTime(t *testing.T) {
 		a := ask(t, memory(events), moat.Everyone(), q)
 		if got := len(a.Sources) > 0; got != c.hits || warned(a, WarnSkew) != c.skewed {
 			t.Errorf("%s: sources %v, warnings %v", c.name, got, a.Warnings)
+		}
+	}
+}
+
+// TestFiled leaves out what was touched after complaints that are filed and not among the events yet.
+func TestFiled(t *testing.T) {
+	events := office()
+	orders := every(had(events, "clerk1"), 20)
+	for _, c := range []struct {
+		name string
+		at   moat.Time
+		hits bool
+	}{{"before everything", day0 - moat.Day, false}, {"after everything", day0 + 30*moat.Day, true}} {
+		tr := &Tracer{Rows: memory(events), Complaints: func(_ context.Context, _ moat.Tenant, ids []string) (map[string]moat.Time, error) {
+			filed := map[string]moat.Time{}
+			for _, id := range ids {
+				filed[id] = c.at
+			}
+			return filed, nil
+		}}
+		a, err := tr.Trace(t.Context(), moat.Everyone(), Question{Orders: orders})
+		if err != nil || len(a.Sources) > 0 != c.hits || warned(a, WarnNoLeakTime) {
+			t.Errorf("%s: %d sources, %v, %v", c.name, len(a.Sources), a.Warnings, err)
 		}
 	}
 }

@@ -35,6 +35,9 @@ func (a *API) getComplaints(c *call) error {
 	return c.json(http.StatusOK, out)
 }
 
+// MaxComplaints bounds one request.
+const MaxComplaints = 1000
+
 // NewComplaints are complaints to be filed.
 type NewComplaints struct {
 	Partner    string              `json:"partner,omitempty"` // the operator may name it; else all whose hands the orders went through
@@ -49,8 +52,8 @@ func (a *API) postComplaints(c *call) error {
 	if in.Partner != "" && !c.tenant().Sees(in.Partner) {
 		return notYours()
 	}
-	if len(in.Complaints) == 0 || len(in.Complaints) > node.MaxComplaints {
-		return invalid("a request files 1 to %d complaints", node.MaxComplaints)
+	if len(in.Complaints) == 0 || len(in.Complaints) > MaxComplaints {
+		return invalid("a request files 1 to %d complaints", MaxComplaints)
 	}
 	filed, err := a.node.File(c.ctx, c.tenant(), in.Partner, in.Complaints, c.now())
 	if err != nil {

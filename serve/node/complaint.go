@@ -29,8 +29,9 @@ type NewComplaint struct {
 	Channel     string    `json:"channel,omitempty"`     // by which way the complaint came: hotline, app, shop, …
 }
 
-// MaxComplaints bounds one [Node.File].
-const MaxComplaints = 1000
+// MaxComplaints bounds one [Node.File]. A request brings fewer, but a file is filed in larger steps: the book
+// writes each page of its indexes once a step, and complaints touch all of them.
+const MaxComplaints = 1 << 12
 
 // Filed is what became of complaints.
 type Filed struct {

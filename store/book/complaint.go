@@ -190,6 +190,26 @@ func (b *Book) Complained(ctx context.Context, t moat.Tenant, orders []string) (
 	return b.complaintsHave(ctx, t, "order_id", orders)
 }
 
+// ComplaintTimes returns when each of the orders was first complained about, or found in a dump, as far as t sees. Others are not in it.
+func (b *Book) ComplaintTimes(ctx context.Context, t moat.Tenant, orders []string) (map[string]moat.Time, error) {
+	args := make([]any, len(orders))
+	for i, o := range orders {
+		args[i] = text(o)
+	}
+	first := map[string]moat.Time{}
+	err := b.lookup(ctx, t, "SELECT order_id, MIN(time) FROM complaints", "order_id", " GROUP BY order_id", args, func(rows *sql.Rows) error {
+		var order string
+		var at int64
+		err := rows.Scan(&order, &at)
+		first[order] = moat.Time(at)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot look complaints up: %w", b.explain(err))
+	}
+	return first, nil
+}
+
 // KnownComplaints tells which of the ids of complaints are in the book already, as far as t sees.
 func (b *Book) KnownComplaints(ctx context.Context, t moat.Tenant, ids []string) (map[string]bool, error) {
 	return b.complaintsHave(ctx, t, "id", ids)

@@ -101,6 +101,17 @@ func TestComplaints(t *testing.T) {
 		if set, err = b.Complained(ctx, everyone, many); err != nil || len(set) != 41 {
 			t.Errorf("%d of %d complained, %v", len(set), len(many), err)
 		}
+		times, err := b.ComplaintTimes(ctx, everyone, many)
+		if ok(t, err); len(times) != 41 || times["o39"] == 0 {
+			t.Errorf("times of %d orders, %v", len(times), times["o39"])
+		}
+		for o, at := range times {
+			for c, err := range b.AllComplaints(ctx, everyone, Query{Order: o}) {
+				if err != nil || c.Time < at {
+					t.Errorf("%s was complained about at %d first, but at %d before, %v", o, at, c.Time, err)
+				}
+			}
+		}
 		if n, err := b.Prune(ctx, start+2*moat.Day); err != nil || n != 42 {
 			t.Errorf("%d pruned, %v", n, err)
 		}

@@ -372,6 +372,13 @@ func TestTenants(t *testing.T) {
 				list, err := b.Complained(ctx, x, []string{"o1"})
 				return empty(list, "", err)
 			},
+			"ComplaintTimes": func(ctx context.Context, x moat.Tenant) error {
+				list, err := b.ComplaintTimes(ctx, x, []string{"o1"})
+				if len(list) > 0 {
+					return fmt.Errorf("saw %v", list)
+				}
+				return err
+			},
 			"KnownComplaints": func(ctx context.Context, x moat.Tenant) error {
 				list, err := b.KnownComplaints(ctx, x, []string{told.ID})
 				return empty(list, "", err)

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+)
+
+// TestImport files a long table: a tenth of its lines are those of others, as many are there twice, and as many name nobody's orders. The
+// process must not need more memory, however long it is: MOAT_IMPORT_LINES says how many lines (10,000).
+func TestImport(t *testing.T) {
+	lines := 10_000
+	if s := os.Getenv("MOAT_IMPORT_LINES"); s != "" {
+		var err error
+		if lines, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	orders := min(lines, 50_000)
+	events, table := filepath.Join(dir, "events.ndjson"), filepath.Join(dir, "complaints.csv")
+	writeText(t, events, func(w *bufio.Writer) {
+		for i := range orders {
+			partner, day := "acme", 1+i%20
+			if i%5 == 0 {
+				partner = "rival"
+			}
+			fmt.Fprintf(w, `{"partner":%q,"id":"e%d","time":"2026-03-%02dT08:00:00Z","type":"order.access","actor":"li","app":"erp","shops":["s%d"],"operation":"view","orders":["44%07d"]}`+"\n", partner, i, day, i%50, i)
+		}
+	})
+	want := imported{Lines: int64(lines)}
+	writeText(t, table, func(w *bufio.Writer) {
+		r := rand.New(rand.NewPCG(1, 1))
+		fmt.Fprintln(w, "order,kind,contacted_at,reporter")
+		last := ""
+		for i := range lines {
+			order := i % orders
+			switch k := r.IntN(10); {
+			case k == 0: // rival's
+				order -= order % 5
+				want.Unknown++
+			case k == 1 && last != "":
+				want.Duplicate++
+				fmt.Fprintln(w, last)
+				continue
+			case k == 2:
+				want.Unknown++
+				fmt.Fprintf(w, "99%07d,scam_call,2026-03-25,caller%d\n", i, i)
+				continue
+			default:
+				if order%5 == 0 {
+					order++
+				}
+				want.New++
+			}
+			line := fmt.Sprintf("44%07d,scam_call,2026-03-%d,caller%d", order, 22+i%4, i)
+			if fmt.Fprintln(w, line); order%5 > 0 {
+				last = line
+			}
+		}
+	})
+	program(t, data, "ingest", events)
+	out, used := program(t, data, "complaint", "import", table, "--partner", "acme", "--json")
+	var got imported
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if got.Lines != want.Lines || got.New != want.New || got.Duplicate != want.Duplicate || got.Unknown != want.Unknown || got.Refused != 0 || len(got.Bad) != maxBadLines {
+		t.Errorf("%d lines: %d new, %d known already, %d unknown, %d refused; want %d, %d, %d, 0", got.Lines, got.New, got.Duplicate, got.Unknown, got.Refused, want.New, want.Duplicate, want.Unknown)
+	}
+	t.Logf("%d lines: %v of processor time, %d MB at most", lines, used.UserTime()+used.SystemTime(), maxMemory(used)>>20)
+	if most := maxMemory(used); most > 256<<20 {
+		t.Errorf("it took %d MB", most>>20)
+	}
+}
+
+// writeText writes a file.
+func writeText(t *testing.T, path string, write func(*bufio.Writer)) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := bufio.NewWriter(f)
+	write(w)
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// program runs the program on a data folder and returns what it said, and what it used.
+func program(t *testing.T, data string, args ...string) ([]byte, *os.ProcessState) {
+	t.Helper()
+	c := exec.CommandContext(t.Context(), "moat", append(args, "--data", data)...)
+	c.Env = append(os.Environ(), "TZ=UTC")
+	out, err := c.Output()
+	if e, ok := err.(*exec.ExitError); ok {
+		t.Fatalf("moat %s: %v: %s", args[0], err, e.Stderr)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	return out, c.ProcessState
+}
+
+// maxMemory is the most that a process had in memory, in bytes, files that it mapped included.
+func maxMemory(p *os.ProcessState) int64 { return p.SysUsage().(*syscall.Rusage).Maxrss << 10 }
