@@ -647,3 +647,16 @@ func TestLargestBatch(t *testing.T) {
 		}
 	}
 }
+
+// TestYield counts how often a large batch makes way.
+func TestYield(t *testing.T) {
+	var body bytes.Buffer
+	for i := range 200 {
+		fmt.Fprintf(&body, small+"\n", i, i)
+	}
+	yields := 0
+	h := newTestHandler(t, newMemory(2), func(c *Config) { c.Yield = func() { yields++ } })
+	if a := ask(t, h, request("acme", "", "", body.Bytes())); a.Accepted != 200 || yields != 3 {
+		t.Errorf("200 events: %d accepted, %d yields", a.Accepted, yields)
+	}
+}

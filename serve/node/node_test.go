@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"fmt"
+	"path/filepath"
 	"testing"
 
 	"github.com/moat-platform/moat"
@@ -78,5 +79,54 @@ func TestLife(t *testing.T) {
 	}
 	if len(d.Touches) != 41 && len(d.Touches) != 40 {
 		t.Errorf("the diary of alice has %d acts", len(d.Touches))
+	}
+}
+
+// TestNoSnapshots closes a node that wants none: the next start folds the log again, and nothing is stored twice.
+func TestNoSnapshots(t *testing.T) {
+	dir := t.TempDir()
+	n, err := node.Open(t.Context(), node.Config{Dir: dir, SnapshotEvery: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(t, n, 0, 40)
+	rows := func(n *node.Node) (all int64) {
+		for _, f := range n.Lake.Files() {
+			all += f.Rows
+		}
+		return all
+	}
+	want, kept := findings(t, n), rows(n)
+	id := n.River.PartitionOf("acme")
+	_, last, err := n.River.Bounds(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at, err := n.Position(t.Context(), id); err != nil || at != last || last == 0 {
+		t.Errorf("the engine is at %d of %d, %v", at, last, err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if files, _ := filepath.Glob(filepath.Join(dir, "state", "*")); len(files) > 0 {
+		t.Errorf("there are %v", files)
+	}
+	n = open(t, dir)
+	defer n.Close()
+	if err := n.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := findings(t, n); len(got) != len(want) || len(got) == 0 || got[0].ID != want[0].ID {
+		t.Errorf("after a start without snapshots there are %d findings, before there were %d", len(got), len(want))
+	}
+	s, err := n.Stats(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if events := s.Partitions[id].Engine.Events; events < 40 {
+		t.Errorf("the engine took %d events in again", events)
+	}
+	if got := rows(n); got != kept {
+		t.Errorf("the lake has %d events, before it had %d", got, kept)
 	}
 }
