@@ -93,7 +93,10 @@ func (e *Engine) features(s *slot) {
 			rec := &e.records[of]
 			state, in.Born, in.Seen = rec.at, rec.born, rec.seen
 		}
-		if state == nil || t.Where != nil && !e.where(t) {
+		if state == nil {
+			continue
+		}
+		if t.Where != nil && (t.Asks < 0 && !t.Where(f) || t.Asks >= 0 && !e.where(t)) {
 			continue
 		}
 		switch t.Value {
@@ -143,9 +146,6 @@ type where struct {
 }
 
 func (e *Engine) where(t *rule.Take) bool {
-	if t.Asks < 0 {
-		return t.Where(&e.frame)
-	}
 	w := &e.wheres[t.Asks]
 	if w.epoch != e.frame.Epoch {
 		*w = where{e.frame.Epoch, t.Where(&e.frame)}

@@ -111,6 +111,12 @@ func all(terms []boolFn) boolFn {
 	case 2:
 		a, b := terms[0], terms[1]
 		return func(f *Frame) bool { return a(f) && b(f) }
+	case 3:
+		a, b, c := terms[0], terms[1], terms[2]
+		return func(f *Frame) bool { return a(f) && b(f) && c(f) }
+	case 4:
+		a, b, c, d := terms[0], terms[1], terms[2], terms[3]
+		return func(f *Frame) bool { return a(f) && b(f) && c(f) && d(f) }
 	}
 	return func(f *Frame) bool {
 		for _, t := range terms {
