@@ -60,7 +60,7 @@ func (a *API) question() *question {
 // urgentWait is how long events wait for questions at a time.
 const urgentWait = 200 * time.Microsecond
 
-// yield lets questions under way go first. Somebody waits for each of them, and nobody for events.
+// yield lets questions under way go first: a person waits for each of them, and a queue for events.
 func (a *API) yield() {
 	if a.asking.Load() > 0 {
 		time.Sleep(urgentWait)

@@ -195,7 +195,7 @@ func (k *laneConn) next() (n int, plain bool) {
 			}
 			if !begun {
 				begun, k.until = true, time.Time{}
-				k.conn.SetReadDeadline(time.Now().Add(headerTime))
+				k.readBy(time.Now().Add(headerTime))
 			}
 		}
 		if len(k.buf) == cap(k.buf) {
@@ -215,9 +215,14 @@ func (k *laneConn) patience(d time.Duration) {
 		return
 	}
 	k.until = now.Add(d)
-	k.conn.SetReadDeadline(k.until)
+	k.readBy(k.until)
 	k.conn.SetWriteDeadline(now.Add(d + writeTime))
-	if k.lane.closing.Load() { // whose deadline this one must not replace
+}
+
+// readBy sets a deadline for reading, unless the lane ends: it has set one that has passed.
+func (k *laneConn) readBy(t time.Time) {
+	k.conn.SetReadDeadline(t)
+	if k.lane.closing.Load() {
 		k.conn.SetReadDeadline(time.Unix(1, 0))
 	}
 }
