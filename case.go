@@ -58,7 +58,7 @@ type Case struct {
 	Rank      Rank     `json:"rank"`
 	Score     float64  `json:"score"`  // highest risk among its entities so far, 0..100
 	Damage    float64  `json:"damage"` // expected number of people harmed, weighted by what was shown
-	Orders    int64    `json:"orders"` // estimated orders exposed
+	Orders    int64    `json:"orders"` // estimated orders exposed; masked ones are not
 	Opened    Time     `json:"opened"`
 	Updated   Time     `json:"updated"`
 	Title     string   `json:"title"`

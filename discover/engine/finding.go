@@ -64,7 +64,7 @@ func (e *Engine) lastSaid(key uint64, s *slot) *said {
 	return (*said)(unsafe.Add(e.fired.at(rec), pairHeader))
 }
 
-// exposure returns how many orders the subject touched in the last 24 hours.
+// exposure returns of how many orders the subject saw personal data in the last 24 hours; what was masked exposes nobody.
 func (e *Engine) exposure(k moat.EntityKind, rec unsafe.Pointer, now moat.Time) int64 {
 	x := e.plan.Exposure[k]
 	if x == nil {

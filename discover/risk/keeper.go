@@ -103,7 +103,7 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	o.take(f, x)
 	o.update(f, c.Risk.Score)
 	// Whoever is under no suspicion of its own is seen in the case, perhaps as a victim: what is found of it later is not
-	// the case's. A server is: who came in by it goes on from it.
+	// the case's, nor what is found of the address that it came from. A server is: who came in by it goes on from it.
 	if !o.Case.Background && (c.Risk.Score >= k.odds.OpensAt() || f.Entity.Kind == moat.Host) {
 		k.register(o, s)
 		for _, e := range f.Strange {

@@ -349,6 +349,21 @@ func TestStrange(t *testing.T) {
 }
 
 // TestEcho checks where goes what is heard of outside and names nobody.
+// TestStrangerOfTheWeak: what a weak finding shows to be a stranger's is named in the case that it goes into, and ties nothing to it: only what
+// came with a suspect does.
+func TestStrangerOfTheWeak(t *testing.T) {
+	stranger := moat.Entity{Kind: moat.IP, ID: "203.0.113.7"}
+	for score, want := range map[float64]bool{0.05: false, 0.8: true} {
+		k := risk.NewKeeper(risk.Calibration{})
+		k.Fold(finding("1", "a", phone, 0, 0.9))
+		k.Fold(finding("2", "b", bob, 1, score, related(phone), func(f *moat.Finding) { f.Strange = []moat.Entity{stranger} }))
+		c := k.Fold(finding("3", "c", alice, 2, 0.9, related(stranger))).Cases
+		if last := c[len(c)-1]; slices.Contains(last.Entities, phone) != want {
+			t.Errorf("a score of %g: %v", score, last.Entities)
+		}
+	}
+}
+
 func TestEcho(t *testing.T) {
 	acme := moat.Entity{Kind: moat.Partner, ID: "p"}
 	rang := func(id string, hours float64) *moat.Finding {

@@ -216,18 +216,21 @@ func (n *Net) Country() string {
 	return string([]byte{byte(n.Spot.Country >> 8), byte(n.Spot.Country)})
 }
 
+// unseen is the [Sensitivity] of what shows nothing of a person.
+const unseen = 0.1
+
 // Sensitivity is how much the event's data could harm the people that it is about, 0..1: the
 // largest weight of a field that was shown in the clear. Fields that
 // stayed encrypted or masked weigh 0.1; an event that does not say which fields it
 // showed weighs 0.7, as order data without a phone number is rare.
 func Sensitivity(e *moat.Event) float64 {
 	if e.Encrypted {
-		return 0.1
+		return unseen
 	}
 	if len(e.Fields) == 0 {
 		return 0.7
 	}
-	w, goods, address := 0.1, false, false
+	w, goods, address := unseen, false, false
 	phone := false
 	for _, f := range e.Fields {
 		switch f {

@@ -27,7 +27,7 @@ type Plan struct {
 	Types     [moat.EventTypes]TypePlan
 	// Records is the size of a record of each kind in bytes, header included, a multiple of [LineBytes]; 0 = none kept.
 	Records [moat.EntityKinds]int
-	// Exposure tells, per kind of subject, how to read how many orders it touched in a day.
+	// Exposure tells, per kind of subject, how to read of how many orders it saw personal data in a day.
 	Exposure [moat.EntityKinds]*Exposure
 	// Layout lists, per kind, where each feature's state lies; a snapshot written under
 	// another plan is carried over feature by feature.
@@ -141,7 +141,7 @@ type Op struct {
 	fixed uint64 // its key, if that is the same for all events
 }
 
-// Exposure reads how many orders an entity touched in the last 24 h.
+// Exposure reads of how many orders an entity saw more than was masked in the last 24 h.
 type Exposure struct {
 	Distinct, Sum             feature.Stat
 	DistinctOffset, SumOffset int
@@ -287,11 +287,19 @@ func (b *builder) exposures(detectors []*Detector) {
 		}
 		day := feature.Params{"window": 86400}
 		distinct := b.builtin(k, "distinct", day, func(op *Op) {
-			op.Value, op.List = feature.Keys, func(f *Frame) []string { return f.Event.Orders }
+			op.Value, op.List = feature.Keys, func(f *Frame) []string {
+				if Sensitivity(f.Event) <= unseen {
+					return nil
+				}
+				return f.Event.Orders
+			}
 		})
 		sum := b.builtin(k, "sum", day, func(op *Op) {
 			op.Value = feature.Number
 			op.Num = func(f *Frame) float64 {
+				if Sensitivity(f.Event) <= unseen {
+					return 0
+				}
 				return float64(max(f.Event.Touched(), f.Event.Rows) - int64(len(f.Event.Orders)))
 			}
 		})

@@ -49,9 +49,23 @@ type spent struct {
 	Latest  moat.Time            `json:"latest"`  // newest event time seen; time never goes back
 	Begun   []moat.Time          `json:"begun"`   // blocks of the last hour, oldest first
 	Blocked map[string]moat.Time `json:"blocked"` // "scope value" → until
-	Made    map[string]moat.Time `json:"made"`    // decision id → until
+	Held    map[string]held      `json:"held"`    // what the playbook brought that is not over, by thread
 
-	next moat.Time // when the first of Blocked and Made ends; 0: look
+	next moat.Time // when the first of Blocked and Held ends; 0: look
+}
+
+// held is a decision that is not over.
+type held struct {
+	ID    string    `json:"id"`
+	From  moat.Time `json:"from"`
+	Until moat.Time `json:"until"`
+	// Waits tells that a person must approve it first. It is not prolonged but made again when it is over, since there may be room in the budget then.
+	Waits bool `json:"waits,omitempty"`
+}
+
+// thread names what a case wants done to a target, however often it says so.
+func thread(d *moat.Decision) string {
+	return d.Case + " " + d.Action.String() + " " + d.Scope + " " + d.Value
 }
 
 // NewBudget returns a budget of which nothing is spent.
@@ -62,26 +76,34 @@ func NewBudget(l Limits) *Budget {
 
 // Rule returns those of the decisions that are new, in order, with Approval
 // set on those that a person must approve first: wide ones, and blocks beyond
-// the budget. A decision that was ruled before and is not over is left out: a
-// case asks for the same again whenever something is added to it.
+// the budget. A case asks for the same again whenever something is added to it: while a decision
+// that was ruled before is not over, it is left out; when less than half of it
+// is left, the same decision comes back with a later Until. One that was undone thus stays undone for as long as
+// its case goes on asking.
 // activeAccounts is how many accounts the partner has at work, by event time.
 func (b *Budget) Rule(decisions []moat.Decision, activeAccounts int) []moat.Decision {
 	var fresh []moat.Decision
 	for _, d := range decisions {
 		s := b.partners[d.Partner]
 		if s == nil {
-			s = &spent{Blocked: map[string]moat.Time{}, Made: map[string]moat.Time{}}
+			s = &spent{Blocked: map[string]moat.Time{}, Held: map[string]held{}}
 			b.partners[d.Partner] = s
 		}
 		s.advance(d.From)
-		if _, ok := s.Made[d.ID]; ok {
-			continue
-		}
-		if Block(d.Action) {
+		key := thread(&d)
+		if h, ok := s.Held[key]; ok {
+			if h.Waits || h.Until-d.From >= (d.Until-d.From)/2 {
+				continue
+			}
+			d.ID, d.From = h.ID, h.From
+			if target := d.Scope + " " + d.Value; s.Blocked[target] == h.Until {
+				s.Blocked[target] = d.Until
+			}
+		} else if Block(d.Action) {
 			d.Approval = b.spend(s, &d, activeAccounts)
 		}
-		if len(s.Made) < maxMade {
-			s.Made[d.ID] = d.Until
+		if _, ok := s.Held[key]; ok || len(s.Held) < maxMade {
+			s.Held[key] = held{d.ID, d.From, d.Until, d.Approval != ""}
 			s.next = min(s.next, d.Until)
 		}
 		fresh = append(fresh, d)
@@ -100,8 +122,8 @@ func (b *Budget) spend(s *spent, d *moat.Decision, activeAccounts int) string {
 		return "" // blocked as long by another case: this one does no more harm
 	case len(s.Begun) >= b.limits.BlocksPerHour:
 		return fmt.Sprintf("harm budget: %d blocks began within an hour", len(s.Begun))
-	case len(s.Made) >= maxMade:
-		return fmt.Sprintf("harm budget: %d decisions are in force", len(s.Made))
+	case len(s.Held) >= maxMade:
+		return fmt.Sprintf("harm budget: %d decisions are in force", len(s.Held))
 	}
 	if d.Scope == moat.Account.String() && !already {
 		blocked := s.accounts()
@@ -136,13 +158,18 @@ func (s *spent) advance(now moat.Time) {
 	}
 	const never = moat.Time(1<<63 - 1)
 	s.next = never
-	for _, m := range []map[string]moat.Time{s.Blocked, s.Made} {
-		for key, until := range m {
-			if until <= s.Latest {
-				delete(m, key)
-			} else {
-				s.next = min(s.next, until)
-			}
+	for key, until := range s.Blocked {
+		if until <= s.Latest {
+			delete(s.Blocked, key)
+		} else {
+			s.next = min(s.next, until)
+		}
+	}
+	for key, h := range s.Held {
+		if h.Until <= s.Latest {
+			delete(s.Held, key)
+		} else {
+			s.next = min(s.next, h.Until)
 		}
 	}
 }
@@ -164,8 +191,11 @@ func (b *Budget) UnmarshalBinary(state []byte) error {
 		return fmt.Errorf("cannot read harm budget: %w", err)
 	}
 	for name, s := range partners {
-		if s == nil || s.Blocked == nil || s.Made == nil || !slices.IsSorted(s.Begun) ||
-			len(s.Begun) > 0 && s.Begun[len(s.Begun)-1] > s.Latest || len(s.Made) > maxMade {
+		if s != nil && s.Held == nil { // written before decisions were prolonged: those in force are made again, under the same ids
+			s.Held = map[string]held{}
+		}
+		if s == nil || s.Blocked == nil || !slices.IsSorted(s.Begun) ||
+			len(s.Begun) > 0 && s.Begun[len(s.Begun)-1] > s.Latest || len(s.Held) > maxMade {
 			return fmt.Errorf("cannot read harm budget: what is said of partner %.40q cannot be", name)
 		}
 	}

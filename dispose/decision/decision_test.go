@@ -53,7 +53,7 @@ func TestBudget(t *testing.T) {
 	verify := account(0, 0)
 	verify.Action, verify.ID = moat.Verify, "d_verify"
 	other := account(1, 0)
-	other.ID = "d_other"
+	other.ID, other.Case = "d_other", "c_other"
 	for name, steps := range map[string][]step{
 		"blocks an hour": {
 			{d: deny("a", "ip", "192.0.2.1", start)}, {d: deny("a", "ip", "192.0.2.2", start+1)}, {d: deny("a", "ip", "192.0.2.3", start+2)},
@@ -92,6 +92,40 @@ func TestBudget(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestProlong: a decision that its case goes on asking for is prolonged when half of it is over, and made anew when it is over.
+func TestProlong(t *testing.T) {
+	b := NewBudget(Limits{BlocksPerHour: 1})
+	ask := func(n int, after moat.Time) moat.Decision {
+		d := deny("a", "account", "x", start+after)
+		d.ID, d.Until = fmt.Sprint("d", n), d.From+12*moat.Hour
+		return d
+	}
+	for i, x := range []struct {
+		after moat.Time
+		id    string // "" = nothing is ruled
+		until moat.Time
+	}{
+		{0, "d0", 12 * moat.Hour}, {5 * moat.Hour, "", 0}, {7 * moat.Hour, "d0", 19 * moat.Hour}, {6*moat.Hour + 1, "", 0}, {18 * moat.Hour, "d0", 30 * moat.Hour}, {31 * moat.Hour, "d5", 43 * moat.Hour},
+	} {
+		got := b.Rule([]moat.Decision{ask(i, x.after)}, 100)
+		if len(got) != min(1, len(x.id)) {
+			t.Fatalf("step %d: %v", i, got)
+		}
+		if len(got) == 1 && (got[0].ID != x.id || got[0].Until != start+x.until || got[0].Approval != "") {
+			t.Errorf("step %d: %s until %v, approval %q", i, got[0].ID, got[0].Until-start, got[0].Approval)
+		}
+	}
+	late := deny("a", "ip", "192.0.2.1", start+31*moat.Hour)
+	late.Until = late.From + 12*moat.Hour
+	if got := b.Rule([]moat.Decision{late}, 100); len(got) != 1 || got[0].Approval == "" {
+		t.Fatalf("beyond the budget: %v", got)
+	}
+	late.From, late.Until = late.From+11*moat.Hour, late.Until+11*moat.Hour
+	if got := b.Rule([]moat.Decision{late}, 100); len(got) != 0 {
+		t.Errorf("what waits was prolonged: %v", got)
 	}
 }
 
@@ -154,7 +188,7 @@ func FuzzBudget(f *testing.F) {
 	}
 	f.Add(state)
 	f.Add([]byte(`{"a":null}`))
-	f.Add([]byte(`{"a":{"latest":5,"begun":[9],"blocked":{},"made":{}}}`))
+	f.Add([]byte(`{"a":{"latest":5,"begun":[9],"blocked":{},"held":{}}}`))
 	f.Fuzz(func(t *testing.T, state []byte) {
 		b := NewBudget(Limits{})
 		if b.UnmarshalBinary(state) == nil {

@@ -54,6 +54,31 @@ func TestCommitTwiceChangesNothing(t *testing.T) {
 	})
 }
 
+// TestProlong: the same decision with a later end is prolonged, and those who follow the book hear of it; one that was undone stays undone.
+func TestProlong(t *testing.T) {
+	each(t, func(t *testing.T, b *Book) {
+		_, d := fill(t, b, "a", 1)
+		head, _, err := b.AuditHead(t.Context())
+		ok(t, err)
+		longer := d
+		longer.Until += moat.Hour
+		for range 2 {
+			ok(t, b.Commit(t.Context(), 1, 11, Changes{Decisions: []moat.Decision{longer, d}}))
+		}
+		list, upTo, err := b.Changed(t.Context(), everyone, head)
+		if err != nil || upTo != head+1 || len(list) != 1 || list[0] != longer {
+			t.Errorf("%d records, %+v, %v", upTo-head, list, err)
+		}
+		undone, err := b.Undo(t.Context(), everyone, d.ID, "mei")
+		ok(t, err)
+		longer.Until += moat.Hour
+		ok(t, b.Commit(t.Context(), 1, 12, Changes{Decisions: []moat.Decision{longer}}))
+		if got, err := b.Decision(t.Context(), everyone, d.ID); err != nil || got != undone {
+			t.Errorf("after it was undone: %+v, %v", got, err)
+		}
+	})
+}
+
 func TestRoundTrip(t *testing.T) {
 	each(t, func(t *testing.T, b *Book) {
 		c, d := fill(t, b, "a", 1)

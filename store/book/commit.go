@@ -33,7 +33,7 @@ const engine = "engine"
 
 // Commit stores what a partition's events up to seq brought, and seq as the
 // position of that partition, in one transaction. Doing it again changes
-// nothing: findings and decisions that exist stay as they are, and a case
+// nothing: findings that exist stay as they are, decisions may only come to end later, and a case
 // takes what the engine says unless the book has it newer (by Updated); State,
 // Owner and Verdict belong to people and are only set when the case is new.
 // New cases and new decisions go to the audit trail. Nothing keeps seq from
@@ -61,7 +61,11 @@ func (b *Book) Commit(ctx context.Context, partition int, seq uint64, c Changes)
 			return fmt.Errorf("campaigns: %w", err)
 		}
 		for i := range c.Decisions {
-			if err := t.putDecision(&c.Decisions[i], engine); err != nil && !errors.Is(err, ErrExists) {
+			err := t.putDecision(&c.Decisions[i], engine)
+			if errors.Is(err, ErrExists) {
+				err = t.prolong(&c.Decisions[i])
+			}
+			if err != nil {
 				return fmt.Errorf("decision %s: %w", c.Decisions[i].ID, err)
 			}
 		}
@@ -198,4 +202,13 @@ func (t *tx) putDecision(d *moat.Decision, by string) error {
 	t.note(d.Partner, by, "decision.make", d.ID, map[string]any{
 		"scope": d.Scope, "value": d.Value, "action": d.Action, "until": d.Until, "case": d.Case, "approval": d.Approval})
 	return nil
+}
+
+// prolong gives a decision that exists a later end, unless it was undone.
+func (t *tx) prolong(d *moat.Decision) error {
+	n, err := t.exec("UPDATE decisions SET ends = ? WHERE id = ? AND ends < ? AND undone = 0", int64(d.Until), text(d.ID), int64(d.Until))
+	if n > 0 {
+		t.note(d.Partner, engine, "decision.prolong", d.ID, map[string]any{"until": d.Until})
+	}
+	return err
 }
