@@ -293,6 +293,8 @@ func TestReason(t *testing.T) {
 		{"{0.12345} {1.26} {31.6} {123.4} {-3} {0}", "0.12 1.3 32 123 -3 0"},
 		{"{0 | count failed login}, {1 | count failed login}, {31.6 | count account}, {0.9 | count}", "0 failed logins, 1 failed login, 32 accounts, 1"},
 		{"{2 | count address}, {2 | count query}, {2 | count day}, {2 | count person}, {2 | count search}", "2 addresses, 2 queries, 2 days, 2 people, 2 searches"},
+		{"{640 | bytes}, {58000 | bytes}, {61e6 | bytes}, {1.5e12 | bytes}", "640 B, 58 kB, 61 MB, 1.5 TB"},
+		{"with {event.client} ({event.rows}), from {event.ip} {event.db}, by {event.actor} {event.db}; {event.db}", "with (7), from, by bob;"},
 		{"{event.path}", "??[31m?x"},
 		{"{event.user_agent}", strings.Repeat("é", 58) + "…"},
 		{"{event.touched} {event.weight}", "0 0.7"},

@@ -11,7 +11,7 @@ import (
 )
 
 // reason is a compiled template: text with {expression}, {expression | duration}, {expression | percent} or
-// {expression | count noun} in it. A count is a whole number, with its noun if there is one: "1 failed login", "32 accounts".
+// {expression | count noun} or {expression | bytes} in it. A count is a whole number, with its noun if there is one: "1 failed login", "32 accounts".
 type reason struct {
 	parts []func(f *Frame, b *strings.Builder)
 }
@@ -22,7 +22,16 @@ func (r *reason) text(f *Frame) string {
 	for _, p := range r.parts {
 		p(f, &b)
 	}
-	return b.String()
+	return tidy(b.String())
+}
+
+// tidy closes the gaps that texts leave which are empty: what an event does not say.
+func tidy(s string) string {
+	if !strings.Contains(s, "  ") && !strings.Contains(s, " ,") && !strings.Contains(s, " ;") {
+		return s
+	}
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == ' ' }), " ")
+	return strings.ReplaceAll(strings.ReplaceAll(s, " ,", ","), " ;", ";")
 }
 
 func (b *builder) reason(x *environment, t Text) *reason {
@@ -67,10 +76,12 @@ func (b *builder) placeholder(x *environment, t, format Text) func(*Frame, *stri
 		write = duration
 	case format.S == "percent":
 		write = func(v float64) string { return number(v*100) + " %" }
+	case format.S == "bytes":
+		write = bytesOf
 	case word == "count":
 		write = counted(noun)
 	default:
-		x.add(format, 0, "syntax", fmt.Sprintf("unknown format %.16q", format.S), "duration, percent, count or count NOUN")
+		x.add(format, 0, "syntax", fmt.Sprintf("unknown format %.16q", format.S), "duration, percent, bytes, count or count NOUN")
 	}
 	if tree.GetType(tree.Expr().ID()).IsExactType(cel.StringType) {
 		if format.S != "" {
@@ -123,6 +134,19 @@ func number(v float64) string {
 		return strconv.FormatFloat(v, 'f', 1, 64)
 	}
 	return strconv.FormatFloat(v, 'g', 2, 64)
+}
+
+// bytesOf writes a size: 640 B, 58 kB, 61 MB.
+func bytesOf(v float64) string {
+	for _, u := range []struct {
+		of   float64
+		name string
+	}{{1e12, " TB"}, {1e9, " GB"}, {1e6, " MB"}, {1e3, " kB"}} {
+		if v >= u.of {
+			return number(v/u.of) + u.name
+		}
+	}
+	return number(v) + " B"
 }
 
 // duration writes seconds as people say them: 40 s, 12 min, 5 h, 31 d.

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"github.com/moat-platform/moat"
-	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/store/lake"
 	"github.com/moat-platform/moat/store/run"
 )
@@ -245,19 +244,9 @@ func (g *gathering) whose(x *group) moat.Entity {
 // unknown says that whoever a group acts as was not used with its hand before, by what the diary knows; "" if it was, or if
 // nothing is known.
 func (g *gathering) unknown(ctx context.Context, x *group, who moat.Entity) (string, error) {
-	since, known, n := moat.Time(0), false, 0
-	q := diary.Query{Partner: g.c.Partner, Entity: who, From: max(x.first-lookBack, 0), To: x.first}
-	_, err := g.t.cfg.Diary.Each(ctx, moat.Only(g.c.Partner), q, func(r *run.Row) error {
-		src, err := r.Source()
-		if err != nil {
-			return err
-		}
-		act, err := r.Act()
-		if err != nil {
-			return err
-		}
-		if n++; n > maxRead || act.Outcome == moat.Success && src.IP == x.ip && src.Device == x.device {
-			known = true
+	since := moat.Time(0)
+	_, known, err := g.each(ctx, who, max(x.first-lookBack, 0), x.first, maxRead, func(r *run.Row, src *run.Source, act *run.Act) error {
+		if act.Outcome == moat.Success && src.IP == x.ip && src.Device == x.device {
 			return errEnough
 		}
 		if since == 0 || r.Time < since {
@@ -265,11 +254,8 @@ func (g *gathering) unknown(ctx context.Context, x *group, who moat.Entity) (str
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, errEnough) {
+	if err != nil || known || since == 0 || x.first-since < moat.Day { // of who is known for hours everything is new
 		return "", err
-	}
-	if known || since == 0 {
-		return "", nil
 	}
 	hand := "this address and device"
 	if x.device == "" {

@@ -273,14 +273,7 @@ func (g *gathering) read(ctx context.Context, s *Story) error {
 			if e.Kind != kind || i >= maxEntities || i > 0 && (kind == moat.Outlet || kind == moat.App) || kind == moat.Host && !g.hosts[e.ID] { // they are many people's
 				continue
 			}
-			n := 0
-			err := g.each(ctx, s, e, s.From, s.To, func(r *run.Row) error {
-				if n++; n > maxRead {
-					return errEnough
-				}
-				return g.add(r)
-			})
-			if err != nil {
+			if err := s.note(g.each(ctx, e, s.From, s.To, maxRead, g.add)); err != nil {
 				return err
 			}
 		}
@@ -292,14 +285,7 @@ func (g *gathering) read(ctx context.Context, s *Story) error {
 		if e.Kind != moat.Account && (e.Kind != moat.App || len(g.accounts) > 0) || i >= maxEntities {
 			continue
 		}
-		n := 0
-		err := g.each(ctx, s, e, max(s.From-lookBack, 0), s.From, func(r *run.Row) error {
-			if n++; n > maxBefore {
-				return errEnough
-			}
-			return g.before(r)
-		})
-		if err != nil {
+		if err := s.note(g.each(ctx, e, max(s.From-lookBack, 0), s.From, maxBefore, g.before)); err != nil {
 			return err
 		}
 	}
@@ -319,27 +305,38 @@ func (g *gathering) age(ctx context.Context) error {
 	return err
 }
 
-// each calls fn for the events of an entity of the case.
-func (g *gathering) each(ctx context.Context, s *Story, e moat.Entity, from, to moat.Time, fn func(*run.Row) error) error {
-	damaged, err := g.t.cfg.Diary.Each(ctx, moat.Only(g.c.Partner), diary.Query{Partner: g.c.Partner, Entity: e, From: from, To: to}, fn)
-	s.Damaged = max(s.Damaged, damaged)
+// each calls fn for the events of an entity at the partner of the case, for so many of them. It tells how many parts of the diary could not be read, and
+// whether there was more or fn had enough.
+func (g *gathering) each(ctx context.Context, e moat.Entity, from, to moat.Time, limit int, fn func(*run.Row, *run.Source, *run.Act) error) (damaged int, cut bool, err error) {
+	n := 0
+	damaged, err = g.t.cfg.Diary.Each(ctx, moat.Only(g.c.Partner), diary.Query{Partner: g.c.Partner, Entity: e, From: from, To: to}, func(r *run.Row) error {
+		if n++; n > limit {
+			return errEnough
+		}
+		src, err := r.Source()
+		if err != nil {
+			return err
+		}
+		act, err := r.Act()
+		if err != nil {
+			return err
+		}
+		return fn(r, src, act)
+	})
 	if errors.Is(err, errEnough) {
-		s.Cut = true
-		return nil
+		return damaged, true, nil
 	}
+	return damaged, false, err
+}
+
+// note keeps what [gathering.each] told.
+func (s *Story) note(damaged int, cut bool, err error) error {
+	s.Damaged, s.Cut = max(s.Damaged, damaged), s.Cut || cut
 	return err
 }
 
 // before learns which hands are usual, and since when the accounts are known.
-func (g *gathering) before(r *run.Row) error {
-	src, err := r.Source()
-	if err != nil {
-		return err
-	}
-	act, err := r.Act()
-	if err != nil {
-		return err
-	}
+func (g *gathering) before(r *run.Row, src *run.Source, act *run.Act) error {
 	if g.born == 0 || r.Time < g.born {
 		g.born = r.Time
 	}
@@ -347,25 +344,17 @@ func (g *gathering) before(r *run.Row) error {
 		g.used[hand{src.IP, src.Device}], g.usedFrom[src.IP] = true, true
 	}
 	if act.Type == moat.AccountChange && r.Time >= g.first-changedIn {
-		return g.add(r)
+		return g.add(r, src, act)
 	}
 	return nil
 }
 
 // add takes one event in.
-func (g *gathering) add(r *run.Row) error {
+func (g *gathering) add(r *run.Row, src *run.Source, act *run.Act) error {
 	if g.seen[r.At] {
 		return nil
 	}
 	g.seen[r.At] = true
-	src, err := r.Source()
-	if err != nil {
-		return err
-	}
-	act, err := r.Act()
-	if err != nil {
-		return err
-	}
 	k := key{hand: hand{src.IP, src.Device}, actor: src.Actor, app: src.App, host: act.Host, operation: act.Operation, destination: act.Destination,
 		kind: act.Type, outcome: act.Outcome, encrypted: act.Encrypted}
 	signIn := act.Type == moat.AuthLogin || act.Type == moat.HostLogin

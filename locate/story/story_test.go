@@ -78,6 +78,20 @@ func view(id string, at moat.Time, actor, ip string, orders ...string) *moat.Eve
 
 var eve = []moat.Entity{{Kind: moat.Account, ID: "eve"}}
 
+// TestNewHand: that a hand is new can be said of an account that is known for a day, not of one of which everything is new.
+func TestNewHand(t *testing.T) {
+	for before, want := range map[moat.Time]bool{2 * moat.Day: true, moat.Day / 2: false} {
+		s := told(t, eve, view("", day0-before, "eve", "192.0.2.1", "1"), view("!", day0, "eve", "203.0.113.9", "2"))
+		new := false
+		for _, x := range s.Steps {
+			new = new || strings.Contains(x.Why, "had not been used from this address and device")
+		}
+		if new != want {
+			t.Errorf("known for %d hours: %v\n%v", before/moat.Hour, new, s)
+		}
+	}
+}
+
 // TestBeginnings tells which step made the rest possible.
 func TestBeginnings(t *testing.T) {
 	host := []moat.Entity{{Kind: moat.Host, ID: "web-1"}}
