@@ -29,6 +29,7 @@ var seenKind = Kind{
 		{"age_s", "s", "Time since the value was first seen; of a list, that of the oldest one."},
 		{"gap_s", "s", "Time since the value was last seen, 0 for a new one; of a list, that of the most recent one that is not new."},
 		{"values", "values", "How many values the entity has had, this event included; one that comes back after ttl counts again."},
+		{"mean_s", "s", "Time since the value was first seen, 0 for a new one; of a list, the mean of those that are not new."},
 	},
 	CostNS: 9,
 	Sample: func(p Params) int { return 1 << bits.Len(uint(p["sample"])-1) },
@@ -41,8 +42,8 @@ type seen struct{ ttl uint32 }
 
 // sight is what the outputs say of one value or the whole list.
 type sight struct {
-	fresh, n uint32
-	age, gap float64
+	fresh, known, n uint32
+	age, sum, gap   float64
 }
 
 func (s *seen) Observe(state unsafe.Pointer, in *Input, out []float64) {
@@ -95,8 +96,9 @@ func (s *seen) look(p *Pair, now uint32, v *sight) {
 		v.fresh++
 		return
 	}
-	v.n = max(v.n, p.N)
-	v.age = max(v.age, elapsed(p.First, now))
+	age := elapsed(p.First, now)
+	v.known++
+	v.n, v.age, v.sum = max(v.n, p.N), max(v.age, age), v.sum+age
 	v.gap = min(v.gap, elapsed(p.Last, now))
 }
 
@@ -115,11 +117,12 @@ func (s *seen) mark(p *Pair, now uint32) {
 }
 
 func (v *sight) write(values uint64, out []float64) {
-	_ = out[4]
+	_ = out[5]
 	if v.gap > math.MaxFloat64 {
 		v.gap = 0
 	}
 	out[0], out[1], out[2], out[3], out[4] = float64(v.fresh), float64(v.n), v.age, v.gap, float64(values)
+	out[5] = v.sum / float64(max(v.known, 1))
 }
 
 // add counts one more sight of the pair; the count stays at 2³²−1 when it is full.

@@ -36,7 +36,7 @@ func (s *sights) run(in Input, keep bool) []float64 {
 	if in.Value == Key {
 		keys = []uint64{in.Key}
 	}
-	fresh, most, oldest, recent := 0, 0, 0.0, -1.0
+	fresh, most, oldest, recent, sum := 0, 0, 0.0, -1.0, 0.0
 	for _, k := range keys {
 		n, first, last := s.know(k, now)
 		if n == 0 {
@@ -47,6 +47,7 @@ func (s *sights) run(in Input, keep bool) []float64 {
 		} else {
 			most = max(most, n)
 			oldest = max(oldest, float64(now-first))
+			sum += max(0, float64(now-first))
 			gap := max(0, float64(now-last))
 			if recent < 0 || gap < recent {
 				recent = gap
@@ -59,7 +60,7 @@ func (s *sights) run(in Input, keep bool) []float64 {
 	if keep {
 		s.values += fresh
 	}
-	return []float64{float64(fresh), float64(most), oldest, max(0, recent), float64(s.values)}
+	return []float64{float64(fresh), float64(most), oldest, max(0, recent), float64(s.values), sum / float64(max(1, len(keys)-fresh))}
 }
 
 func (s *sights) observe(in Input) []float64 { return s.run(in, true) }
@@ -76,23 +77,23 @@ func TestSeen(t *testing.T) {
 		t.Helper()
 		s.expect(what, s.observe(Input{Now: start + at*moat.Second, Value: Key, Key: key}), want...)
 	}
-	f("first", 0, 1, 1, 0, 0, 0, 1)
-	f("again", 10, 1, 0, 1, 10, 10, 1)
-	f("another", 20, 2, 1, 0, 0, 0, 2)
-	f("late", 5, 1, 0, 2, 5, 0, 2)
-	f("just within ttl", 3610, 1, 0, 3, 3610, 3600, 2)
-	f("past ttl", 7211, 1, 1, 0, 0, 0, 3)
-	f("counts from anew", 7212, 1, 0, 1, 1, 1, 3)
+	f("first", 0, 1, 1, 0, 0, 0, 1, 0)
+	f("again", 10, 1, 0, 1, 10, 10, 1, 10)
+	f("another", 20, 2, 1, 0, 0, 0, 2, 0)
+	f("late", 5, 1, 0, 2, 5, 0, 2, 5)
+	f("just within ttl", 3610, 1, 0, 3, 3610, 3600, 2, 3610)
+	f("past ttl", 7211, 1, 1, 0, 0, 0, 3, 0)
+	f("counts from anew", 7212, 1, 0, 1, 1, 1, 3, 1)
 
 	l := newSubject(t, "seen", nil)
 	g := func(what string, at moat.Time, keys []uint64, want ...float64) {
 		t.Helper()
 		l.expect(what, l.observe(Input{Now: start + at*moat.Second, Value: Keys, Keys: keys}), want...)
 	}
-	g("all new", 0, []uint64{1, 2, 3}, 3, 0, 0, 0, 3)
-	g("twice in one list", 5, []uint64{4, 4}, 1, 1, 0, 0, 4)
-	g("some new", 10, []uint64{1, 4, 5}, 1, 2, 10, 5, 5)
-	g("none", 10, nil, 0, 0, 0, 0, 5)
+	g("all new", 0, []uint64{1, 2, 3}, 3, 0, 0, 0, 3, 0)
+	g("twice in one list", 5, []uint64{4, 4}, 1, 1, 0, 0, 4, 0)
+	g("some new", 10, []uint64{1, 4, 5}, 1, 2, 10, 5, 5, 7.5)
+	g("none", 10, nil, 0, 0, 0, 0, 5, 0)
 }
 
 func BenchmarkSeen(b *testing.B) { measure(b, "seen", nil, Key, func(int, *Input) {}) }

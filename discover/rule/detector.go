@@ -78,8 +78,9 @@ type Detector struct {
 	Row            int // of a family, from 1; 0 = the file holds this detector alone
 }
 
-// Bases are what findings of several families rest on: how much was touched, and what became of data outside.
-var Bases = []string{"volume", "echo"}
+// Bases are what findings rest on where it is not the family: how much was touched, what became of data outside,
+// and which orders they were.
+var Bases = []string{"volume", "echo", "object"}
 
 // rowName is what a [Problem] calls d's row.
 func (d *Detector) rowName() string {
