@@ -49,8 +49,9 @@ type sight struct {
 func (s *seen) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	now, values := seconds(in.Now), (*uint64)(state)
 	if p := (*Pair)(in.Pair); in.Value == Key && !s.unknown(p, now) { // nearly always
-		_ = out[4]
-		out[0], out[1], out[2], out[3], out[4] = 0, float64(p.N), elapsed(p.First, now), elapsed(p.Last, now), float64(*values)
+		_ = out[5]
+		age := elapsed(p.First, now)
+		out[0], out[1], out[2], out[3], out[4], out[5] = 0, float64(p.N), age, elapsed(p.Last, now), float64(*values), age
 		p.again(now)
 		return
 	}
