@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	moat "github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/store/run"
@@ -206,5 +208,46 @@ func TestTotalLimit(t *testing.T) {
 	total := a.cut()
 	if total > MaxTotalTouches || total < MaxTotalTouches/4 || a.Orders[0].Cut || !a.Orders[1].Cut || a.Orders[1].Touches[0].Time != 1 {
 		t.Errorf("%d touches left; the short one is cut: %t", total, a.Orders[0].Cut)
+	}
+}
+
+// TestExpiry: what is older than the retention is not found any more, at once; its files go when all in them is as old, and what
+// is younger stays.
+func TestExpiry(t *testing.T) {
+	dir := t.TempDir()
+	now := (100 * moat.Day).Std()
+	l, err := Open(Config{Dir: dir, Key: [16]byte{7}, Retention: 30 * 24 * time.Hour, Now: func() time.Time { return now }, Tuning: run.Tuning{FanIn: 100}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	w, err := l.Writer(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, day := range []moat.Time{71, 95} { // a file each
+		at := day * moat.Day
+		appendBatch(t, l, 0, uint64(i+1), &moat.Event{Type: moat.OrderAccess, ID: fmt.Sprint("e", i), Time: at, Received: at, Partner: "p", Orders: []string{"o"}})
+		if err := w.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		day            moat.Time
+		touches, files int
+	}{{100, 2, 2}, {102, 1, 1}, {130, 0, 1}} { // the last file stays: it tells up to where the log was read
+		now = (c.day * moat.Day).Std()
+		a, err := l.Orders(t.Context(), moat.Everyone(), []string{"o"}, 0, 0)
+		if err != nil || len(a.Orders[0].Touches) != c.touches {
+			t.Errorf("day %d: %+v, %v; want %d touches", c.day, a, err, c.touches)
+		}
+		l.set.Expire()
+		files, err := filepath.Glob(filepath.Join(dir, "*.run"))
+		if st := l.Stats(); err != nil || len(files) != c.files || len(st.Runs) != c.files || st.Total().Bytes <= 0 {
+			t.Errorf("day %d: files %v, %+v, %v; want %d", c.day, files, st, err, c.files)
+		}
+	}
+	if p := l.Position(0); p != 2 {
+		t.Errorf("position %d, want 2", p)
 	}
 }
