@@ -37,6 +37,9 @@ type Config struct {
 	Key  Key
 	// Limits are those of the engine over sightings.
 	Limits engine.Limits
+	// Parts is in how many parts the log lies that are worked on side by side, and Part which of them this is, from 0. Sightings are
+	// then folded in the order of their events' receipt, whichever part is ahead. 0 parts: as they come.
+	Part, Parts int
 }
 
 // Across is what the owner of one part of the log does across partners. Like an engine it belongs to one goroutine.
@@ -51,8 +54,17 @@ type Across struct {
 // New returns one that has seen nothing.
 func New(cfg Config) *Across {
 	s := newSeal(cfg.Key)
-	return &Across{cfg: cfg, look: newLookout(cfg.Seed, s)}
+	a := &Across{cfg: cfg, look: newLookout(cfg.Seed, s)}
+	a.look.part, a.look.parts = cfg.Part, cfg.Parts
+	return a
 }
+
+// Tide says how far the part has come.
+func (a *Across) Tide() Tide { return a.look.Tide }
+
+// Vouch says that the part has nothing to come that was received before upTo. The next Step passes it on. Without it the
+// sightings of others wait for a part that nobody sends anything to.
+func (a *Across) Vouch(upTo moat.Time) { a.look.vouch(upTo) }
 
 // See is for [engine.Config.After].
 func (a *Across) See(ev *moat.Event, now moat.Time, found []moat.Finding) {
@@ -65,7 +77,7 @@ func (a *Across) See(ev *moat.Event, now moat.Time, found []moat.Finding) {
 			a.given = append(a.given, f)
 		}
 	case a.need():
-		a.fold.batch.Append(ev)
+		a.fold.take(ev)
 	}
 }
 
@@ -139,10 +151,15 @@ func (a *Across) Snapshot(w io.Writer) error {
 	if _, err := w.Write(a.look.append(head)); err != nil {
 		return fmt.Errorf("cannot write snapshot of sightings: %w", err)
 	}
-	if a.fold == nil {
-		return nil
+	if a.fold != nil {
+		if err := a.fold.snapshot(w); err != nil {
+			return err
+		}
 	}
-	return a.fold.snapshot(w)
+	if _, err := w.Write(a.tides()); err != nil {
+		return fmt.Errorf("cannot write snapshot of sightings: %w", err)
+	}
+	return nil
 }
 
 // Restore reads a snapshot into one that has seen nothing. An error wraps [engine.ErrSnapshot] when the bytes are at fault.
@@ -154,16 +171,28 @@ func (a *Across) Restore(r io.Reader) error {
 	if err := a.look.read(r); err != nil {
 		return errors.Join(engine.ErrSnapshot, err)
 	}
-	if head[8] == 0 {
-		return nil
+	if head[8] != 0 {
+		if a.cfg.Plan.Across == nil {
+			return nil // no detector looks at them any more
+		}
+		if !a.need() {
+			return a.err
+		}
+		if err := a.fold.restore(r); err != nil {
+			return err
+		}
 	}
-	if a.cfg.Plan.Across == nil {
-		return nil // no detector looks at them any more
+	b, err := readPart(r)
+	if err == io.EOF {
+		return nil // from before sightings were put in order
 	}
-	if !a.need() {
-		return a.err
+	if err == nil {
+		err = a.readTides(b)
 	}
-	return a.fold.restore(r)
+	if err != nil {
+		return errors.Join(engine.ErrSnapshot, err)
+	}
+	return nil
 }
 
 // warn makes the event that carries a finding to its partner.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -42,9 +43,11 @@ func limits() engine.Limits {
 	return l
 }
 
-func open(t testing.TB, p *rule.Plan) part {
+func open(t testing.TB, p *rule.Plan) part { return openPart(t, p, 0, 0) }
+
+func openPart(t testing.TB, p *rule.Plan, i, parts int) part {
 	t.Helper()
-	a := foresee.New(foresee.Config{Plan: p, Key: foresee.Key{1}, Limits: limits()})
+	a := foresee.New(foresee.Config{Plan: p, Key: foresee.Key{1}, Limits: limits(), Part: i, Parts: parts})
 	e, err := engine.New(engine.Config{Plan: p, After: a.See, Limits: limits()})
 	if err != nil {
 		t.Fatal(err)
@@ -191,6 +194,79 @@ func TestSameFindings(t *testing.T) {
 		if got := lines(all); got != want {
 			t.Errorf("%+v: other findings:\n%s\nwant\n%s", c, got, want)
 		}
+	}
+}
+
+// The parts of the log are worked on one after the other, to their ends, and their sightings come in that order: the same findings, also
+// when the part that watches is stopped in between.
+func TestPartsAhead(t *testing.T) {
+	p := plan(t)
+	all, _ := run(t, p, 1, 64, 0, false)
+	want := lines(all)
+	for _, parts := range []int{1, 2, 8} {
+		t.Run(strconv.Itoa(parts), func(t *testing.T) {
+			home := func(partner string) int { return int(rule.HashSeed(9).Text(partner) % uint64(parts)) }
+			streams, told := make([][]*moat.Event, parts), make([][][]byte, parts)
+			for _, e := range days() {
+				streams[home(e.Partner)] = append(streams[home(e.Partner)], e)
+			}
+			last := days()[len(days())-1].Time
+			list := make([]part, parts)
+			for i := range list {
+				list[i] = openPart(t, p, i, parts)
+				step := func(chunk []*moat.Event) {
+					var w moat.BatchWriter
+					for _, e := range chunk {
+						w.Append(e)
+					}
+					if _, err := list[i].engine.Step(w.Bytes(), nil); err != nil {
+						t.Fatal(err)
+					}
+					out, err := list[i].across.Step()
+					if err != nil {
+						t.Fatal(err)
+					}
+					if out.Sightings != nil {
+						told[i] = append(told[i], out.Sightings)
+					}
+				}
+				for chunk := range slices.Chunk(streams[i], 100) {
+					step(chunk)
+				}
+				list[i].across.Vouch(last + moat.Hour)
+				step(nil)
+			}
+			var warnings []*moat.Event
+			watch := openPart(t, p, 0, parts)
+			for _, sent := range told {
+				for k, b := range sent {
+					if _, err := watch.engine.Step(b, nil); err != nil {
+						t.Fatal(err)
+					}
+					out, err := watch.across.Step()
+					if err != nil {
+						t.Fatal(err)
+					}
+					warnings = append(warnings, out.Warnings...)
+					if k%7 == 3 {
+						watch = watch.again(t, p)
+					}
+				}
+			}
+			var found []moat.Finding
+			for _, w := range warnings {
+				f, ok := foresee.Given(w)
+				if !ok {
+					t.Fatal("a warning carries no finding")
+				}
+				if !slices.ContainsFunc(found, func(g moat.Finding) bool { return g.ID == f.ID }) { // surer of the same event: one
+					found = append(found, f)
+				}
+			}
+			if got := lines(found); got != want {
+				t.Errorf("other findings:\n%s\nwant\n%s", got, want)
+			}
+		})
 	}
 }
 

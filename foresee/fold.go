@@ -30,7 +30,8 @@ type fold struct {
 	engine *engine.Engine
 	seed   rule.HashSeed
 	seal   *seal
-	batch  moat.BatchWriter
+	batch  moat.BatchWriter // to be folded at the next step
+	held   held             // until every part has come so far
 	out    []*moat.Event
 	// places are the partners of each entity, since began and in the time before. What is older than two generations is forgotten.
 	places [2]map[uint64][]place
@@ -150,7 +151,10 @@ func (f *fold) own(found *moat.Finding, sealed string) (moat.Finding, bool) {
 	own := *found
 	own.Partner, own.Entity.ID, own.Related, own.Strange, own.Events = partner, id, nil, nil, []string{event}
 	switch own.Entity.Kind {
-	case moat.Outlet, moat.Peers:
+	case moat.Peers: // which kind of events: the fold does not know
+		own.Reason = id + ": " + own.Reason
+		fallthrough
+	case moat.Outlet:
 		own.Entity = moat.Entity{Kind: moat.Partner, ID: partner}
 	}
 	own.ID = moat.FindingID(own.Partner, own.Detector, own.Entity, event)

@@ -61,6 +61,9 @@ type lookout struct {
 	made   int64 // in the second
 	out    moat.BatchWriter
 
+	Tide
+	part, parts int
+
 	*house // of the last event: the next is mostly of the same
 }
 
@@ -78,6 +81,7 @@ func newLookout(seed rule.HashSeed, s *seal) *lookout {
 
 // take returns the batch since the last take, nil if there is nothing in it. It holds until the next event.
 func (l *lookout) take() []byte {
+	l.mark()
 	if l.out.Len() == 0 {
 		return nil
 	}
@@ -91,6 +95,7 @@ func (l *lookout) see(ev *moat.Event, now moat.Time, found []moat.Finding) {
 	if l.house == nil || ev.Partner != l.name {
 		l.turn(ev.Partner)
 	}
+	l.pass(ev)
 	hour := uint32(now / moat.Hour)
 	if l.Hours[ev.Type] != hour {
 		l.alive(ev, now, hour)
@@ -247,7 +252,9 @@ func (l *lookout) flag(ev *moat.Event, now moat.Time, hour uint32, f *moat.Findi
 // tell completes a sighting and adds it to the batch.
 func (l *lookout) tell(ev *moat.Event, now moat.Time, hour uint32, s *moat.Event, k moat.EntityKind, id string) {
 	s.Partner, s.Type, s.Time, s.Received, s.Flags = Everyone, moat.Sighting, now, ev.Received, ev.Flags&moat.FlagHistory
-	s.Outlet = l.token
+	if s.Outlet = l.token; l.parts > 0 {
+		s.Seq = int64(max(ev.Received, l.Upto))
+	}
 	own := id
 	switch k {
 	case moat.IP:

@@ -62,13 +62,23 @@ type Report struct {
 	First      moat.Time        `json:"first"`      // earliest time of an event
 	Last       moat.Time        `json:"last"`       // latest
 	Clock      int64            `json:"clock"`      // events whose time is flagged as wrong
+	Unplaced   int64            `json:"unplaced"`   // complaints that name no partner, where no other than the default was given
 	Bad        []BadLine        `json:"bad"`        // the first that could not be read or were rejected
 	Bytes      int64            `json:"bytes"`      // read from disk
 	Duration   time.Duration    `json:"duration_ns"`
 }
 
-// BadLine is a line that brought no event and should have. Its text is not
-// quoted: it may hold anything.
+// Refused returns how many lines and events were not taken.
+func (r *Report) Refused() int64 {
+	n := r.Unreadable
+	for _, of := range r.Rejected {
+		n += of
+	}
+	return n
+}
+
+// BadLine is a line that brought no event and should have. At most 40 bytes of the value at fault are quoted, with phone numbers
+// and e-mail addresses hashed: the rest may hold anything.
 type BadLine struct {
 	File   string `json:"file"`
 	Line   int64  `json:"line"` // from 1
@@ -359,8 +369,10 @@ func (g *loading) note(err error) {
 			g.report.Unreadable++
 		default:
 			g.report.Rejected[p.Code]++
-			// A problem quotes the value, which may be anything.
-			err = fmt.Errorf("%s: %s", p.Code, cmp.Or(p.Field, "event"))
+			// A problem quotes the value, which may be anything: without phone numbers and e-mail addresses it may be told.
+			text := p.Error()
+			g.normal.text(&text, moat.FieldReason)
+			err = errors.New(strings.Clone(text))
 		}
 	}
 	if len(g.report.Bad) < maxBad {
@@ -381,6 +393,7 @@ func (g *loading) emit(e *moat.Event) {
 	if g.live {
 		received = g.now()
 	}
+	unplaced := e.Type == moat.Complaint && e.Partner == "" && g.Partner == ""
 	err := g.normal.Normalise(e, g.from, received)
 	if err == nil {
 		err = e.Check()
@@ -388,6 +401,9 @@ func (g *loading) emit(e *moat.Event) {
 	if err != nil {
 		g.note(asProblem(err))
 		return
+	}
+	if unplaced {
+		g.report.Unplaced++
 	}
 	if g.report.Events++; g.report.First == 0 || e.Time < g.report.First {
 		g.report.First = e.Time

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -54,8 +55,7 @@ func (c *casesListCmd) Run(a *app) error {
 	}
 	keep := func(x *moat.Case) bool { return c.Merged || x.Merged == "" }
 	if a.JSON {
-		page := func(q book.Query) ([]moat.Case, string, error) { return b.Cases(a.ctx, tenant, q) }
-		return objects(a, b.AllCases(a.ctx, tenant, q), page, q, c.Limit, keep)
+		return c.objects(a, b.AllCases(a.ctx, tenant, q), keep)
 	}
 	byCampaign := map[string][]moat.Case{}
 	n := 0
@@ -94,6 +94,42 @@ func (c *casesListCmd) Run(a *app) error {
 		a.out.line(a.out.paint(dim, fmt.Sprintf("×N are the cases of one campaign: moat cases --campaign %s lists them, a verdict is on all", rows[i].ID)))
 	}
 	return nil
+}
+
+// objects prints the cases as JSON, in the order of the table, each by itself.
+func (c *casesListCmd) objects(a *app, all iter.Seq2[moat.Case, error], keep func(*moat.Case) bool) error {
+	var list []moat.Case
+	for x, err := range all {
+		if err != nil {
+			return err
+		}
+		if keep(&x) {
+			list = append(list, x)
+		}
+	}
+	slices.SortFunc(list, worse)
+	for i := range list[:min(len(list), cmp.Or(c.Limit, len(list)))] {
+		if err := a.object(list[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// worse orders cases as the table does: what is open first, then the worst.
+func worse(a, b moat.Case) int {
+	return cmp.Or(cmp.Compare(b.State, a.State), last(a.Background, b.Background), risk.Worse(&a, &b))
+}
+
+// last has what is true come after what is not.
+func last(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
 }
 
 // row is a line of the list: a campaign, which most often is a case by itself.

@@ -32,7 +32,7 @@ type ingestCmd struct {
 // Help shows how to use it.
 func (ingestCmd) Help() string {
 	return "Returns when everything has been through the detectors and is stored, and tells what was found. Loading the same file again changes nothing, if it spans a week or less: ids are remembered for seven days of the events' own time. " +
-		"Lines of NDJSON may name their partner.\n\n" +
+		"Lines of NDJSON may name their partner. The lines that are refused are counted, and the first are told; when they are more than those taken, the exit code is 3.\n\n" +
 		examples("moat ingest /var/log/auth.log", "moat ingest access.log.*.gz --partner acme --host web-1", "zcat events.gz | moat ingest -", "moat ingest -f /var/log/auth.log")
 }
 
@@ -71,6 +71,10 @@ func (c *ingestCmd) Run(a *app) (err error) {
 	if err != nil {
 		return err
 	}
+	known, err := n.Heard(a.ctx)
+	if err != nil {
+		return err
+	}
 	report, failed := c.load(a, n)
 	// What was read is worked on to the end, also when somebody has had enough of the rest.
 	ctx := context.WithoutCancel(a.ctx)
@@ -86,6 +90,13 @@ func (c *ingestCmd) Run(a *app) (err error) {
 		was, is := before.Partitions[i].Engine, after.Partitions[i].Engine
 		s.Duplicates, s.Late = s.Duplicates+is.Duplicates-was.Duplicates, s.Late+is.Late-was.Late
 	}
+	heard, err := n.Heard(ctx)
+	if err != nil {
+		return errors.Join(failed, err)
+	}
+	maps.DeleteFunc(heard, func(p string, _ bool) bool { return known[p] })
+	s.NewPartners = slices.AppendSeq([]string{}, maps.Keys(heard))
+	slices.Sort(s.NewPartners)
 	s.Duration = time.Since(began)
 	if err := s.sum(ctx, n); err != nil {
 		return errors.Join(failed, err)
@@ -98,7 +109,7 @@ func (c *ingestCmd) Run(a *app) (err error) {
 	switch {
 	case failed != nil:
 		return failed
-	case err == nil && s.Events == 0 && s.Lines > s.Context:
+	case err == nil && s.Refused() > s.Events:
 		return errProblems
 	}
 	return err
@@ -186,6 +197,8 @@ type outcome struct {
 	Decisions  int            `json:"decisions"`
 	Waiting    int            `json:"waiting"` // of them, for a person
 	Worst      []suspect      `json:"worst"`   // entities, the riskiest first
+	// NewPartners are those that nothing was heard of before, by name.
+	NewPartners []string `json:"new_partners"`
 
 	looked int // detectors
 }
@@ -193,6 +206,7 @@ type outcome struct {
 // What of an outcome fits on one screen.
 const (
 	shownBad       = 5
+	shownPartners  = 12
 	shownDetectors = 8
 	shownWorst     = 12
 )
@@ -202,6 +216,9 @@ func (a *app) outcome(s *outcome) {
 	o := a.out
 	o.linef("%s in %s: %s, %s of context", o.paint(bold, many(s.Lines, "line")), s.Duration.Round(time.Millisecond), many(s.Events, "event"), many(s.Context, "line"))
 	var odd []string
+	if n := s.Refused(); n > 0 {
+		o.line(o.paint(red, fmt.Sprintf("%s of %s refused", number(n), number(n+s.Events))))
+	}
 	if s.Unreadable > 0 {
 		odd = append(odd, many(s.Unreadable, "line")+" unreadable")
 	}
@@ -228,6 +245,7 @@ func (a *app) outcome(s *outcome) {
 		return
 	}
 	o.linef("from %s to %s", instant(s.First), instant(s.Last))
+	s.odd(o)
 	o.line()
 	total := 0
 	for _, n := range s.Findings {
@@ -262,6 +280,25 @@ func (a *app) outcome(s *outcome) {
 	w.print(o)
 	o.line()
 	o.line(o.paint(dim, "next: moat cases · moat cases show ID · moat entity KIND ID · moat decisions"))
+}
+
+// odd tells what may be a mistake of the file.
+func (s *outcome) odd(o *screen) {
+	if n := len(s.NewPartners); n > 0 {
+		list := strings.Join(s.NewPartners[:min(n, shownPartners)], ", ")
+		if n > shownPartners {
+			list += fmt.Sprintf(" and %s more", number(n-shownPartners))
+		}
+		was := "were"
+		if n == 1 {
+			was = "was"
+		}
+		o.wrap("", fmt.Sprintf("%s %s not seen before: %s", many(n, "partner"), was, clean(list)))
+	}
+	if s.Unplaced > 0 {
+		o.wrap("", fmt.Sprintf("%s without a partner went to %q, where none of their orders is: moat complaint import files complaints with every partner that their order passed through",
+			many(s.Unplaced, "complaint"), "local"))
+	}
 }
 
 func countRanks(m map[string]int) string {

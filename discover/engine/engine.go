@@ -10,6 +10,7 @@
 package engine
 
 import (
+	"slices"
 	"unsafe"
 
 	"github.com/moat-platform/moat"
@@ -76,7 +77,7 @@ func (l Limits) orDefault() Limits {
 type Stats struct {
 	Events     uint64 `json:"events"` // taken into the statistics
 	Duplicates uint64 `json:"duplicates"`
-	Late       uint64 `json:"late"`  // over an hour behind the partner's newest event
+	Late       uint64 `json:"late"`  // over an hour behind the partner's newest event; complaints, which tell of the past, do not count
 	Clock      uint64 `json:"clock"` // with an implausible time
 	Findings   uint64 `json:"findings"`
 	Repeats    uint64 `json:"repeats"` // findings left out because the same was said shortly before
@@ -237,6 +238,9 @@ func (e *Engine) Accounts(partner string) int {
 	}
 	return 0
 }
+
+// Partners returns the names of the partners whose events were taken in.
+func (e *Engine) Partners() []string { return slices.Clone(e.names) }
 
 // Pairs returns how many entity-with-value pairs are kept.
 func (e *Engine) Pairs() int { return e.pairs.n }

@@ -310,3 +310,24 @@ func TestFlood(t *testing.T) {
 		t.Errorf("only %d records were given up", s.Evicted)
 	}
 }
+
+// A complaint has the time of the contact, and is not late for it.
+func TestLate(t *testing.T) {
+	e := newEngine(t, plan(t))
+	start, _ := moat.ParseTime("2026-03-02T09:00:00Z")
+	var w moat.BatchWriter
+	for i, ev := range []moat.Event{
+		{Type: moat.AuthLogin, Time: start + 5*moat.Hour}, {Type: moat.Complaint, Time: start, Orders: []string{"o1"}},
+		{Type: moat.AuthLogin, Time: start + 4*moat.Hour}, {Type: moat.AuthLogin, Time: start + 4*moat.Hour - moat.Second},
+	} {
+		ev.Partner, ev.ID, ev.Received, ev.Actor = "acme", fmt.Sprint("e", i), start+5*moat.Hour, "bob"
+		ev.MarkAll()
+		w.Append(&ev)
+	}
+	if _, err := e.Step(w.Bytes(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if late := e.Stats().Late; late != 1 {
+		t.Errorf("%d events are late, want 1", late)
+	}
+}

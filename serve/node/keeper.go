@@ -25,8 +25,8 @@ type lakeSink struct{ *lake.Writer }
 
 func (l lakeSink) Flush(context.Context) error { return l.Writer.Flush() }
 
-// work is what the owner of a partition hands to the keeper: a batch to store with what it led to, or
-// the wish to know when everything before it is durable.
+// work is what the owner of a partition hands to the keeper: a batch to store with what it led to, something to send
+// without a batch, or the wish to know when everything before it is durable.
 type work struct {
 	seq     uint64
 	batch   []byte
@@ -80,7 +80,7 @@ func (k *keeper) run() {
 // store tries until the sinks have the batch. A full disk stops this partition here, and by way of the
 // filling river its senders, until there is room again; nothing is passed over.
 func (k *keeper) store(w work) {
-	if k.gone || !k.post(w.out) {
+	if k.gone || !k.post(w.out) || w.batch == nil {
 		return
 	}
 	for _, s := range k.sinks {

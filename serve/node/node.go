@@ -25,6 +25,7 @@ import (
 	"github.com/moat-platform/moat/discover/rule"
 	"github.com/moat-platform/moat/dispose/decision"
 	"github.com/moat-platform/moat/dispose/playbook"
+	"github.com/moat-platform/moat/foresee"
 	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/locate/ledger"
 	"github.com/moat-platform/moat/locate/scope"
@@ -174,6 +175,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 		n.group.Go(func() { p.run(ctx) })
 	}
 	n.group.Go(func() { n.keepHouse(ctx) })
+	n.group.Go(func() { n.watchTides(ctx) })
 	return nil
 }
 
@@ -274,6 +276,12 @@ func (n *Node) Drain(ctx context.Context) error {
 			}
 			more = more || last > upTo[i]
 		}
+		if !more {
+			var err error
+			if more, err = n.settle(ctx); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -291,6 +299,22 @@ type Stats struct {
 	Partitions []PartitionStats `json:"partitions"`
 	Detectors  int              `json:"detectors"`
 	Features   int              `json:"features"`
+}
+
+// Heard returns the partners that events were taken in of.
+func (n *Node) Heard(ctx context.Context) (map[string]bool, error) {
+	heard := map[string]bool{}
+	for _, p := range n.parts {
+		var names []string
+		if err := p.do(ctx, func() { names = p.engine.Partners() }); err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			heard[name] = true
+		}
+	}
+	delete(heard, foresee.Everyone)
+	return heard, nil
 }
 
 // PartitionStats is the part of one partition.

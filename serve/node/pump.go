@@ -30,6 +30,7 @@ type partition struct {
 	budget *decision.Budget
 	seq    uint64 // last message that the engine took in
 	handed uint64 // last message that the keeper was given: while it has its hands full, one behind seq
+	taking bool   // a message is on its way through the engine to the keeper
 	saved  uint64 // seq of the newest snapshot
 	older  uint64 // seq of the one before it, up to which the river may be trimmed
 	due    []placed
@@ -128,6 +129,8 @@ func (p *partition) feedFrom(ctx context.Context, to chan<- river.Message, after
 
 // take runs one message through the engine and hands it to the store.
 func (p *partition) take(m river.Message) {
+	p.taking = true
+	defer func() { p.taking = false }()
 	r, err := p.engine.Step(m.Data, p.pause)
 	if err != nil {
 		p.n.log.Error("a batch cannot be read to its end", "partition", p.id, "seq", m.Seq, "error", err)
