@@ -3,6 +3,7 @@ package rule
 import (
 	_ "embed"
 	"math"
+	"math/bits"
 	"strings"
 	"sync"
 
@@ -34,6 +35,9 @@ func derived() map[string]*variable {
 		"event.destination_host": str("host name of the destination, or what stands behind its last @", func(f *Frame) string { return HostOf(f.Event.Destination) }),
 		"event.destination_name": str("words of the destination's host name, without its top level, digits, and what anybody may add (api, cdn, eu, …): the same for names that look alike", func(f *Frame) string {
 			return f.nameOf(HostOf(f.Event.Destination))
+		}),
+		"event.destination_look": str("the destination's name as an eye that reads quickly takes it: the same for names that differ in a vowel, a doubled letter or two that changed places", func(f *Frame) string {
+			return f.lookOf(f.nameOf(HostOf(f.Event.Destination)))
 		}),
 		"event.url_host":         str("host name in the url", func(f *Frame) string { return HostOf(f.Event.URL) }),
 		"event.peer_host":        str("the other end of a connection without its port", func(f *Frame) string { return HostOf(f.Event.Peer) }),
@@ -144,6 +148,46 @@ func (f *Frame) nameOf(host string) string {
 		}
 		if at == n || isAddition(f.buffer[at:n]) {
 			n = start
+		}
+	}
+	return f.text(n)
+}
+
+// lookOf writes, over a name in the frame's buffer, what is left of it when it is read quickly: of each word of five letters or more
+// the first one and then its consonants, each once, in the order of the alphabet; 0 is an o, 1 an l, and rn an m.
+func (f *Frame) lookOf(name string) string {
+	n := 0
+	for at := 0; at < len(name); {
+		end := at
+		for end < len(name) && name[end] != ' ' {
+			end++
+		}
+		word := f.buffer[at:end]
+		if n > 0 {
+			f.buffer[n] = ' '
+			n++
+		}
+		at = end + 1
+		if len(word) < 5 {
+			n += copy(f.buffer[n:], word)
+			continue
+		}
+		first, letters := word[0], uint32(0)
+		for i := 1; i < len(word); i++ {
+			switch c := word[i]; {
+			case c == 'n' && word[i-1] == 'r':
+				letters = letters&^(1<<('r'-'a')) | 1<<('m'-'a')
+			case c == '1':
+				letters |= 1 << ('l' - 'a')
+			case c >= 'a' && c <= 'z' && !strings.ContainsRune("aeiouy", rune(c)):
+				letters |= 1 << (c - 'a')
+			}
+		}
+		f.buffer[n] = first
+		n++
+		for ; letters != 0; letters &= letters - 1 {
+			f.buffer[n] = 'a' + byte(bits.TrailingZeros32(letters))
+			n++
 		}
 	}
 	return f.text(n)

@@ -82,6 +82,19 @@ func TestDestinationName(t *testing.T) {
 	}
 }
 
+func TestDestinationLook(t *testing.T) {
+	for to, want := range map[string]string{
+		"https://api.redbird-express.cn/in": "rbdr eprsx", "https://api2.redbird-expres.cn": "rbdr eprsx", "redbrid-exprass.com": "rbdr eprsx", "redbard-expess.top": "rbdr epsx",
+		"https://wms.pakhus.eu/in": "wms phks", "barnes.example": "bms", "bames.example": "bms", "c1oud-depot.example": "cdl dpt", "localhost": "", "10.0.0.7:22": "", "": "",
+	} {
+		fr := (&Plan{Texts: agentPlace + 1}).NewFrame()
+		fr.Begin(&moat.Event{Destination: to})
+		if got := vocabulary["event.destination_look"].str(&fr); got != want {
+			t.Errorf("%q looks like %q, want %q", to, got, want)
+		}
+	}
+}
+
 func TestTimes(t *testing.T) {
 	at := func(s string) moat.Time {
 		v, err := moat.ParseTime(s)
@@ -150,7 +163,7 @@ func FuzzDerived(f *testing.F) {
 		fr := (&Plan{Texts: agentPlace + 1}).NewFrame()
 		fr.Begin(&moat.Event{URL: s, Path: s[:len(s)/2], Destination: s, Peer: s, UserAgent: s, Timezone: s, Language: s})
 		ask := func() {
-			for _, name := range [...]string{"event.route", "event.destination_host", "event.destination_name", "event.peer_host", "event.timezone_country", "event.language_country", "ua.browser", "ua.os", "ua.device"} {
+			for _, name := range [...]string{"event.route", "event.destination_host", "event.destination_name", "event.destination_look", "event.peer_host", "event.timezone_country", "event.language_country", "ua.browser", "ua.os", "ua.device"} {
 				if got := vocabulary[name].str(&fr); len(got) > max(len(s), 256) {
 					t.Fatalf("%s of %q is %q", name, s, got)
 				}
