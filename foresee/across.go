@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/engine"
@@ -40,6 +41,9 @@ type Config struct {
 	// Parts is in how many parts the log lies that are worked on side by side, and Part which of them this is, from 0. Sightings are
 	// then folded in the order of their events' receipt, whichever part is ahead. 0 parts: as they come.
 	Part, Parts int
+	// Run tells what this run of the program vouches for from what earlier ones did: a mark that was made before would be passed over
+	// as a repetition, and the message that it is alone in would be missed in what is kept.
+	Run uint64
 }
 
 // Across is what the owner of one part of the log does across partners. Like an engine it belongs to one goroutine.
@@ -55,7 +59,7 @@ type Across struct {
 func New(cfg Config) *Across {
 	s := newSeal(cfg.Key)
 	a := &Across{cfg: cfg, look: newLookout(cfg.Seed, s)}
-	a.look.part, a.look.parts = cfg.Part, cfg.Parts
+	a.look.part, a.look.parts, a.look.run = cfg.Part, cfg.Parts, strconv.FormatUint(cfg.Run, 36)
 	return a
 }
 

@@ -63,6 +63,7 @@ type lookout struct {
 
 	Tide
 	part, parts int
+	run         string
 
 	*house // of the last event: the next is mostly of the same
 }

@@ -57,25 +57,25 @@ func (l *lookout) pass(ev *moat.Event) {
 
 func (l *lookout) vouch(upTo moat.Time) {
 	if l.Upto = max(l.Upto, upTo); l.Upto > l.Told {
-		l.tellUpto()
+		l.tellUpto(l.run)
 	}
 }
 
 // mark tells how far the part has come, if that is much further than what was told.
 func (l *lookout) mark() {
 	if l.Upto >= l.Told+markEvery {
-		l.tellUpto()
+		l.tellUpto("")
 	}
 }
 
-func (l *lookout) tellUpto() {
+func (l *lookout) tellUpto(run string) {
 	if l.parts == 0 {
 		return
 	}
 	l.Told = l.Upto
 	part := strconv.Itoa(l.part)
 	e := &moat.Event{Partner: Everyone, Type: moat.Sighting, Kind: upto, Name: part, Count: int64(l.parts), Time: l.Upto, Received: l.Upto, Seq: int64(l.Upto),
-		ID: l.seal.name(upto, part, strconv.FormatInt(int64(l.Upto), 10))}
+		ID: l.seal.name(upto, run, part, strconv.FormatInt(int64(l.Upto), 10))}
 	e.MarkAll()
 	l.out.Append(e)
 }

@@ -15,10 +15,10 @@ type work struct{ takes, pairs, asks, lines float64 }
 // budget is the most that an average event of a type may give to do, a little above what it does. A detector that does
 // not fit wants a narrower `on` or `where`, or features that others have, too; what stands here is raised with a reason.
 var budget = map[moat.EventType]work{
-	moat.OrderAccess:   {60, 13, 24, 60},
+	moat.OrderAccess:   {70, 18, 24, 62},
 	moat.HTTPRequest:   {7, 2, 3, 15},
 	moat.AuthLogin:     {42, 17, 21, 34},
-	moat.OrderTransmit: {43, 13, 12, 45},
+	moat.OrderTransmit: {43, 15, 12, 45},
 	moat.DBQuery:       {30, 10, 4, 32},
 	moat.HostProcess:   {10, 4, 7, 9},
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -93,7 +94,7 @@ func (p *partition) checkRiver(ctx context.Context) error {
 func (p *partition) begin() (err error) {
 	p.risks, p.budget, p.seq = risk.NewKeeper(p.n.Odds), decision.NewBudget(decision.Limits{}), 0
 	p.across = foresee.New(foresee.Config{Plan: p.n.Plan, Seed: p.n.Seed, Key: foresee.Key(hashKey(p.n.Master, "foresee")), Limits: p.n.cfg.Limits,
-		Part: p.id, Parts: p.n.River.Partitions()})
+		Part: p.id, Parts: p.n.River.Partitions(), Run: rand.Uint64()})
 	p.engine, err = engine.New(engine.Config{Plan: p.n.Plan, Seed: p.n.Seed, Net: p.n.net, Limits: p.n.cfg.Limits, After: p.across.See})
 	return err
 }
