@@ -37,7 +37,7 @@ type open struct {
 	Stake    int64
 	// Enforcers are the detectors that took part and may bring decisions unless they were demoted since.
 	Enforcers []string
-	// Exposed is the most orders that each subject was seen with.
+	// Exposed is the most orders that each subject was seen with, of the [MaxEntities] with the most.
 	Exposed map[string]int64
 	Times   []moat.Time // of Case.Findings
 }
@@ -258,9 +258,9 @@ func (k *Keeper) open(f *moat.Finding, ev evidence) *open {
 		if s.left(f.Time) > 0 && s.Finding != f.ID {
 			o.Evidence.keep(s, f.Time)
 			o.note(s.Finding, s.At)
-			o.Case.Detectors = appendNew(o.Case.Detectors, s.Detector)
+			o.Case.Detectors = appendNew(o.Case.Detectors, MaxFindings, s.Detector)
 			if s.Enforce {
-				o.Enforcers = appendNew(o.Enforcers, s.Detector)
+				o.Enforcers = appendNew(o.Enforcers, MaxFindings, s.Detector)
 			}
 		}
 	}
@@ -279,34 +279,37 @@ func (o *open) take(f *moat.Finding, x share) {
 	o.Weight, o.Egress = max(o.Weight, f.Weight), o.Egress || f.Egress
 	o.Stake = max(o.Stake, f.Stake)
 	if f.Mode == moat.Enforce {
-		o.Enforcers = appendNew(o.Enforcers, f.Detector)
+		o.Enforcers = appendNew(o.Enforcers, MaxFindings, f.Detector)
 	}
 	if f.Entity.Kind != moat.Partner && f.Entity.Kind != moat.Peers { // all that a partner handles is not what a thief got
 		o.exposed(f.Entity.String(), f.Orders)
 	}
 	c := &o.Case
 	o.note(f.ID, f.Time)
-	c.Detectors = appendNew(c.Detectors, f.Detector)
-	for _, e := range f.Strange {
-		if len(c.Strange) < MaxEntities && !slices.Contains(c.Strange, e) {
-			c.Strange = append(c.Strange, e)
-		}
-	}
-	with := f.Related
-	if f.Background { // the accounts that were tried have nothing to do with each other
-		with = nil
-	}
-	for _, e := range append([]moat.Entity{f.Entity}, with...) {
-		if len(c.Entities) < MaxEntities && !slices.Contains(c.Entities, e) {
-			c.Entities = append(c.Entities, e)
-		}
+	c.Detectors = appendNew(c.Detectors, MaxFindings, f.Detector)
+	c.Strange = appendNew(c.Strange, MaxEntities, f.Strange...)
+	c.Entities = appendNew(c.Entities, MaxEntities, f.Entity)
+	if !f.Background { // else they are accounts that were tried, which have nothing to do with each other
+		c.Entities = appendNew(c.Entities, MaxEntities, f.Related...)
 	}
 }
 
+// exposed notes how many orders a subject was seen with. What is kept in the end does not depend on the order in which they are noted.
 func (o *open) exposed(entity string, orders int64) {
-	if _, ok := o.Exposed[entity]; ok || len(o.Exposed) < MaxEntities {
-		o.Exposed[entity] = max(o.Exposed[entity], orders)
+	if orders == 0 {
+		return
 	}
+	o.Exposed[entity] = max(o.Exposed[entity], orders)
+	if len(o.Exposed) <= MaxEntities {
+		return
+	}
+	least := entity
+	for e, n := range o.Exposed {
+		if cmp.Or(cmp.Compare(n, o.Exposed[least]), cmp.Compare(e, least)) < 0 {
+			least = e
+		}
+	}
+	delete(o.Exposed, least)
 }
 
 // absorb takes over another case that turned out to be the same.
@@ -316,24 +319,16 @@ func (o *open) absorb(m *open, now moat.Time) {
 	}
 	o.Weight, o.Egress = max(o.Weight, m.Weight), o.Egress || m.Egress
 	o.Stake = max(o.Stake, m.Stake)
-	o.Enforcers = appendNew(o.Enforcers, m.Enforcers...)
+	o.Enforcers = appendNew(o.Enforcers, MaxFindings, m.Enforcers...)
 	for e, n := range m.Exposed {
 		o.exposed(e, n)
 	}
 	for i, id := range m.Case.Findings {
 		o.note(id, m.Times[i])
 	}
-	o.Case.Detectors = appendNew(o.Case.Detectors, m.Case.Detectors...)
-	for _, e := range m.Case.Strange {
-		if len(o.Case.Strange) < MaxEntities && !slices.Contains(o.Case.Strange, e) {
-			o.Case.Strange = append(o.Case.Strange, e)
-		}
-	}
-	for _, e := range m.Case.Entities {
-		if len(o.Case.Entities) < MaxEntities && !slices.Contains(o.Case.Entities, e) {
-			o.Case.Entities = append(o.Case.Entities, e)
-		}
-	}
+	o.Case.Detectors = appendNew(o.Case.Detectors, MaxFindings, m.Case.Detectors...)
+	o.Case.Strange = appendNew(o.Case.Strange, MaxEntities, m.Case.Strange...)
+	o.Case.Entities = appendNew(o.Case.Entities, MaxEntities, m.Case.Entities...)
 }
 
 // update computes what the case says of itself after a finding.
@@ -385,11 +380,11 @@ func (o *open) note(id string, at moat.Time) {
 	}
 }
 
-// appendNew appends those of add that list lacks.
-func appendNew(list []string, add ...string) []string {
-	for _, s := range add {
-		if !slices.Contains(list, s) && len(list) < MaxFindings {
-			list = append(list, s)
+// appendNew appends those of add that list lacks, while it has less than most.
+func appendNew[T comparable](list []T, most int, add ...T) []T {
+	for _, x := range add {
+		if !slices.Contains(list, x) && len(list) < most {
+			list = append(list, x)
 		}
 	}
 	return list

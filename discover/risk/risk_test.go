@@ -404,6 +404,44 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestJoinedAlike joins two cases that together saw more subjects with orders than one may list: the same are kept every time.
+func TestJoinedAlike(t *testing.T) {
+	thieves := [2]moat.Entity{{Kind: moat.Account, ID: "t0"}, {Kind: moat.Account, ID: "t1"}}
+	const more = risk.MaxEntities * 3 / 2
+	var first []byte
+	for range 20 {
+		k := risk.NewKeeper(risk.Calibration{})
+		at := 0.0
+		for i := range more {
+			at += 0.01
+			other := moat.Entity{Kind: moat.Device, ID: fmt.Sprint(i)}
+			for _, f := range []*moat.Finding{
+				finding(fmt.Sprintf("a%04d", i), "access", thieves[i%2], at, 0.9),
+				finding(fmt.Sprintf("b%04d", i), "device", other, at, 0.2, related(thieves[i%2])),
+			} {
+				f.Orders = int64(1 + i/3)
+				k.Fold(f)
+			}
+		}
+		if _, cases := k.Size(); cases != 2 {
+			t.Fatalf("%d cases, want one of each thief", cases)
+		}
+		c := k.Fold(finding("c", "access", thieves[0], at, 0.9, related(thieves[1]))).Cases
+		if len(c) != 2 || c[1].Orders != 1+(more-1)/3 {
+			t.Fatalf("joined to %+v", c)
+		}
+		var b bytes.Buffer
+		if err := k.Snapshot(&b); err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = b.Bytes()
+		} else if !bytes.Equal(first, b.Bytes()) {
+			t.Fatal("what is kept differs from one time to the next")
+		}
+	}
+}
+
 // stream makes n random findings over some entities and days, a few of them late.
 func stream(n int, seed uint64) []*moat.Finding {
 	r := rand.New(rand.NewPCG(seed, 3))

@@ -100,7 +100,7 @@ func (k *Keeper) Restore(r io.Reader) (lessons uint64, err error) {
 		}
 		for _, x := range o.Evidence {
 			if x.Enforce {
-				o.Enforcers = appendNew(o.Enforcers, x.Detector)
+				o.Enforcers = appendNew(o.Enforcers, MaxFindings, x.Detector)
 			}
 		}
 		k.cases[o.Case.ID] = o
