@@ -118,18 +118,7 @@ func (c *casesListCmd) objects(a *app, all iter.Seq2[moat.Case, error], keep fun
 
 // worse orders cases as the table does: what is open first, then the worst.
 func worse(a, b moat.Case) int {
-	return cmp.Or(cmp.Compare(b.State, a.State), last(a.Background, b.Background), risk.Worse(&a, &b))
-}
-
-// last has what is true come after what is not.
-func last(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return 1
-	}
-	return -1
+	return cmp.Or(cmp.Compare(b.State, a.State), risk.Worse(&a, &b))
 }
 
 // row is a line of the list: a campaign, which most often is a case by itself.
@@ -429,20 +418,7 @@ func (c *casesReopenCmd) Run(a *app) error {
 // change does one thing to a case, or to each of its campaign, and shows what they are then.
 func (o one) change(a *app, id string, through func(*api.Client) (moat.Case, error), alone func(*book.Book, string) error) error {
 	c, err := change(a, through, func(b *book.Book) (moat.Case, error) {
-		ids := []string{id}
-		var err error
-		if !o.Alone {
-			if ids, err = b.Together(a.ctx, moat.Everyone(), id); err != nil {
-				return moat.Case{}, err
-			}
-		}
-		for _, x := range ids {
-			if err := alone(b, x); err != nil {
-				return moat.Case{}, err
-			}
-		}
-		c, _, err := b.Case(a.ctx, moat.Everyone(), id)
-		return c, err
+		return b.Act(a.ctx, moat.Everyone(), id, !o.Alone, func(id string) error { return alone(b, id) })
 	})
 	if err != nil {
 		return unknownID(err, "`moat cases` lists them")

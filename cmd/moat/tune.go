@@ -17,23 +17,21 @@ import (
 //
 // GOGC, GOMEMLIMIT and GOMAXPROCS in the environment have the last word.
 func tune() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(3 << 30)
-	}
+	collect(400, 3<<30)
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(2 * runtime.GOMAXPROCS(0))
 	}
 }
 
 // tuneImport sets it for a process that files a long list: however long it is, the heap needs no more than for a short one.
-func tuneImport() {
+func tuneImport() { collect(50, 256<<20) }
+
+// collect sets the growth in percent at which the collector runs, and the size in bytes near which it works harder.
+func collect(percent int, limit int64) {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
+		debug.SetGCPercent(percent)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(256 << 20)
+		debug.SetMemoryLimit(limit)
 	}
 }

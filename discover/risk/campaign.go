@@ -171,21 +171,35 @@ func CampaignOf(cases []moat.Case) moat.Campaign {
 	return m
 }
 
-// Worse compares cases in the order in which they deserve a look: by rank, then by [Urgency].
+// Worse compares cases in the order in which they deserve a look: by rank, then by [Urgency]; what everybody lives with comes last.
 func Worse(a, b *moat.Case) int {
-	return cmp.Or(cmp.Compare(a.Rank, b.Rank), cmp.Compare(Urgency(b.Score, b.Damage), Urgency(a.Score, a.Damage)), earlier(*a, *b))
+	return plight{a.Background, a.Rank, Urgency(a.Score, a.Damage), a.Opened, a.ID}.
+		compare(plight{b.Background, b.Rank, Urgency(b.Score, b.Damage), b.Opened, b.ID})
 }
 
-// WorseCampaign is [Worse] for campaigns; what everybody lives with comes last.
+// WorseCampaign is [Worse] for campaigns.
 func WorseCampaign(a, b *moat.Campaign) int {
-	if a.Background != b.Background {
-		if b.Background {
+	return plight{a.Background, a.Rank, Urgency(a.Score, a.Damage), a.Opened, a.ID}.
+		compare(plight{b.Background, b.Rank, Urgency(b.Score, b.Damage), b.Opened, b.ID})
+}
+
+// plight is how bad things are, for a case or a campaign.
+type plight struct {
+	background bool
+	rank       moat.Rank
+	urgency    float64
+	opened     moat.Time
+	id         string
+}
+
+func (a plight) compare(b plight) int {
+	if a.background != b.background {
+		if b.background {
 			return -1
 		}
 		return 1
 	}
-	return cmp.Or(cmp.Compare(a.Rank, b.Rank), cmp.Compare(Urgency(b.Score, b.Damage), Urgency(a.Score, a.Damage)),
-		cmp.Compare(a.Opened, b.Opened), cmp.Compare(a.ID, b.ID))
+	return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(b.urgency, a.urgency), cmp.Compare(a.opened, b.opened), cmp.Compare(a.id, b.id))
 }
 
 // Urgency is how much a look is worth at what has a score and an expected damage: probability × doublings of the harm if it is

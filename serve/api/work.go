@@ -94,23 +94,9 @@ type whole struct {
 	Campaign bool `json:"campaign,omitempty"`
 }
 
-// act does something to the case of the path, or to its whole campaign, and answers the case as it is then. A campaign of which only a part
-// was reached because something failed is safely acted on again.
+// act does something to the case of the path, or to its whole campaign, and answers the case as it is then.
 func (c *call) act(w whole, do func(id string) error) error {
-	id := c.r.PathValue("id")
-	ids := []string{id}
-	if w.Campaign {
-		var err error
-		if ids, err = c.api.node.Book.Together(c.ctx, c.tenant(), id); err != nil {
-			return err
-		}
-	}
-	for _, x := range ids {
-		if err := do(x); err != nil {
-			return err
-		}
-	}
-	one, _, err := c.api.node.Book.Case(c.ctx, c.tenant(), id)
+	one, err := c.api.node.Book.Act(c.ctx, c.tenant(), c.r.PathValue("id"), w.Campaign, do)
 	if err != nil {
 		return err
 	}

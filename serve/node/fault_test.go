@@ -22,14 +22,7 @@ import (
 // what it found.
 func worked(t *testing.T) (dir string, found []string) {
 	t.Helper()
-	dir = t.TempDir()
-	for _, span := range [][2]int{{0, 30}, {30, 60}} {
-		n := open(t, dir)
-		send(t, n, span[0], span[1])
-		if err := n.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir = opened(t, 2, 30)
 	n := open(t, dir)
 	defer n.Close()
 	for _, f := range findings(t, n) {
@@ -39,6 +32,20 @@ func worked(t *testing.T) (dir string, found []string) {
 		t.Fatal("nothing was found")
 	}
 	return dir, found
+}
+
+// opened returns a data folder in which a node worked several times, each time on so many events.
+func opened(t *testing.T, times, events int) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for i := range times {
+		n := open(t, dir)
+		send(t, n, i*events, (i+1)*events)
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
 }
 
 // reopen opens dir with a log and returns both.
@@ -243,14 +250,7 @@ func rows(t *testing.T, dir string) [2]int64 {
 
 // TestLostRun loses one whole file of the diary from between others.
 func TestLostRun(t *testing.T) {
-	dir := t.TempDir()
-	for i := range 3 {
-		n := open(t, dir)
-		send(t, n, 20*i, 20*i+20)
-		if err := n.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := opened(t, 3, 20)
 	runs := glob(t, filepath.Join(dir, "diary"), "*.run")
 	if len(runs) < 3 {
 		t.Fatalf("there are %d files", len(runs))
@@ -268,14 +268,7 @@ func TestLostRun(t *testing.T) {
 
 // TestLostLakeFile loses one whole file of the lake from between others.
 func TestLostLakeFile(t *testing.T) {
-	dir := t.TempDir()
-	for i := range 3 {
-		n := open(t, dir)
-		send(t, n, 20*i, 20*i+20)
-		if err := n.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := opened(t, 3, 20)
 	n, log := reopen(t, dir)
 	files := n.Lake.Files()
 	if err := n.Close(); err != nil || strings.Contains(log.String(), "the lake has no file") {

@@ -122,6 +122,12 @@ func (p *partition) rebuild(ctx context.Context) error {
 	var w moat.BatchWriter
 	var changes book.Changes
 	events := 0
+	commit := func() error {
+		c := changes
+		changes, events = book.Changes{}, 0
+		c.Cases = lastOf(c.Cases)
+		return p.n.Book.Commit(ctx, p.id, p.seq, c)
+	}
 	step := func() error {
 		r, err := p.engine.Step(w.Bytes(), nil)
 		w.Reset()
@@ -139,10 +145,7 @@ func (p *partition) rebuild(ctx context.Context) error {
 		if events += r.Events; events < 4096 {
 			return nil
 		}
-		c := changes
-		changes, events = book.Changes{}, 0
-		c.Cases = lastOf(c.Cases)
-		return p.n.Book.Commit(ctx, p.id, p.seq, c)
+		return commit()
 	}
 	err = p.n.Lake.Scan(ctx, lake.Filter{Tenant: moat.Everyone(), Partition: &p.id}, func(at lake.Position, e *moat.Event) error {
 		if at.Seq != p.seq && w.Len() > 0 {
@@ -156,8 +159,10 @@ func (p *partition) rebuild(ctx context.Context) error {
 		return nil
 	})
 	if err == nil {
-		events = 4096 // commit
 		err = step()
+	}
+	if err == nil {
+		err = commit()
 	}
 	p.seq = upTo
 	p.learnUpTo(upTo)

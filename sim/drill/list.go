@@ -22,7 +22,7 @@ type List struct {
 
 // list puts the campaigns of every ecosystem in the order in which they are shown.
 func list(all []*judged) (out List) {
-	var first10, first20 [2]int // true, shown
+	firsts := [2]struct{ most, right, shown int }{{most: 10}, {most: 20}}
 	var found, rowsOf, casesOf, trueRows, mixed int
 	lists := 0
 	for _, j := range all {
@@ -56,11 +56,10 @@ func list(all []*judged) (out List) {
 				hits++
 				sum += float64(hits) / float64(i+1)
 			}
-			if i < 10 {
-				first10 = [2]int{first10[0] + hit, first10[1] + 1}
-			}
-			if i < 20 {
-				first20 = [2]int{first20[0] + hit, first20[1] + 1}
+			for k := range firsts {
+				if f := &firsts[k]; i < f.most {
+					f.right, f.shown = f.right+hit, f.shown+1
+				}
 			}
 		}
 		if hits > 0 {
@@ -84,7 +83,7 @@ func list(all []*judged) (out List) {
 			found, rowsOf, out.MostRows = found+1, rowsOf+len(named), max(out.MostRows, len(named))
 		}
 	}
-	out.First10, out.First20 = share(first10[0], first10[1]), share(first20[0], first20[1])
+	out.First10, out.First20 = share(firsts[0].right, firsts[0].shown), share(firsts[1].right, firsts[1].shown)
 	out.PerTheft, out.CasesEach, out.MixedShare = share(rowsOf, found), share(casesOf, found), share(mixed, trueRows)
 	if lists > 0 {
 		out.Average /= float64(lists)

@@ -2,9 +2,9 @@ package book
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/risk"
@@ -89,21 +89,13 @@ func (t *tx) join(column string, campaigns []string) error {
 	if len(campaigns) < 2 {
 		return nil
 	}
-	in, args := among(campaigns)
+	in, args := marks(len(campaigns)), texts(campaigns)
 	var first string
 	if err := t.row("SELECT id FROM cases WHERE id IN "+in+" ORDER BY opened, id LIMIT 1", args, &first); err != nil {
 		return err
 	}
 	_, err := t.exec("UPDATE cases SET "+column+" = ? WHERE "+column+" IN "+in+" AND "+column+" <> ?", append(append([]any{first}, args...), first)...)
 	return err
-}
-
-// among is a list for IN, with its arguments.
-func among(list []string) (in string, args []any) {
-	for _, s := range list {
-		args = append(args, s)
-	}
-	return "(" + strings.Repeat(", ?", len(list))[2:] + ")", args
 }
 
 // leads keeps to the first case of each campaign.
@@ -139,28 +131,20 @@ func (b *Book) Campaigns(ctx context.Context, t moat.Tenant, q Query) ([]moat.Ca
 	}
 	ids := make([]string, len(leads))
 	for i := range leads {
-		ids[i] = text(leads[i].ID)
+		ids[i] = leads[i].ID
 	}
-	in, args := among(ids)
 	var w where
 	w.sees(t)
-	w.and(view(t)+" IN "+in, args...)
+	w.and(view(t)+" IN "+marks(len(ids)), texts(ids)...)
 	tb := casesTable(t)
-	rows, err := b.read.QueryContext(ctx, b.dialect.sql(tb.query(&w)+" ORDER BY opened, id"), w.args...)
-	if err != nil {
-		return nil, "", fmt.Errorf("cannot read campaigns: %w", b.explain(err))
-	}
-	defer rows.Close()
 	members := map[string][]moat.Case{}
-	for rows.Next() {
+	err = b.eachRow(ctx, tb.query(&w)+" ORDER BY opened, id", w.args, func(rows *sql.Rows) error {
 		c, err := tb.scan(rows)
-		if err != nil {
-			return nil, "", fmt.Errorf("cannot read campaigns: %w", err)
-		}
 		c.Findings = nil
 		members[c.Campaign] = append(members[c.Campaign], c)
-	}
-	if err := rows.Err(); err != nil {
+		return err
+	})
+	if err != nil {
 		return nil, "", fmt.Errorf("cannot read campaigns: %w", b.explain(err))
 	}
 	out := make([]moat.Campaign, 0, len(leads))
@@ -187,4 +171,23 @@ func (b *Book) Together(ctx context.Context, t moat.Tenant, id string) ([]string
 		}
 	}
 	return out, nil
+}
+
+// Act does something to a case, or to each of its campaign that t sees, and returns the case as it is then. A campaign of which only a
+// part was reached because something failed is safely acted on again.
+func (b *Book) Act(ctx context.Context, t moat.Tenant, id string, campaign bool, do func(id string) error) (moat.Case, error) {
+	ids := []string{id}
+	if campaign {
+		var err error
+		if ids, err = b.Together(ctx, t, id); err != nil {
+			return moat.Case{}, err
+		}
+	}
+	for _, x := range ids {
+		if err := do(x); err != nil {
+			return moat.Case{}, err
+		}
+	}
+	c, _, err := b.Case(ctx, t, id)
+	return c, err
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"math"
-	"strings"
 
 	"github.com/moat-platform/moat"
 )
@@ -163,7 +162,7 @@ func (b *Book) lookup(ctx context.Context, t moat.Tenant, query, column, tail st
 		values = values[len(part):]
 		var w where
 		w.sees(t)
-		w.and(column+" IN (?"+strings.Repeat(", ?", len(part)-1)+")", part...)
+		w.and(column+" IN "+marks(len(part)), part...)
 		if err := b.eachRow(ctx, query+w.text()+tail, w.args, each); err != nil {
 			return err
 		}
@@ -192,12 +191,8 @@ func (b *Book) Complained(ctx context.Context, t moat.Tenant, orders []string) (
 
 // ComplaintTimes returns when each of the orders was first complained about, or found in a dump, as far as t sees. Others are not in it.
 func (b *Book) ComplaintTimes(ctx context.Context, t moat.Tenant, orders []string) (map[string]moat.Time, error) {
-	args := make([]any, len(orders))
-	for i, o := range orders {
-		args[i] = text(o)
-	}
 	first := map[string]moat.Time{}
-	err := b.lookup(ctx, t, "SELECT order_id, MIN(time) FROM complaints", "order_id", " GROUP BY order_id", args, func(rows *sql.Rows) error {
+	err := b.lookup(ctx, t, "SELECT order_id, MIN(time) FROM complaints", "order_id", " GROUP BY order_id", texts(orders), func(rows *sql.Rows) error {
 		var order string
 		var at int64
 		err := rows.Scan(&order, &at)
@@ -216,12 +211,8 @@ func (b *Book) KnownComplaints(ctx context.Context, t moat.Tenant, ids []string)
 }
 
 func (b *Book) complaintsHave(ctx context.Context, t moat.Tenant, column string, values []string) (map[string]bool, error) {
-	args := make([]any, len(values))
-	for i, v := range values {
-		args[i] = text(v)
-	}
 	found := map[string]bool{}
-	err := b.lookup(ctx, t, "SELECT DISTINCT "+column+" FROM complaints", column, "", args, func(rows *sql.Rows) error {
+	err := b.lookup(ctx, t, "SELECT DISTINCT "+column+" FROM complaints", column, "", texts(values), func(rows *sql.Rows) error {
 		var v string
 		err := rows.Scan(&v)
 		found[v] = true

@@ -84,3 +84,15 @@ func liteCode(err error) int {
 func text(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
+
+// texts is [text] of each, as arguments.
+func texts(list []string) []any {
+	out := make([]any, len(list))
+	for i, s := range list {
+		out[i] = text(s)
+	}
+	return out
+}
+
+// marks is a list of n arguments, of which there is at least one.
+func marks(n int) string { return "(" + strings.Repeat(", ?", n)[2:] + ")" }

@@ -416,6 +416,10 @@ func TestTenants(t *testing.T) {
 			},
 			"Campaigns": func(ctx context.Context, x moat.Tenant) error { return empty(b.Campaigns(ctx, x, Query{})) },
 			"Together":  func(ctx context.Context, x moat.Tenant) error { return hidden(b.Together(ctx, x, c.ID)) },
+			"Act": func(ctx context.Context, x moat.Tenant) error {
+				act := func(id string) error { return b.CloseCase(ctx, x, id, "eve") }
+				return errors.Join(hidden(b.Act(ctx, x, c.ID, false, act)), hidden(b.Act(ctx, x, c.ID, true, act)))
+			},
 			"Incidents": func(ctx context.Context, x moat.Tenant) error {
 				if in, err := b.Incidents(ctx, x, "a", 0); in != (risk.Incidents{}) || err != nil {
 					return fmt.Errorf("saw %+v, %v", in, err)

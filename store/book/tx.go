@@ -99,7 +99,7 @@ const insertRows = 50
 // insert adds the rows in args, width values each: "INSERT INTO <into> VALUES
 // (…), … <tail>". It returns how many the database took.
 func (t *tx) insert(into, tail string, width int, args []any) (inserted int64, err error) {
-	row := "(" + strings.Repeat(", ?", width)[2:] + ")"
+	row := marks(width)
 	for len(args) > 0 {
 		n := 1
 		if len(args) >= insertRows*width {

@@ -107,10 +107,7 @@ func (a *ahead) keys(keys []uint64, from, to moat.Time, events bool) (n int) {
 		if err != nil || first < 0 {
 			continue
 		}
-		slot := 0
-		for j := range first {
-			slot += slots(b.count(j))
-		}
+		slot := b.slot(first)
 		for j := first; j < b.n && b.key(j) == k && total < aheadEvents; j++ {
 			m := b.count(j)
 			total += m

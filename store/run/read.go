@@ -275,6 +275,15 @@ func (b *bucket) number(i int) uint64 {
 	return bitsAt(b.bits, uint64(b.n)*(b.kw+b.cw)+uint64(i)*b.nw, b.nw)
 }
 
+// slot is the first number of entry i.
+func (b *bucket) slot(i int) int {
+	n := 0
+	for j := range i {
+		n += slots(b.count(j))
+	}
+	return n
+}
+
 // slots is how many numbers an entry of that many events has.
 func slots(count int) int {
 	if count > inlineMax {
@@ -309,11 +318,7 @@ func (r *file) bucketAt(i uint64, dir []byte) (b bucket, err error) {
 	if b.cw > 12 || b.nw > 32 || streamBytes(n*(b.kw+b.cw)) > uint64(len(b.bits)) {
 		return b, r.damaged("bucket")
 	}
-	numbers := 0
-	for i := range b.n {
-		numbers += slots(b.count(i))
-	}
-	if streamBytes(n*(b.kw+b.cw)+uint64(numbers)*b.nw) > uint64(len(b.bits)) {
+	if streamBytes(n*(b.kw+b.cw)+uint64(b.slot(b.n))*b.nw) > uint64(len(b.bits)) {
 		return b, r.damaged("bucket")
 	}
 	return b, nil
@@ -358,14 +363,11 @@ func (r *file) find(keys []uint64, fn func(i int, ords []uint32) error) error {
 		if first < 0 {
 			continue
 		}
-		slot := 0
-		for j := range first {
-			slot += slots(b.count(j))
-		}
 		last := first
-		for ; last < b.n && b.key(last) == k; last++ {
-			slot += slots(b.count(last))
+		for last < b.n && b.key(last) == k {
+			last++
 		}
+		slot := b.slot(last)
 		for j := last - 1; j >= first; j-- {
 			n := b.count(j)
 			slot -= slots(n)
