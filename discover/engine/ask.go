@@ -44,6 +44,7 @@ func (e *Engine) Ask(ev *moat.Event) []moat.Finding {
 	s.partner = e.cfg.Seed.Text(ev.Partner)
 	s.now = plausible(ev)
 	tp := &e.plan.Types[ev.Type]
+	e.frame.Open(&s.scene, &s.ev)
 	e.identify(s, tp)
 	e.reach(s, tp) // a question is alone, but its own records are many: they are fetched at the same time
 	e.touch(s)

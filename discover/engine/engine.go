@@ -137,7 +137,7 @@ type Engine struct {
 	ask      *scratch // set while a question is answered, to &e.scratch
 	scratch  scratch
 	net      []netCache
-	last     lastPartner
+	known    []partnerCache
 }
 
 const pairBytes = pairHeader + 16
@@ -167,7 +167,7 @@ func New(cfg Config) (*Engine, error) {
 	if e.fired, err = newTable(pairBytes, 1<<20, 1<<16); err != nil {
 		return nil, err
 	}
-	e.net = make([]netCache, netCacheSize)
+	e.net, e.known = make([]netCache, netCacheSize), make([]partnerCache, partnerCacheSize)
 	early, wheres := 0, 0
 	for i := range cfg.Plan.Types {
 		early, wheres = max(early, cfg.Plan.Types[i].Early), max(wheres, cfg.Plan.Types[i].Wheres)

@@ -294,12 +294,17 @@ func (e *Engine) hashes(texts []string) []uint64 {
 }
 
 func (e *Engine) lookup(ip string) rule.Net {
-	h := e.frame.Entity(moat.IP) | 1 // of no other address is asked
-	c := &e.net[h>>40&(netCacheSize-1)]
+	h, c := e.netOf() // of no other address is asked
 	if c.ip != h {
 		c.ip, c.net = h, e.cfg.Net(ip)
 	}
 	return c.net
+}
+
+// netOf returns the hash of the event's address, and where what was said of it is remembered.
+func (e *Engine) netOf() (hash uint64, at *netCache) {
+	hash = e.frame.Entity(moat.IP) | 1
+	return hash, &e.net[hash>>40%netCacheSize]
 }
 
 // NetChanged makes the engine ask again what is known of every address.

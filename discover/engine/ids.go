@@ -56,7 +56,9 @@ func (d *ids) add(hash uint64, day uint16) bool {
 // touch begins to fetch the place of hash.
 func (d *ids) touch(hash uint64) {
 	if s := &d.segments[hash>>58]; len(s.hashes) > 0 {
-		prefetch(unsafe.Pointer(&s.hashes[hash&uint64(len(s.hashes)-1)]))
+		i := hash & uint64(len(s.hashes)-1)
+		prefetch(unsafe.Pointer(&s.hashes[i]))
+		prefetch(unsafe.Pointer(&s.days[i]))
 	}
 }
 

@@ -20,9 +20,14 @@ func (e *Engine) levels(op *rule.Op, in *feature.Input, s *slot, observe bool) b
 			continue
 		}
 		any = true
-		key := rule.Mix(v.Key, uint64(i)) // Linux may be a level and another one's value
-		v.Pair = e.pair(pairKey(op, key, s.keys[op.Of]), anywhere, s, observe)
-		v.Common = e.pair(pairKey(op, ^key, s.keys[moat.Partner]), anywhere, s, observe)
+		own, common := levelKeys(op, i, v.Key, s)
+		v.Pair, v.Common = e.pair(own, anywhere, s, observe), e.pair(common, anywhere, s, observe)
 	}
 	return any
+}
+
+// levelKeys returns the keys of the pairs that are kept of the i-th of op's levels, for the entity and for the partner.
+func levelKeys(op *rule.Op, i int, key uint64, s *slot) (own, common uint64) {
+	key = rule.Mix(key, uint64(i)) // Linux may be a level and another one's value
+	return pairKey(op, key, s.keys[op.Of]), pairKey(op, ^key, s.keys[moat.Partner])
 }

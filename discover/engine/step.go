@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"unsafe"
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/rule"
@@ -52,12 +53,13 @@ func (s *slot) know(i int32, key uint64) *pairOf {
 // anywhere stands for a place that nobody knows.
 const anywhere = -1
 
-// lastPartner is the partner of the last event: the next is mostly of the same.
-type lastPartner struct {
-	name   string
+// partnerCache remembers the number of a partner, by the hash of its name.
+type partnerCache struct {
 	hash   uint64
 	number uint32
 }
+
+const partnerCacheSize = 1 << 10
 
 // netCache remembers what was said of an address, by its hash.
 type netCache struct {
@@ -81,8 +83,11 @@ func (e *Engine) Step(batch []byte, pause func()) (Result, error) {
 	for {
 		n := 0
 		for n < group && e.reader.Next(&e.slots[n].ev) {
-			e.prepare(&e.slots[n])
+			e.open(&e.slots[n])
 			n++
+		}
+		for i := range n {
+			e.prepare(&e.slots[i])
 		}
 		for i := range n {
 			e.touch(&e.slots[i])
@@ -120,23 +125,30 @@ func (e *Engine) Step(batch []byte, pause func()) (Result, error) {
 	return r, nil
 }
 
-// prepare computes the keys of s and touches their places in the index.
-func (e *Engine) prepare(s *slot) {
+// open begins the work on s: whose it is, when it was, and what is remembered of it by its own words.
+func (e *Engine) open(s *slot) {
 	ev := &s.ev
-	if ev.Partner != e.last.name || e.last.name == "" {
-		n := e.partner(ev.Partner)
-		e.last = lastPartner{e.names[n], e.cfg.Seed.Text(ev.Partner), n}
-		if e.last.name != ev.Partner { // one too many shares a number, not a name
-			e.last.name = ""
-		}
+	e.frame.Open(&s.scene, ev)
+	s.partner = e.cfg.Seed.Text(ev.Partner)
+	known := &e.known[s.partner%partnerCacheSize]
+	if known.hash != s.partner {
+		*known = partnerCache{s.partner, e.partner(ev.Partner)}
 	}
-	s.owner, s.partner = e.last.number, e.last.hash
-	s.now = plausible(ev)
+	s.owner, s.now = known.number, plausible(ev)
 	if s.id = 0; ev.ID != "" {
 		s.id = rule.Mix(e.cfg.Seed.Text(ev.ID), s.partner) | 1
 		e.ids.touch(s.id)
 	}
-	tp := &e.plan.Types[ev.Type]
+	if ev.IP != "" {
+		_, at := e.netOf()
+		prefetch(unsafe.Pointer(at))
+	}
+}
+
+// prepare computes the keys of s and touches their places in the index.
+func (e *Engine) prepare(s *slot) {
+	e.frame.Return(&s.scene)
+	tp := &e.plan.Types[s.ev.Type]
 	e.identify(s, tp)
 	e.reach(s, tp)
 }
@@ -166,7 +178,11 @@ func (e *Engine) touch(s *slot) {
 		if t := e.tables[l.Of]; t != nil && s.keys[l.Of] != 0 {
 			if rec := t.guess(s.keys[l.Of]); rec >= 0 {
 				s.recs[l.Of] = int32(rec)
-				prefetchLines(t.at(rec), l.Bits)
+				for word, bits := range l.Bits {
+					if bits != 0 {
+						prefetchLines(unsafe.Add(t.at(rec), word*64*rule.LineBytes), bits)
+					}
+				}
 			}
 		}
 	}
@@ -190,7 +206,6 @@ func (e *Engine) touch(s *slot) {
 // identify computes the keys of the entities of s, what features and detectors it concerns, and the pairs that can
 // be told from the event alone.
 func (e *Engine) identify(s *slot, tp *rule.TypePlan) {
-	e.frame.Open(&s.scene, &s.ev)
 	for _, k := range tp.Kinds {
 		s.keys[k], s.recs[k] = e.entityKey(s, k), anywhere
 	}
@@ -218,6 +233,9 @@ func (e *Engine) identify(s *slot, tp *rule.TypePlan) {
 	for _, op := range s.shape.Lists {
 		e.foresee(s, op)
 	}
+	for _, op := range s.shape.Levels {
+		e.foreseeLevels(s, op)
+	}
 }
 
 // foresee computes the keys of the first of op's pairs.
@@ -229,6 +247,19 @@ func (e *Engine) foresee(s *slot, op *rule.Op) {
 	for _, t := range texts[:min(len(texts), maxAhead)] {
 		if key := e.cfg.Seed.Text(t); key&op.Mask == 0 {
 			s.ahead = append(s.ahead, pairKey(op, key, s.keys[op.Of]))
+		}
+	}
+}
+
+// foreseeLevels computes the keys of the pairs of op's levels.
+func (e *Engine) foreseeLevels(s *slot, op *rule.Op) {
+	if s.keys[op.Of] == 0 {
+		return
+	}
+	for i, level := range op.Levels {
+		if key := level(&e.frame); key != 0 {
+			own, common := levelKeys(op, i, key, s)
+			s.ahead = append(s.ahead, own, common)
 		}
 	}
 }

@@ -328,15 +328,15 @@ func (tp *TypePlan) condition(facts []fact) *Condition {
 
 // touch adds the lines of op's state to those that are fetched when c holds.
 func (c *Condition) touch(op *Op) {
-	bits := op.lines()
+	set := op.lines()
 	for i := range c.Lines {
 		if c.Lines[i].Of == op.Of {
-			c.Lines[i].Bits |= bits
+			c.Lines[i].Bits.add(set)
 			return
 		}
 	}
-	if bits != 0 {
-		c.Lines = append(c.Lines, Lines{op.Of, bits})
+	if set != (LineSet{}) {
+		c.Lines = append(c.Lines, Lines{op.Of, set})
 	}
 }
 

@@ -82,10 +82,19 @@ type Condition struct {
 	facts          []fact
 }
 
-// Lines has bit i set when state of ops lies in the i-th line of a record of Of.
+// Lines are lines of a record of Of that state of ops lies in.
 type Lines struct {
 	Of   moat.EntityKind
-	Bits uint64
+	Bits LineSet
+}
+
+// LineSet has bit i of word w set for the line 64·w + i of a record.
+type LineSet [2]uint64
+
+func (s *LineSet) add(o LineSet) {
+	for w, bits := range o {
+		s[w] |= bits
+	}
 }
 
 // LineBytes is what the processor fetches from memory at once. A record is a whole number of lines.
@@ -95,14 +104,17 @@ const LineBytes = 64
 // at in a place or two.
 const ahead = 4
 
-// lines returns the lines to fetch of op's state: the first that it lies in, if it is likely to be needed.
-func (op *Op) lines() uint64 {
-	if op.Size == 0 || !op.Ahead {
-		return 0
+// lines returns the lines to fetch of op's state: the first that it lies in.
+func (op *Op) lines() (s LineSet) {
+	if op.Size == 0 {
+		return s
 	}
 	first := op.Offset / LineBytes
-	last := min((op.Offset+op.Size-1)/LineBytes, first+ahead-1)
-	return 1<<(last+1) - 1<<first
+	end := min((op.Offset+op.Size+LineBytes-1)/LineBytes, first+ahead, 64*len(s))
+	for l := first; l < end; l++ {
+		s[l>>6] |= 1 << (l & 63)
+	}
+	return s
 }
 
 // Op updates or reads one feature of one entity of the event. What is looked at most comes first: there are
@@ -137,6 +149,7 @@ type Op struct {
 
 	where string // the words of Where, to lay equal ones together
 	facts []fact // of Where
+	uses  []int  // slots of features that it reads
 	early bool   // it keeps pairs whose keys need nothing but the event
 	fixed uint64 // its key, if that is the same for all events
 }
@@ -461,9 +474,11 @@ func (b *builder) feature(x *environment, f *Feature) (*shared, error) {
 	} else {
 		s.op.Ahead = true
 	}
+	s.op.early = f.Kind.Pairs
 	for _, level := range f.Levels {
 		s.op.Value = feature.Levels
-		expression("level", level, func(c *compiler, e ast.Expr) { s.op.Levels = append(s.op.Levels, c.key(e)) }, cel.StringType)
+		c := expression("level", level, func(c *compiler, e ast.Expr) { s.op.Levels = append(s.op.Levels, c.key(e)) }, cel.StringType)
+		s.op.early = s.op.early && len(c.uses) == 0 // earlier features come after keys are fetched ahead
 	}
 	for _, step := range f.Steps {
 		s.op.Value = feature.Steps
@@ -471,8 +486,7 @@ func (b *builder) feature(x *environment, f *Feature) (*shared, error) {
 	}
 	if f.Value.S != "" {
 		c := expression("value", f.Value, func(c *compiler, e ast.Expr) { c.value(e, &s.op) })
-		// Earlier features come after keys are fetched ahead.
-		s.op.early = f.Kind.Pairs && len(c.uses) == 0
+		s.op.early = s.op.early && len(c.uses) == 0
 	}
 	if !f.Kind.Takes(s.op.Value) && len(b.problems) == before {
 		x.wrongValue(f, s.op.Value)
@@ -637,7 +651,7 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 			continue
 		}
 		op := s.op
-		op.Observe, op.Size, op.Mute, op.Name = observe, s.size, observe && !s.need[t], s.canon
+		op.Observe, op.Size, op.Mute, op.Name, op.uses = observe, s.size, observe && !s.need[t], s.canon, s.uses
 		op.Pairs, op.Blind = op.Kind.Pairs, op.Kind.Blind
 		if op.Of == moat.Partner {
 			op.Vacant = op.Kind.Vacant
@@ -675,7 +689,14 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 		if op.takes() {
 			c := tp.condition(op.facts)
 			c.Ops[i>>6] |= 1 << (i & 63)
-			c.touch(op)
+			if op.Ahead { // else it is not likely to be needed
+				c.touch(op)
+			}
+			for _, slot := range op.uses {
+				if of := tp.At[b.bySlot[slot].op.Out]; of >= 0 {
+					c.touch(&tp.Ops[of])
+				}
+			}
 		}
 		op.Asks = -1
 		if op.Ahead {

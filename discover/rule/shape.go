@@ -12,7 +12,8 @@ import (
 type Shape struct {
 	Takes     []Take      // those that observe the event, unless features have a say
 	Fetch     []Fetch     // those of them with one pair that can be fetched ahead
-	Lists     []*Op       // those with several
+	Lists     []*Op       // those with one for each text of a list
+	Levels    []*Op       // those with one for each level, and another for the partner
 	Known     []uint64    // bit i: the pair with that early number is among Fetch
 	Detectors []*Compiled // that may fire
 	Lines     []Lines     // one a kind
@@ -59,7 +60,7 @@ func (op *Op) fetch() Fetch {
 func (tp *TypePlan) shape(holds []uint64) *Shape {
 	s := &Shape{Known: make([]uint64, words(tp.Early))}
 	ops, detectors := make([]uint64, words(len(tp.Ops))), make([]uint64, words(len(tp.Detectors)))
-	var lines [moat.EntityKinds]uint64
+	var lines [moat.EntityKinds]LineSet
 	for i := range tp.Conditions {
 		if !bit(holds, i) {
 			continue
@@ -72,7 +73,7 @@ func (tp *TypePlan) shape(holds []uint64) *Shape {
 			detectors[w] |= bits
 		}
 		for _, l := range c.Lines {
-			lines[l.Of] |= l.Bits
+			lines[l.Of].add(l.Bits)
 		}
 	}
 	for i := range tp.Ops {
@@ -80,6 +81,8 @@ func (tp *TypePlan) shape(holds []uint64) *Shape {
 			s.Takes = append(s.Takes, op.take())
 			switch {
 			case !op.early || !op.Ahead:
+			case op.Value == feature.Levels:
+				s.Levels = append(s.Levels, op)
 			case op.Early < 0:
 				s.Lists = append(s.Lists, op)
 			default:
@@ -94,7 +97,8 @@ func (tp *TypePlan) shape(holds []uint64) *Shape {
 		}
 	}
 	for _, k := range tp.Kinds {
-		s.Lines = append(s.Lines, Lines{k, lines[k] | 1}) // the first has the header
+		lines[k].add(LineSet{1}) // the first has the header
+		s.Lines = append(s.Lines, Lines{k, lines[k]})
 	}
 	return s
 }
