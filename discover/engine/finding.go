@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net/netip"
 	"slices"
 	"unsafe"
 
@@ -91,10 +92,18 @@ func related(ev *moat.Event, subject moat.Entity) []moat.Entity {
 	return slices.Clip(out)
 }
 
-// strange lists the entities of the event of some kinds.
+// strange lists the entities of the event of some kinds. The address of a server's connection is that of its other end.
 func strange(ev *moat.Event, kinds []moat.EntityKind) (out []moat.Entity) {
 	for _, k := range kinds {
-		if id := ev.EntityID(k); id != "" {
+		id := ev.EntityID(k)
+		if k == moat.IP && ev.Type == moat.HostNetwork {
+			if a, err := netip.ParseAddr(rule.HostOf(ev.Peer)); err != nil || a.IsPrivate() {
+				id = ""
+			} else {
+				id = a.String()
+			}
+		}
+		if id != "" {
 			out = append(out, moat.Entity{Kind: k, ID: clone(id)})
 		}
 	}

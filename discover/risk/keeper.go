@@ -176,21 +176,21 @@ func (k *Keeper) find(f *moat.Finding) (first *open, others []*open) {
 	if f.Basis == echo {
 		wait = EchoWait
 	}
-	try := func(e moat.Entity) {
-		o := k.cases[k.links[subject{f.Partner, e}]]
-		if o == nil || o == first || slices.Contains(others, o) || f.Time-o.Case.Updated > wait {
-			return
-		}
-		if e != f.Entity && !ties(f, e, &o.Case) {
-			return
-		}
+	add := func(o *open) {
 		switch {
+		case o == nil || o == first || slices.Contains(others, o):
 		case first == nil:
 			first = o
 		case o.Case.Opened < first.Case.Opened || o.Case.Opened == first.Case.Opened && o.Case.ID < first.Case.ID:
 			first, others = o, append(others, first)
 		default:
 			others = append(others, o)
+		}
+	}
+	try := func(e moat.Entity) {
+		o := k.cases[k.links[subject{f.Partner, e}]]
+		if o != nil && f.Time-o.Case.Updated <= wait && (e == f.Entity || ties(f, e, &o.Case)) {
+			add(o)
 		}
 	}
 	try(f.Entity)
@@ -200,7 +200,29 @@ func (k *Keeper) find(f *moat.Finding) (first *open, others []*open) {
 	for _, e := range f.Related {
 		try(e)
 	}
+	if f.Basis == dump {
+		add(k.otherEnd(f))
+	}
 	return first, others
+}
+
+// sameDump is how far apart the two ends of a dump may tell of it: a server when its program starts, a database when its statement ends.
+const sameDump = 30 * moat.Minute
+
+// otherEnd returns the case in which a dump was seen from the other end, if f is about a dump: by the server if f is what
+// the database says, and the other way round.
+func (k *Keeper) otherEnd(f *moat.Finding) (found *open) {
+	for _, o := range k.cases {
+		if o.Case.Partner != f.Partner || found != nil && o.Case.ID > found.Case.ID {
+			continue
+		}
+		for i := range o.Evidence {
+			if s := &o.Evidence[i]; s.Basis == dump && s.Family != f.Family && max(s.At-f.Time, f.Time-s.At) <= sameDump {
+				found = o
+			}
+		}
+	}
+	return found
 }
 
 // ties tells whether f, about another entity, belongs to case c because e, a suspect of the case, took part in it.
@@ -209,8 +231,8 @@ func ties(f *moat.Finding, e moat.Entity, c *moat.Case) bool {
 	case moat.Account, moat.Device:
 	case moat.IP, moat.Host:
 		// The accounts that an address tries are its victims: it belongs to the case of one of them only if it
-		// was seen there before.
-		if !slices.Contains(c.Entities, f.Entity) {
+		// was seen there before, or if it is a thief's own.
+		if !slices.Contains(c.Entities, f.Entity) && !slices.Contains(f.Strange, f.Entity) {
 			return false
 		}
 	default: // what an app or a partner does is done for many

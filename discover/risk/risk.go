@@ -42,6 +42,7 @@ const (
 const (
 	volume = "volume"
 	echo   = "echo"
+	dump   = "dump"
 )
 
 // Limits of what a case lists and of what a Keeper holds.

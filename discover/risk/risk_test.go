@@ -388,6 +388,32 @@ func TestEcho(t *testing.T) {
 	}
 }
 
+// TestBreakIn: who speaks to what was planted on a server, and what the database says of the dump that was taken there, belong to
+// the server's case; a dump elsewhere and later does not, nor does an address that is not the thief's own.
+func TestBreakIn(t *testing.T) {
+	web, db := moat.Entity{Kind: moat.Host, ID: "web1"}, moat.Entity{Kind: moat.Host, ID: "db1"}
+	thief, passer := moat.Entity{Kind: moat.IP, ID: "45.9.8.7"}, moat.Entity{Kind: moat.IP, ID: "1.2.3.4"}
+	job := moat.Entity{Kind: moat.Account, ID: "app"}
+	own := func(f *moat.Finding) { f.Strange = []moat.Entity{f.Entity} }
+	dumped := func(f *moat.Finding) { f.Basis, f.Orders = "dump", 180_000 }
+	k := risk.NewKeeper(risk.Calibration{})
+	shell := k.Fold(finding("1", "host", web, 0, 0.9)).Cases[0]
+	k.Fold(finding("2", "host", web, 0.1, 0.3, dumped))
+	if c := k.Fold(finding("3", "database", job, 0.2, 0.6, dumped, related(db))).Cases[0]; c.ID != shell.ID || c.Orders != 180_000 {
+		t.Errorf("the database's side of the dump is in %s with %d orders, not in %s", c.ID, c.Orders, shell.ID)
+	}
+	c := k.Fold(finding("4", "host", thief, 0.3, 0.6, own, related(web))).Cases[0]
+	if c.ID != shell.ID || !slices.Contains(c.Strange, thief) {
+		t.Errorf("who speaks to the shell is in %s with strangers %v", c.ID, c.Strange)
+	}
+	if c := k.Fold(finding("5", "host", passer, 0.4, 0.9, related(web))).Cases[0]; c.ID == shell.ID {
+		t.Error("somebody who passed by is in the case")
+	}
+	if c := k.Fold(finding("6", "database", moat.Entity{Kind: moat.Account, ID: "backup"}, 9, 0.9, dumped)).Cases[0]; c.ID == shell.ID {
+		t.Error("a dump nine hours later is in the case")
+	}
+}
+
 // TestBounds feeds one case more than it may list.
 func TestBounds(t *testing.T) {
 	k := risk.NewKeeper(risk.Calibration{})

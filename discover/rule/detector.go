@@ -79,8 +79,8 @@ type Detector struct {
 }
 
 // Bases are what findings rest on where it is not the family: how much was touched, what became of data outside,
-// and which orders they were.
-var Bases = []string{"volume", "echo", "object"}
+// which orders they were, and a copy of a database, which its server and itself tell of.
+var Bases = []string{"volume", "echo", "object", "dump"}
 
 // rowName is what a [Problem] calls d's row.
 func (d *Detector) rowName() string {

@@ -27,14 +27,14 @@ type Target struct {
 func Block(a moat.Action) bool { return a >= moat.Deny }
 
 // Wide tells whether d ends the work of many at once: of a whole partner, an
-// application, a role, or a network of more than 256 IPv4 addresses or wider
+// application, a server, a role, or a network of more than 256 IPv4 addresses or wider
 // than a site's /48.
 func Wide(d *moat.Decision) bool {
 	if !Block(d.Action) {
 		return false
 	}
 	switch d.Scope {
-	case moat.Partner.String(), moat.App.String(), moat.Peers.String():
+	case moat.Partner.String(), moat.App.String(), moat.Host.String(), moat.Peers.String():
 		return true
 	case "range":
 		p, err := netip.ParsePrefix(d.Value)

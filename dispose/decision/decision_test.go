@@ -31,7 +31,7 @@ func TestWide(t *testing.T) {
 		{"account", "a", moat.Ban, 1}, {"app", "erp", moat.Deny, 2}, {"app", "erp", moat.ReadOnly, 1}, {"partner", "a", moat.Isolate, 2},
 		{"peers", "packer", moat.Ban, 2}, {"range", "192.0.2.0/24", moat.Deny, 1}, {"range", "192.0.2.0/23", moat.Deny, 2},
 		{"range", "2001:db8::/48", moat.Deny, 1}, {"range", "2001:db8::/32", moat.Deny, 2}, {"range", "0.0.0.0/0", moat.Verify, 1},
-		{"range", "nonsense", moat.Deny, 2}, {"host", "h", moat.Isolate, 1},
+		{"range", "nonsense", moat.Deny, 2}, {"host", "h", moat.Isolate, 2}, {"host", "h", moat.Verify, 1},
 	} {
 		d := moat.Decision{Scope: c.scope, Value: c.value, Action: c.action}
 		if got := Approvers(&d); got != c.want || Wide(&d) != (c.want == 2) {
