@@ -269,11 +269,11 @@ func (c *casesShowCmd) story(a *app, f *caseFile) (*story.Story, error) {
 	if s != nil {
 		return s.Timeline(a.ctx, f.ID)
 	}
-	t, closeIt, err := node.ReadStories(a.Data, a.log)
+	d, t, err := node.ReadStories(a.Data, a.log)
 	if err != nil {
 		return nil, err
 	}
-	defer closeIt()
+	defer d.Close()
 	return t.Tell(a.ctx, &f.Case, f.Timeline, f.Decisions)
 }
 

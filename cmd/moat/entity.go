@@ -76,7 +76,7 @@ func (c *entityCmd) diary(a *app, kind moat.EntityKind, d *dossier) error {
 		return err
 	}
 	if s != nil {
-		f, err := s.Entity(a.ctx, api.EntityQuestion{Kind: c.Kind, ID: c.ID, Partner: c.Partner, Since: moat.Time(c.Since), To: moat.Time(c.Until), Limit: max(1, c.Limit)})
+		f, err := s.Entity(a.ctx, api.EntityQuestion{Kind: c.Kind, ID: c.ID, Partner: c.Partner, Since: moat.Time(c.Since), To: moat.Time(c.Until), Limit: max(1, c.Limit), Details: true})
 		if err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func (c *entityCmd) diary(a *app, kind moat.EntityKind, d *dossier) error {
 		d.Summary, d.Acts = f.Summary, f.Items
 		return nil
 	}
-	l, err := node.ReadDiary(a.Data, a.log)
+	l, stories, err := node.ReadStories(a.Data, a.log)
 	if err != nil {
 		return err
 	}
@@ -103,8 +103,12 @@ func (c *entityCmd) diary(a *app, kind moat.EntityKind, d *dossier) error {
 	if err != nil {
 		return err
 	}
-	d.Acts = touchesOf(page.Touches)
-	return nil
+	what, err := stories.Details(a.ctx, moat.Everyone(), page.Touches)
+	d.Acts = api.TouchesOf(page.Touches)
+	for i := range what {
+		d.Acts[i].What = what[i]
+	}
+	return err
 }
 
 // findings reads what was found about it, and what that adds up to at each partner.

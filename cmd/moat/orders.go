@@ -9,7 +9,6 @@ import (
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/locate/canary"
-	"github.com/moat-platform/moat/locate/ledger"
 	"github.com/moat-platform/moat/serve/api"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/book"
@@ -87,7 +86,7 @@ func (c *ordersCmd) ask(a *app) (api.Orders, error) {
 	}
 	out := api.Orders{Damaged: found.Damaged}
 	for _, o := range found.Orders {
-		x := api.Order{ID: o.ID, Touches: touchesOf(o.Touches), Cut: o.Cut}
+		x := api.Order{ID: o.ID, Touches: api.TouchesOf(o.Touches), Cut: o.Cut}
 		if planted != nil {
 			if found, ok := node.LookCanary(planted, moat.Everyone(), canary.Order, o.ID); ok {
 				x.Canary = &found
@@ -98,18 +97,9 @@ func (c *ordersCmd) ask(a *app) (api.Orders, error) {
 	return out, nil
 }
 
-// touchesOf adds the words for what the files keep as numbers.
-func touchesOf(list []ledger.Touch) []api.Touch {
-	out := make([]api.Touch, len(list))
-	for i, t := range list {
-		out[i] = api.Touch{Touch: t, Type: t.Type.String(), Outcome: t.Outcome.String()}
-	}
-	return out
-}
-
 // touches shows what was done, and by whom.
 func (a *app) touches(list []api.Touch) {
-	t := newTable("      r", "time", "partner", "who", "role", "from", "did", "records", "shown or sent")
+	t := newTable("      r", "time", "partner", "who", "role", "from", "did", "records", "what")
 	for i := range list {
 		x := &list[i]
 		did := x.Type
@@ -124,7 +114,7 @@ func (a *app) touches(list []api.Touch) {
 	t.print(a.out)
 }
 
-// shown says which fields a touch brought to light and where it sent them.
+// shown says which fields a touch brought to light and where it sent them, or else what it was about.
 func shown(x *api.Touch) string {
 	s := strings.Join(x.Fields, ",")
 	if s != "" && x.Encrypted {
@@ -133,7 +123,7 @@ func shown(x *api.Touch) string {
 	if x.Destination != "" {
 		s = strings.TrimLeft(s+" → "+x.Destination, " ")
 	}
-	return s
+	return cmp.Or(s, x.What)
 }
 
 // damaged warns that an answer may be incomplete.

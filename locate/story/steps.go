@@ -3,7 +3,6 @@ package story
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -295,19 +294,11 @@ func (g *gathering) details(ctx context.Context, list []*group) error {
 	if len(want) == 0 || g.t.cfg.Scan == nil {
 		return nil
 	}
-	short, cancel := context.WithTimeout(ctx, detailsFor)
-	defer cancel()
-	err := g.t.cfg.Scan(short, lake.Filter{Tenant: moat.Only(g.c.Partner), From: from, To: to + 1}, func(_ lake.Position, e *moat.Event) error {
+	return g.t.look(ctx, lake.Filter{Tenant: moat.Only(g.c.Partner), From: from, To: to + 1}, func(_ lake.Position, e *moat.Event) bool {
 		if x := want[e.ID]; x != nil && x.detail == nil {
 			x.detail = e.Clone()
-			if delete(want, e.ID); len(want) == 0 {
-				return errEnough
-			}
+			delete(want, e.ID)
 		}
-		return nil
+		return len(want) == 0
 	})
-	if errors.Is(err, errEnough) || errors.Is(err, lake.ErrDamaged) || errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return nil // the story is told without
-	}
-	return err
 }

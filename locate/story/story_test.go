@@ -2,6 +2,7 @@ package story
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -42,22 +43,26 @@ func told(t *testing.T, entities []moat.Entity, events ...*moat.Event) *Story {
 		}
 	}
 	runtest.Append(t, w, 1, events...)
-	scan := func(_ context.Context, f lake.Filter, fn func(lake.Position, *moat.Event) error) error {
-		for _, e := range events {
-			if f.Tenant.Sees(e.Partner) && e.Time >= f.From && e.Time < f.To {
-				if err := fn(lake.Position{}, e); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}
-	s, err := New(Config{Diary: d, Scan: scan, Country: func(string) string { return "NL" }}).Tell(t.Context(), c, findings,
+	s, err := New(Config{Diary: d, Scan: scanOf(events), Country: func(string) string { return "NL" }}).Tell(t.Context(), c, findings,
 		[]moat.Decision{{Action: moat.Deny, Scope: "account", Value: "eve", From: day0, Until: day0 + moat.Hour}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// scanOf reads events that were appended as message 1, and ends with an error if there is one.
+func scanOf(events []*moat.Event, end ...error) func(context.Context, lake.Filter, func(lake.Position, *moat.Event) error) error {
+	return func(_ context.Context, f lake.Filter, fn func(lake.Position, *moat.Event) error) error {
+		for i, e := range events {
+			if f.Tenant.Sees(e.Partner) && e.Time >= f.From && e.Time < f.To {
+				if err := fn(lake.Position{Seq: 1, Row: i}, e); err != nil {
+					return err
+				}
+			}
+		}
+		return errors.Join(end...)
+	}
 }
 
 func (s *Story) String() string {

@@ -107,7 +107,7 @@ func badParameters(t *testing.T, w *world) {
 		"/v1/findings?cursor=garbage", "/v1/findings?cursor=1", "/v1/findings?detector=" + strings.Repeat("x", 2000), "/v1/findings?%zz", "/v1/findings?a;b",
 		"/v1/cases?rank=P5", "/v1/cases?rank=none", "/v1/cases?state=ajar", "/v1/cases?cursor=" + strings.Repeat("9", 40) + ".x", "/v1/cases?waiting=true",
 		"/v1/decisions?active=maybe", "/v1/decisions?waiting=perhaps", "/v1/audit?detector=x", "/v1/detectors?limit=1", "/v1/indicators?x=1", "/v1/stats?x=1", "/metrics?x=1",
-		"/v1/entities/dragon/smaug", "/v1/entities/order/1", "/v1/scopes/dragon/smaug", "/v1/scopes/order/1", "/v1/scopes/account/a?since=2026-03-02T00:00:00Z&until=2026-03-01T00:00:00Z", "/v1/scopes/account/a/orders?discovered=never", "/v1/entities/peers/x", "/v1/entities/account/a?cursor=!", "/v1/entities/account/a?at=never", "/v1/entities/account/a?limit=2000",
+		"/v1/entities/dragon/smaug", "/v1/entities/order/1", "/v1/scopes/dragon/smaug", "/v1/scopes/order/1", "/v1/scopes/account/a?since=2026-03-02T00:00:00Z&until=2026-03-01T00:00:00Z", "/v1/scopes/account/a/orders?discovered=never", "/v1/entities/peers/x", "/v1/entities/account/a?cursor=!", "/v1/entities/account/a?at=never", "/v1/entities/account/a?details=maybe", "/v1/entities/account/a?limit=2000",
 		"/v1/orders", "/v1/orders?id=", "/v1/orders?id=" + strings.Repeat("x", 129), "/v1/orders?id=a&from=x", "/v1/orders?" + strings.Repeat("id=a&", 1001), "/v1/orders?ids=a",
 	} {
 		w.wants("GET "+path[:min(len(path), 80)], w.call("boss", "GET", path, ""), http.StatusBadRequest, "")

@@ -333,6 +333,7 @@ type EntityQuestion struct {
 	At        moat.Time // of the risk; 0 = now
 	Limit     int       // of the page; 0 = 100
 	After     string    // cursor
+	Details   bool      // tell what each touch was about
 }
 
 // Entity returns what is known of an entity.
@@ -340,6 +341,9 @@ func (c *Client) Entity(ctx context.Context, q EntityQuestion) (EntityFile, erro
 	v := valuesOf(book.Query{Partner: q.Partner, Since: q.Since, Until: q.To, Limit: q.Limit, After: q.After})
 	if q.At != 0 {
 		v.Set("at", q.At.String())
+	}
+	if q.Details {
+		v.Set("details", "true")
 	}
 	return get[EntityFile](ctx, c, http.MethodGet, "/v1/entities/"+segment(q.Kind)+"/"+segment(q.ID), v, nil)
 }

@@ -19,10 +19,12 @@ type Touch struct {
 	diary.Touch
 	Type    string    `json:"type"`
 	Outcome string    `json:"outcome"`
-	At      *struct{} `json:"at,omitempty"` // hides the place in the log: it would tell one partner how much others send
+	What    string    `json:"what,omitempty"` // which program, file, page, statement or setting it was; of entities, if asked for
+	At      *struct{} `json:"at,omitempty"`   // hides the place in the log: it would tell one partner how much others send
 }
 
-func touchesOf(from []diary.Touch) []Touch {
+// TouchesOf adds the words for what the indexes keep as numbers.
+func TouchesOf(from []diary.Touch) []Touch {
 	list := make([]Touch, len(from))
 	for i := range from {
 		list[i] = Touch{Touch: from[i], Type: from[i].Type.String(), Outcome: from[i].Outcome.String()}
@@ -90,7 +92,7 @@ func (a *API) getEntity(c *call) error {
 	}
 	f := c.form()
 	q := diary.Query{Partner: f.partner(c), Entity: moat.Entity{Kind: kind, ID: c.r.PathValue("id")}, From: f.time("since"), To: f.time("until")}
-	at, limit, cursor := f.time("at"), f.limit(), f.text("cursor")
+	at, limit, cursor, details := f.time("at"), f.limit(), f.text("cursor"), f.bool("details")
 	if err := f.end(); err != nil {
 		return err
 	}
@@ -105,7 +107,16 @@ func (a *API) getEntity(c *call) error {
 	if err != nil {
 		return err
 	}
-	out.Items, out.Next, out.Damaged = touchesOf(page.Touches), page.Next, page.Damaged
+	out.Items, out.Next, out.Damaged = TouchesOf(page.Touches), page.Next, page.Damaged
+	if details {
+		what, err := a.node.Stories.Details(c.ctx, c.tenant(), page.Touches)
+		if err != nil {
+			return err
+		}
+		for i := range what {
+			out.Items[i].What = what[i]
+		}
+	}
 	if cursor == "" {
 		s, err := a.node.Diary.Summary(c.ctx, c.tenant(), q)
 		if err != nil {
@@ -197,7 +208,7 @@ func ordersOf(found *ledger.Answer) Orders {
 	out := Orders{Items: make([]Order, len(found.Orders)), Damaged: found.Damaged}
 	for i := range found.Orders {
 		o := &found.Orders[i]
-		out.Items[i] = Order{ID: o.ID, Touches: touchesOf(o.Touches), Cut: o.Cut}
+		out.Items[i] = Order{ID: o.ID, Touches: TouchesOf(o.Touches), Cut: o.Cut}
 	}
 	return out
 }

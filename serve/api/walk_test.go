@@ -73,7 +73,7 @@ func TestWalk(t *testing.T) {
 	step("boss", "POST", "/v1/decisions/<wide>/approve", "")
 	step("deputy", "POST", "/v1/decisions/<wide>/approve", "")
 	step("boss", "GET", "/v1/decisions/<wide>", "")
-	step("acme", "GET", "/v1/entities/account/alice?limit=1&at=<at>&since=<today>", "", "page", "next")
+	step("acme", "GET", "/v1/entities/account/alice?limit=1&at=<at>&since=<today>&details=true", "", "page", "next")
 	step("acme", "GET", "/v1/entities/account/alice?limit=1&at=<at>&cursor=<page>", "")
 	step("acme", "GET", "/v1/entities/destination/thief.example", "")
 	step("boss", "GET", "/v1/entities/ip/203.0.113.9?limit=1", "")

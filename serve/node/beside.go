@@ -114,10 +114,9 @@ func countries(known *indicator.Holder) func(ip string) string {
 	}
 }
 
-// ReadStories opens what a data folder knows of what happened for reading, as [ReadLedger] does. It must be closed.
-func ReadStories(dir string, log *slog.Logger) (t *story.Teller, closeIt func() error, err error) {
-	d, err := ReadDiary(dir, log)
-	if err != nil {
+// ReadStories opens what a data folder knows of what happened for reading, as [ReadLedger] does. The diary, from which it is told, must be closed.
+func ReadStories(dir string, log *slog.Logger) (d *diary.Diary, t *story.Teller, err error) {
+	if d, err = ReadDiary(dir, log); err != nil {
 		return nil, nil, err
 	}
 	known, err := OpenIndicators(dir, log)
@@ -127,7 +126,7 @@ func ReadStories(dir string, log *slog.Logger) (t *story.Teller, closeIt func() 
 	scan := func(ctx context.Context, f lake.Filter, fn func(lake.Position, *moat.Event) error) error {
 		return lake.ScanDir(ctx, filepath.Join(dir, "lake"), f, nil, fn)
 	}
-	return story.New(story.Config{Diary: d, Scan: scan, Country: countries(known)}), d.Close, nil
+	return d, story.New(story.Config{Diary: d, Scan: scan, Country: countries(known)}), nil
 }
 
 // OpenIndicators opens what is known of addresses: what is built in, and what is in the folder

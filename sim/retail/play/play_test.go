@@ -72,11 +72,11 @@ func stories(t *testing.T, dir string, r *play.Result) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	teller, closeIt, err := node.ReadStories(dir, slog.New(slog.DiscardHandler))
+	diary, teller, err := node.ReadStories(dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer closeIt()
+	defer diary.Close()
 	for _, o := range r.Verdict.Outcomes {
 		if o.Case == nil {
 			continue
