@@ -128,7 +128,7 @@ func (a *app) traced(t *trace.Answer) {
 	}
 	if t.Verdict == trace.Found && n.Unexplained > 0 {
 		o.line()
-		o.wrap("not explained by it: ", fmt.Sprintf("%s: %s", many(n.Unexplained, "order"), sample(t.Unexplained, n.Unexplained)))
+		o.wrap("not explained: ", fmt.Sprintf("%s: %s", many(n.Unexplained, "order"), sample(t.Unexplained, n.Unexplained)))
 	}
 	for i, c := range t.Canaries[:min(len(t.Canaries), shownGroup)] {
 		if i == 0 {
@@ -150,17 +150,28 @@ func (a *app) traced(t *trace.Answer) {
 	a.traceNext(t)
 }
 
+// shownNames is how many sources the first line names.
+const shownNames = 4
+
 func verdictOf(a *app, t *trace.Answer) string {
 	if t.Verdict != trace.Found {
 		return a.out.paint(yellow, "not enough evidence") + fmt.Sprintf(" to name a source (%s that none was seen here)", percent(t.None))
 	}
 	var names []string
+	more := 0
 	for _, s := range t.Sources {
-		if s.Named {
+		switch {
+		case s.Named && len(names) < shownNames:
 			names = append(names, a.out.paint(red, clean(s.Name)))
+		case s.Named:
+			more++
 		}
 	}
-	return fmt.Sprintf("%d of %d explained by %s", t.Orders.Explained, t.Orders.Known, strings.Join(names, " and "))
+	text := fmt.Sprintf("%d of %d explained by %s", t.Orders.Explained, t.Orders.Known, strings.Join(names, " and "))
+	if more > 0 {
+		text += fmt.Sprintf(" and %s", many(more, "more source"))
+	}
+	return text
 }
 
 func percent(p float64) string {
@@ -210,14 +221,21 @@ func bar(p float64) string {
 	return strings.Repeat("█", n) + strings.Repeat("░", 10-n)
 }
 
-// whys tells the reasons of the sources that are named, or of the first if none is.
+// whys tells the reasons of the sources that are named, or of the first if none is, and why likely ones are not.
 func (a *app) whys(t *trace.Answer) {
 	for i, s := range t.Sources {
 		if !s.Named && i > 0 {
-			break
+			if s.Unnamed != "" {
+				a.out.line()
+				a.out.wrap(fmt.Sprintf("%d not named: ", s.Rank), s.Unnamed+".")
+			}
+			continue
 		}
 		a.out.line()
 		a.out.wrap(fmt.Sprintf("%d why: ", s.Rank), s.Reason)
+		if s.Unnamed != "" {
+			a.out.wrap("  not named: ", s.Unnamed+".")
+		}
 		var path []string
 		for _, p := range s.Path {
 			path = append(path, fmt.Sprintf("%s %s (%d)", p.Kind, p.ID, p.Orders))

@@ -60,9 +60,10 @@ type Population struct {
 // Source is where orders may have leaked: one entity, or several that cannot be told apart.
 type Source struct {
 	Rank    int      `json:"rank"`
-	Named   bool     `json:"named"` // the evidence carries the name
-	Name    string   `json:"name"`  // "alice, at device d-17"
-	Kind    string   `json:"kind"`  // of the member that is named first
+	Named   bool     `json:"named"`             // the evidence carries the name
+	Unnamed string   `json:"unnamed,omitempty"` // why it is not named although it is likely
+	Name    string   `json:"name"`              // "alice, at device d-17"
+	Kind    string   `json:"kind"`              // of the member that is named first
 	ID      string   `json:"id"`
 	Partner string   `json:"partner,omitempty"` // "" if it is at several
 	Members []Member `json:"members"`
@@ -71,12 +72,13 @@ type Source struct {
 	Leaked    int       `json:"leaked"`  // leaked orders that it touched before they leaked
 	Touched   float64   `json:"touched"` // all orders that it touched; an estimate unless Exact
 	Exact     bool      `json:"exact"`
-	Lift      float64   `json:"lift"`  // how many times more leaked ones it touched than chance would have it
-	P         float64   `json:"p"`     // that chance would have as many, corrected for all candidates
-	Share     float64   `json:"share"` // of the leak that it explains
-	Rate      float64   `json:"rate"`  // of the orders that it had in hand, the share that came to light
-	Guilt     float64   `json:"guilt"` // by the guilt model, which looks at leaked orders only
-	Since     moat.Time `json:"since"` // the shortest span in which it touched 95 % of those that it explains
+	Lift      float64   `json:"lift"`     // how many times more leaked ones it touched than chance would have it
+	P         float64   `json:"p"`        // that chance would have as many, corrected for all candidates
+	Explains  int       `json:"explains"` // known orders, if it is named: each belongs to one source at most
+	Share     float64   `json:"share"`    // of the leak that it explains, or of what those that were named before left of it
+	Rate      float64   `json:"rate"`     // of the orders that it had in hand, the share that came to light
+	Guilt     float64   `json:"guilt"`    // by the guilt model, which looks at leaked orders only
+	Since     moat.Time `json:"since"`    // the shortest span in which it touched 95 % of those that it explains
 	Until     moat.Time `json:"until"`
 	Shown     float64   `json:"shown"` // what it saw of them on average, 0 to 1
 	Path      []Step    `json:"path"`
@@ -84,6 +86,7 @@ type Source struct {
 	Findings  []Finding `json:"findings"`
 
 	lead *candidate
+	unit *unit
 }
 
 // Member is one of the entities that a source is.
@@ -120,9 +123,6 @@ type Finding struct {
 // Bounds of an answer.
 const (
 	maxRanked = 10
-	namedFrom = 0.5  // posterior of a source that is named
-	namedP    = 0.05 // and the most that its corrected p may be
-	namedHits = 3    // and how many leaked orders it touched at least
 	listFrom  = 0.005
 	minRanked = 3
 )
@@ -144,34 +144,21 @@ func (c *trial) answer() *Answer {
 	a.Orders = Counts{Asked: c.asked, Distinct: c.unique, Looked: c.looked, Known: len(c.orders), Unknown: len(c.unknown),
 		UnknownIDs: append([]string{}, c.unknown[:min(len(c.unknown), maxShown)]...)}
 	a.Population = Population{Orders: math.Round(c.population.orders), From: c.from, To: c.to, Controls: c.population.found}
-	ranked := make([]int, len(c.units))
-	for i := range ranked {
-		ranked[i] = i
-	}
-	slices.SortStableFunc(ranked, func(x, y int) int { return cmp.Compare(c.units[y].posterior, c.units[x].posterior) })
-	var named []int
-	for n, i := range ranked {
-		if n >= maxRanked || n >= minRanked && c.units[i].posterior < listFrom {
-			break
-		}
-		s := c.source(i, n+1)
-		if s.Named {
-			named = append(named, i)
+	for i, s := range c.sources {
+		s.Rank = i + 1
+		if a.Orders.Explained += s.Explains; s.Named {
+			a.Verdict = Found
 		}
 		a.Sources = append(a.Sources, s)
 	}
-	owner := c.owed(c.bestOf(named))
-	for i, u := range owner {
-		if u >= 0 && slices.Contains(named, u) {
-			a.Orders.Explained++
-		} else if a.Orders.Unexplained++; len(a.Unexplained) < maxShown {
-			a.Unexplained = append(a.Unexplained, c.orders[i].ID)
+	for i := range c.orders {
+		if o := &c.orders[i]; !o.explained {
+			if a.Orders.Unexplained++; len(a.Unexplained) < maxShown {
+				a.Unexplained = append(a.Unexplained, o.ID)
+			}
 		}
 	}
-	if len(named) > 0 {
-		a.Verdict = Found
-	}
-	for name, p := range c.inside() {
+	for name, p := range c.partners {
 		if p >= listFrom {
 			a.Partners = append(a.Partners, Partner{name, p})
 		}
@@ -183,23 +170,32 @@ func (c *trial) answer() *Answer {
 	return a
 }
 
-// bestOf returns the likeliest set of exactly these units, or of more.
-func (c *trial) bestOf(units []int) *set {
-	for i := range c.sets {
-		s := &c.sets[i]
-		if len(s.forms) == len(units) && !slices.ContainsFunc(units, func(u int) bool { return c.place(s, u) < 0 }) {
-			return s
-		}
+// ranked describes the likeliest units, and says of those that are likely why they are not named.
+func (c *trial) ranked() (list []Source) {
+	order := make([]int, len(c.units))
+	for i := range order {
+		order[i] = i
 	}
-	return &set{}
+	slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(c.units[y].posterior, c.units[x].posterior) })
+	for n, i := range order {
+		if n >= maxRanked || n >= minRanked && c.units[i].posterior < listFrom {
+			break
+		}
+		s := c.source(i)
+		if s.Posterior >= namedFrom {
+			s.Unnamed = c.unfit(s.lead)
+		}
+		list = append(list, s)
+	}
+	return list
 }
 
 // source describes a unit.
-func (c *trial) source(i, rank int) Source {
+func (c *trial) source(i int) Source {
 	u := c.units[i]
 	x, first := u.lead, u.members[0]
-	s := Source{Rank: rank, Name: u.name(), Kind: KindName(first.Kind), ID: first.ID, Posterior: u.posterior, Leaked: len(x.hits),
-		Touched: math.Round(x.touched), Exact: x.exact, P: x.adjusted, Share: c.share(i), Findings: []Finding{}, lead: x}
+	s := Source{Name: u.name(), Kind: KindName(first.Kind), ID: first.ID, Posterior: u.posterior, Leaked: max(len(x.hits), len(x.every)),
+		Touched: math.Round(x.touched), Exact: x.exact, Lift: c.lift(x), P: x.adjusted, Share: c.share(i), Findings: []Finding{}, lead: x, unit: u}
 	if of := u.owners(); len(of) == 1 {
 		s.Partner = of[0]
 	}
@@ -213,9 +209,7 @@ func (c *trial) source(i, rank int) Source {
 		}
 		s.Members = append(s.Members, mem)
 	}
-	s.Named = s.Posterior >= namedFrom && s.P <= namedP && s.Leaked >= namedHits
-	s.Lift = float64(len(x.hits)) / max(1e-9, float64(len(c.orders))*x.touched/max(1, c.population.orders))
-	s.Rate = min(1, s.Share*float64(len(c.orders))/max(1, x.touched))
+	s.Rate = min(1, s.Share*float64(c.left)/max(1, x.touched))
 	noise := c.sets[u.best].fit.share[0]
 	s.Guilt = c.guilt(x, noise)
 	var mine []hit

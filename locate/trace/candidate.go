@@ -15,24 +15,28 @@ import (
 type candidate struct {
 	Owner
 	partners []located // where it was seen with leaked orders; of those that may be at many
-	hits     []hit     // leaked orders, by place
+	hits     []hit     // leaked orders, by place, as far as they are not taken
+	every    []hit     // with those that are; nil if none is
+	named    int       // the source that it stands in, from 1
+	spent    bool      // others explain better what it would
 	sampled  []float64 // by bin: what the controls that it touched showed it, summed
 	controls []int32   // that it touched, by number
 	anytime  float64   // what all orders of the sample that it touched showed it, whenever they were born or leaked
 
-	exposed  float64         // orders that it had in hand, each weighed by what was shown
-	touched  float64         // orders that it had in hand
-	exact    bool            // both were counted, not estimated
-	guessed  float64         // exposed before it was counted
-	when     []span          // when it had each in hand, of those that were looked at
-	odds     *[slots]float64 // that what was in hand in a slot is to be compared; nil means that all of when is
-	alone    float64         // log of the Bayes factor of it being the only source, against none
-	full     float64         // the same if it leaked all of the time
-	inWindow float64         // and if it leaked in some window only
-	window   span            // the likeliest of them
-	prior    float64         // log of its prior odds
-	p        float64
-	adjusted float64
+	exposed   float64         // orders that it had in hand, each weighed by what was shown
+	touched   float64         // orders that it had in hand
+	exact     bool            // both were counted, not estimated
+	uncounted bool            // it was tried, and there is too much
+	guessed   float64         // exposed before it was counted
+	when      []span          // when it had each in hand, of those that were looked at
+	odds      *[slots]float64 // that what was in hand in a slot is to be compared; nil means that all of when is
+	alone     float64         // log of the Bayes factor of it being the only source, against none
+	full      float64         // the same if it leaked all of the time
+	inWindow  float64         // and if it leaked in some window only
+	window    span            // the likeliest of them
+	prior     float64         // log of its prior odds
+	p         float64
+	adjusted  float64
 }
 
 // located is how many touches of leaked orders were at a partner.
@@ -281,8 +285,9 @@ func (c *trial) strata() {
 	pad := max(moat.Hour, (births[n-1]-births[0])/20)
 	c.born = [2]moat.Time{births[0] - pad, births[n-1] + pad}
 	c.edges = []moat.Time{c.born[0]}
-	for b := 1; b < min(maxBins, n/binLeaks); b++ {
-		if e := births[b*n/min(maxBins, n/binLeaks)]; e > c.edges[len(c.edges)-1] {
+	bins := min(maxBins, n/binLeaks)
+	for b := 1; b < bins; b++ {
+		if e := births[b*n/bins]; e > c.edges[len(c.edges)-1] {
 			c.edges = append(c.edges, e)
 		}
 	}
@@ -476,18 +481,18 @@ func (c *trial) cutoff(bin int, birth moat.Time, n int) moat.Time {
 	return 0
 }
 
-// density finds how likely noise picks one certain order, by bin, and how many entities of each kind there are.
+// density finds how many orders there were of each bin, and how many entities of each kind there are.
 func (c *trial) density() {
 	leaks := make([]float64, len(c.edges))
 	for i := range c.orders {
 		leaks[c.orders[i].bin]++
 	}
-	all := float64(len(c.orders) + len(leaks))
 	for b, n := range leaks {
-		size := max(float64(c.population.bins[b])/c.population.share, n)
-		c.population.orders += size
-		c.background = append(c.background, (n+1)/all/size)
+		c.sizes = append(c.sizes, max(float64(c.population.bins[b])/c.population.share, n))
+		c.population.orders += c.sizes[b]
 	}
+	c.left = len(c.orders)
+	c.noise()
 	for _, x := range c.cands {
 		k := &c.kinds[slot(x.Kind)]
 		k.seen++
@@ -497,6 +502,19 @@ func (c *trial) density() {
 		case 2:
 			k.twice++
 		}
+	}
+}
+
+// noise finds how likely noise picks one certain order, by bin, of those that are left.
+func (c *trial) noise() {
+	c.background, c.leaks = make([]float64, len(c.edges)), make([]float64, len(c.edges))
+	for i := range c.orders {
+		if !c.orders[i].taken {
+			c.leaks[c.orders[i].bin]++
+		}
+	}
+	for b, n := range c.leaks {
+		c.background[b] = (n + 1) / float64(c.left+len(c.edges)) / c.sizes[b]
 	}
 }
 
@@ -567,6 +585,7 @@ func (c *trial) measure(ctx context.Context, tenant moat.Tenant, rows Rows) erro
 		}
 	}
 	c.likelyFirst()
+	c.pool = slices.Clone(c.top)
 	c.top = c.top[:min(len(c.top), maxCandidates)]
 	var coarse []*candidate
 	for _, x := range c.top {
@@ -596,7 +615,7 @@ func (c *trial) measure(ctx context.Context, tenant moat.Tenant, rows Rows) erro
 		c.weighAlone(x, true)
 	}
 	c.likelyFirst()
-	c.correct()
+	c.correct(c.top)
 	return nil
 }
 

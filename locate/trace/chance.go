@@ -45,13 +45,14 @@ func adjust(p []float64, tests int) []float64 {
 	return out
 }
 
-// correct sets the p-values of the candidates.
-func (c *trial) correct() {
-	K := len(c.orders)
-	N := max(int(math.Round(c.population.orders)), K)
-	p := make([]float64, len(c.top))
-	for i, x := range c.top {
-		n := min(N, max(int(math.Round(x.touched)), len(x.hits)))
+// correct sets the p-values of candidates, among the orders that are left: as if each had had as many orders in hand in all times alike as
+// chance would have it meet the same number of leaked ones.
+func (c *trial) correct(list []*candidate) {
+	K := c.left
+	N := max(int(math.Round(c.population.orders))-len(c.orders)+K, K)
+	p := make([]float64, len(list))
+	for i, x := range list {
+		n := min(N, max(int(math.Round(c.expected(x)*float64(N)/float64(max(1, K)))), len(x.hits)))
 		p[i] = tail(N, K, n, len(x.hits))
 		x.p = p[i]
 	}
@@ -62,7 +63,7 @@ func (c *trial) correct() {
 		}
 	}
 	for i, q := range adjust(p, int(tests)) {
-		c.top[i].adjusted = q
+		list[i].adjusted = q
 	}
 }
 

@@ -2,6 +2,7 @@ package trace
 
 import (
 	"cmp"
+	"context"
 	"math"
 	"slices"
 
@@ -15,6 +16,7 @@ type unit struct {
 	members   []*candidate // the one that is named first
 	lead      *candidate   // whose figures stand for all
 	places    []*place     // of its person, if they are several or one of several
+	alone     bool         // it leaked at one of them only
 	prior     float64      // log of the odds of all members together
 	all       float64      // the same with the evidence
 	posterior float64
@@ -41,11 +43,22 @@ const (
 )
 
 // judge compares all hypotheses with each other: that no source was seen, one, or several.
-func (c *trial) judge() {
+func (c *trial) judge(ctx context.Context, tenant moat.Tenant, rows Rows) error {
 	c.none = 1
 	if len(c.top) == 0 {
-		return
+		return nil
 	}
+	c.most = maxSources
+	c.compareSets()
+	none := c.none
+	err := c.peel(ctx, tenant, rows)
+	c.none = none
+	return err
+}
+
+// compareSets weighs units of the likeliest candidates, alone and together.
+func (c *trial) compareSets() {
+	c.units, c.forms = nil, nil
 	c.join()
 	c.shape()
 	c.combine()
@@ -199,7 +212,7 @@ func (c *trial) combine() {
 		}
 		var next []set
 		for _, s := range front[:min(beam, len(front))] {
-			if s.log < best-hopeless || len(s.forms) == maxSources {
+			if s.log < best-hopeless || len(s.forms) == c.most {
 				continue
 			}
 			for i := range c.forms {

@@ -18,6 +18,9 @@ func (c *trial) patterns(of []view) []pattern {
 	index := make(map[key]int, 16)
 	var list []pattern
 	for i := range c.orders {
+		if c.orders[i].taken {
+			continue
+		}
 		var k key
 		for j, x := range of {
 			for at[j] < len(x.hits) && x.hits[at[j]].order < i {

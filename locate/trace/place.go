@@ -108,7 +108,8 @@ func (x *candidate) across(list []*place) *candidate {
 	return out
 }
 
-// settle names the places of a unit with it: before its person if the evidence carries one place alone, else after.
+// settle names the places of a unit with its person. If the evidence carries one place alone, its figures stand for both: somebody else may
+// have acted as the person there, or from there only the person leaked.
 func (c *trial) settle(u *unit) {
 	if len(u.places) == 0 || u.best < 0 {
 		return
@@ -125,7 +126,7 @@ func (c *trial) settle(u *unit) {
 		list = append(list, p.members...)
 	}
 	if alone {
-		u.members, u.lead = append(list, u.members...), list[0]
+		u.members, u.lead, u.alone = append(u.members, list...), list[0], true
 		return
 	}
 	u.members, u.lead = append(u.members, list...), u.person()

@@ -53,7 +53,7 @@ func TestPlaces(t *testing.T) {
 		members []string
 	}{
 		{"four addresses of one person", at("100.64.0.2", "100.64.0.4", "100.64.0.6", "100.64.0.7"), 24, "rover", []string{"phone", "100.64.0.2", "100.64.0.4", "100.64.0.6", "100.64.0.7"}},
-		{"a stranger's device, at his address, as somebody else", at("203.0.113.9"), 20, "device stolen, at ip 203.0.113.9 of clerk1", []string{"stolen", "203.0.113.9", "clerk1"}},
+		{"a stranger's device, at his address, as somebody else", at("203.0.113.9"), 20, "clerk1, at device stolen, ip 203.0.113.9", []string{"stolen", "203.0.113.9", "clerk1"}},
 		{"an address of two", at("100.64.9.9"), 30, "ip 100.64.9.9", nil},
 	} {
 		a := ask(t, rows, moat.Everyone(), Question{Orders: every(c.leaked, c.n)})

@@ -20,9 +20,6 @@ func (u *unit) name() string {
 	s := title(lead)
 	var more []string
 	for _, m := range u.members[1:] {
-		if m.Kind == moat.Account { // who has other places, too: this one is meant
-			return s + and(more) + " of " + m.ID
-		}
 		if t := KindName(m.Kind) + " " + m.ID; len(more) < 2 && len(s)+len(strings.Join(more, ", "))+len(t) <= maxName &&
 			!(m.Kind == moat.Partner && slices.Contains(u.owners(), m.ID)) {
 			more = append(more, t)
@@ -116,8 +113,12 @@ func (c *trial) reason(u *unit, s *Source, hits []hit) string {
 	for i, op := range words[:min(3, len(words))] {
 		words[i] = fmt.Sprintf("%s of %d", op, len(ops[op]))
 	}
+	who := title(u.members[0])
+	if u.alone {
+		who += " at " + title(u.lead)
+	}
 	text := fmt.Sprintf("%s had %d of the %d leaked orders in hand before they leaked, %s times what chance would give (%s), by %s",
-		title(u.members[0]), s.Leaked, len(c.orders), round(s.Lift), chance(s.P), strings.Join(words[:min(3, len(words))], ", "))
+		who, s.Leaked, len(c.orders), round(s.Lift), chance(s.P), strings.Join(words[:min(3, len(words))], ", "))
 	if largest > 1 {
 		text += fmt.Sprintf(", up to %d orders at once", largest)
 	}

@@ -141,7 +141,9 @@ func (t *Tracer) Trace(ctx context.Context, tenant moat.Tenant, q Question) (*An
 	if err := c.measure(ctx, tenant, t.Rows); err != nil {
 		return nil, fmt.Errorf("cannot trace orders: %w", err)
 	}
-	c.judge()
+	if err := c.judge(ctx, tenant, t.Rows); err != nil {
+		return nil, fmt.Errorf("cannot trace orders: %w", err)
+	}
 	a := c.answer()
 	if t.Findings != nil {
 		if err := c.explain(ctx, tenant, t.Findings, a); err != nil {
@@ -154,14 +156,17 @@ func (t *Tracer) Trace(ctx context.Context, tenant moat.Tenant, q Question) (*An
 // leaked is an order of the question with what is known of it.
 type leaked struct {
 	Leaked
-	birth  moat.Time // first sight
-	weight float64
-	bin    int
-	shops  []string
-	touch  []Touch
-	cut    bool // there were more touches
-	late   bool // touches within the skew after the leak were counted
-	canary bool
+	birth     moat.Time // first sight
+	weight    float64
+	bin       int
+	shops     []string
+	touch     []Touch
+	cut       bool    // there were more touches
+	late      bool    // touches within the skew after the leak were counted
+	taken     bool    // a source that is named explains it, and the others are looked for without it
+	kept      float64 // its weight then
+	explained bool    // that stands when it is put back
+	canary    bool
 
 	holders [kinds]int // candidates of each kind that touched it
 }
@@ -184,11 +189,14 @@ type trial struct {
 	born       [2]moat.Time // of known orders, with a margin
 	lag        moat.Time    // from first sight to nearly all touches
 	edges      []moat.Time  // of the bins of births
+	sizes      []float64    // of the bins: how many orders were born then
+	leaks      []float64    // of the bins: how many of them leaked, of those that are left
 	background []float64    // by bin: the chance that noise picks one certain order of it
 	population population
 
 	cands    []*candidate // all, as the indexes below name them
 	top      []*candidate // the likeliest first
+	pool     []*candidate // with those that one look is not for
 	index    map[Owner]int
 	bySource map[*run.Source][]int
 	byAct    map[actOf][]int
@@ -198,7 +206,14 @@ type trial struct {
 	units []*unit
 	forms []form
 	sets  []set
-	none  float64 // probability that no source was seen
+	most  int        // sources of a set
+	among bool       // there are several leaks
+	focus *candidate // for which the narrowest was found
+	left  int        // orders that nobody explains yet
+	none  float64    // probability that no source was seen
+
+	sources  []Source
+	partners map[string]float64 // probability of a source in each
 }
 
 type actOf struct {
