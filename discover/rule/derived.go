@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"strings"
 	"sync"
+	"time"
 
 	"cel.dev/cel-go/cel"
 
@@ -25,6 +26,7 @@ func derived() map[string]*variable {
 		"event.weekday": num("day of the week in UTC, 0 for Monday to 6", func(f *Frame) float64 {
 			return float64(modulo(f.Event.Time+3*moat.Day, 7*moat.Day) / moat.Day) // 1970 began on a Thursday
 		}),
+		"event.month_turn": num("days from the event's day to the nearest turn of the month in UTC: 0 on the last and the first day, 1 on those next to them, 15 at most", monthTurn),
 		"event.age_s": num("receipt less the event's own time in seconds, below 0 when it claims to be from the future; 0 for events from files", age),
 		"event.route": str("path of the request (path, else url) with ids replaced by *", func(f *Frame) string {
 			if f.Event.Path != "" {
@@ -48,6 +50,13 @@ func derived() map[string]*variable {
 
 // modulo is t mod m, never below 0.
 func modulo(t, m moat.Time) moat.Time { return ((t % m) + m) % m }
+
+// monthTurn goes by the calendar alone, as closing the books and monthly reports do.
+func monthTurn(f *Frame) float64 {
+	t := f.Event.Time.Std()
+	last := time.Date(t.Year(), t.Month()+1, 0, 0, 0, 0, 0, time.UTC).Day()
+	return float64(min(t.Day()-1, last-t.Day()))
+}
 
 func age(f *Frame) float64 {
 	e := f.Event

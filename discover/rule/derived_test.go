@@ -120,6 +120,14 @@ func TestTimes(t *testing.T) {
 	f(moat.Event{Time: monday, Received: monday + moat.Day, Flags: moat.FlagHistory}, 23, 0, 0)
 	f(moat.Event{Time: 0}, 0, 3, 0)
 	f(moat.Event{Time: -moat.Hour}, 23, 2, 0)
+
+	for day, want := range map[string]float64{"2026-03-01": 0, "2026-03-02": 1, "2026-03-16": 15, "2026-03-31": 0, "2026-02-27": 1, "2024-02-28": 1, "2025-12-31": 0} {
+		fr := (&Plan{Texts: agentPlace + 1}).NewFrame()
+		fr.Begin(&moat.Event{Time: at(day + "T23:59:59Z")})
+		if got := vocabulary["event.month_turn"].num(&fr); got != want {
+			t.Errorf("event.month_turn on %s is %v, want %v", day, got, want)
+		}
+	}
 }
 
 func TestAgent(t *testing.T) {
