@@ -27,7 +27,7 @@ func derived() map[string]*variable {
 			return float64(modulo(f.Event.Time+3*moat.Day, 7*moat.Day) / moat.Day) // 1970 began on a Thursday
 		}),
 		"event.month_turn": num("days from the event's day to the nearest turn of the month in UTC: 0 on the last and the first day, 1 on those next to them, 15 at most", monthTurn),
-		"event.age_s": num("receipt less the event's own time in seconds, below 0 when it claims to be from the future; 0 for events from files", age),
+		"event.age_s":      num("receipt less the event's own time in seconds, below 0 when it claims to be from the future; 0 for events from files", age),
 		"event.route": str("path of the request (path, else url) with ids replaced by *", func(f *Frame) string {
 			if f.Event.Path != "" {
 				return f.route(f.Event.Path)
