@@ -26,9 +26,9 @@ func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 	}
 	e.frame.Return(&s.scene)
 	e.features(s)
-	for _, c := range s.shape.Detectors {
-		if c.Fires(&e.frame) {
-			e.fire(s, c, findings)
+	for i := range s.shape.Detectors {
+		if ask := &s.shape.Detectors[i]; ask.Fires(&e.frame) {
+			e.fire(s, ask.Compiled, findings)
 		}
 	}
 	if e.ask == nil {

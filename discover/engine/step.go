@@ -9,7 +9,7 @@ import (
 )
 
 // group is how many events are decoded and their records touched together.
-const group = 32
+const group = 8
 
 // slot is one event of a group with what was computed before its turn.
 type slot struct {

@@ -51,54 +51,22 @@ func dear(words string) bool {
 	return false
 }
 
-// split compiles e. It holds if the facts hold and rest does, which is nil if there is nothing else. Terms have no effect, so
-// that those of rest may come cheapest first: most are decided before a pair is looked up.
-func (c *compiler) split(e ast.Expr) (whole, rest boolFn, facts []fact) {
-	type part struct {
-		is   boolFn
-		cost int
-	}
+// split compiles e. It holds if the facts hold and so does every term of rest. Terms have no effect, so that those of rest
+// may be asked in any order.
+func (c *compiler) split(e ast.Expr) (whole boolFn, rest []term, facts []fact) {
 	var terms []boolFn
-	var parts []part
 	for _, p := range chain(nil, e, operators.LogicalAnd) {
 		t := &compiler{b: c.b, x: c.x, text: c.text, tree: c.tree}
 		is := t.bool(p)
 		c.uses = append(c.uses, t.uses...)
 		terms = append(terms, is)
 		if len(t.uses) > 0 || t.named {
-			parts = append(parts, part{is, t.cost()})
+			rest = append(rest, t.term(p, is))
 		} else {
 			facts = append(facts, t.fact(p, is))
 		}
 	}
-	slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(a.cost, b.cost) })
-	var others []boolFn
-	for _, p := range parts {
-		others = append(others, p.is)
-	}
-	return all(terms), all(others), facts
-}
-
-// cost says what it costs to read what c's expression uses, about.
-func (c *compiler) cost() int {
-	cost := 0
-	read := map[int]bool{}
-	for _, slot := range c.uses {
-		s := c.b.bySlot[slot]
-		if read[s.op.Out] {
-			continue
-		}
-		read[s.op.Out] = true
-		switch {
-		case s.op.Kind.Pairs:
-			cost += 8
-		case s.size > 0:
-			cost += 3
-		default:
-			cost++
-		}
-	}
-	return cost
+	return all(terms), rest, facts
 }
 
 // all holds if every term does; it is nil without terms.

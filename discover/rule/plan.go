@@ -57,7 +57,7 @@ type TypePlan struct {
 	Detectors []*Compiled       // that are asked at the event
 	Waits     []*Compiled       // that are asked when no such event of their subject has come for a time
 	// Conditions are what its ops and detectors ask of the event alone; all are in one that holds. Where features
-	// have a say, too, Where and [Compiled.Fires] tell at their turn.
+	// have a say, too, Where and [Ask.Fires] tell at their turn.
 	Conditions []Condition
 	// Early is how many ops look up one pair whose key follows from the event alone, so that it can be fetched ahead.
 	Early int
@@ -167,7 +167,7 @@ type Compiled struct {
 	Confidence func(*Frame) float64
 	After      func(*Frame) float64 // s; nil = When is asked at every event
 	CostNS     float64              // estimate for one event
-	rest       func(*Frame) bool    // what facts leave open of When; nil = nothing
+	rest       []term               // what facts leave open of When
 	facts      []fact
 	reason     *reason
 	evidence   []evidence
@@ -469,7 +469,11 @@ func (b *builder) feature(x *environment, f *Feature) (*shared, error) {
 		return c
 	}
 	if f.Where.S != "" {
-		c := expression("where", f.Where, func(c *compiler, e ast.Expr) { s.op.Where, s.op.rest, s.op.facts = c.split(e) }, cel.BoolType)
+		c := expression("where", f.Where, func(c *compiler, e ast.Expr) {
+			var rest []term
+			s.op.Where, rest, s.op.facts = c.split(e)
+			s.op.rest = together(rest)
+		}, cel.BoolType)
 		s.op.where, s.op.Ahead = strings.Join(exprs, ""), len(c.uses) == 0
 	} else {
 		s.op.Ahead = true

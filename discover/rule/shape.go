@@ -8,15 +8,15 @@ import (
 	"github.com/moat-platform/moat/discover/feature"
 )
 
-// Shape is what an event concerns when certain conditions of its type hold. It is shared and must not be changed.
+// Shape is what an event concerns when certain conditions of its type hold. It is its sorter's and must not be changed.
 type Shape struct {
-	Takes     []Take      // those that observe the event, unless features have a say
-	Fetch     []Fetch     // those of them with one pair that can be fetched ahead
-	Lists     []*Op       // those with one for each text of a list
-	Levels    []*Op       // those with one for each level, and another for the partner
-	Known     []uint64    // bit i: the pair with that early number is among Fetch
-	Detectors []*Compiled // that may fire
-	Lines     []Lines     // one a kind
+	Takes     []Take   // those that observe the event, unless features have a say
+	Fetch     []Fetch  // those of them with one pair that can be fetched ahead
+	Lists     []*Op    // those with one for each text of a list
+	Levels    []*Op    // those with one for each level, and another for the partner
+	Known     []uint64 // bit i: the pair with that early number is among Fetch
+	Detectors []Ask    // that may fire
+	Lines     []Lines  // one a kind
 }
 
 // Take is what it takes to have an op take an event in, in one line of memory: an op has five, and fifty take an event.
@@ -91,9 +91,13 @@ func (tp *TypePlan) shape(holds []uint64) *Shape {
 			}
 		}
 	}
+	computed := func(first int) bool {
+		i := int(tp.At[first])
+		return i >= 0 && bit(ops, i) && tp.Ops[i].rest == nil
+	}
 	for i, c := range tp.Detectors {
 		if bit(detectors, i) {
-			s.Detectors = append(s.Detectors, c)
+			s.Detectors = append(s.Detectors, Ask{c, cheapestFirst(c.rest, computed)})
 		}
 	}
 	for _, k := range tp.Kinds {
@@ -229,6 +233,3 @@ func (t *test) rule(left []uint64) {
 		left[w] &^= bits
 	}
 }
-
-// Fires decides what the conditions of its type left open.
-func (c *Compiled) Fires(f *Frame) bool { return c.rest == nil || c.rest(f) }
