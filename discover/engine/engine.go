@@ -132,6 +132,7 @@ type Engine struct {
 	hashed   *string  // the list that they are of, and the event that it is of
 	hashedAt uint32
 	ptrs     []unsafe.Pointer
+	far      []uintptr  // what is fetched next
 	empty    [4096]byte // what a read of an entity without a record sees
 	stats    Stats
 	ask      *scratch // set while a question is answered, to &e.scratch

@@ -81,62 +81,61 @@ func seconds(t moat.Time) uint32 { return uint32(t / moat.Second) }
 // an expression asks for them.
 func (e *Engine) features(s *slot) {
 	e.epoch()
-	f, in, takes := &e.frame, &e.inputs[0], s.shape.Takes
-	in.Now = s.now
 	e.depth = 1 // what a feature reads has inputs of its own
-	of := moat.EntityKinds
-	var state unsafe.Pointer
-	for i := range takes {
-		t := &takes[i]
-		if t.Of != of {
-			of = t.Of
-			rec := &e.records[of]
-			state, in.Born, in.Seen = rec.at, rec.born, rec.seen
-		}
-		if state == nil {
-			continue
-		}
-		if t.Where != nil && (t.Asks < 0 && !t.Where(f) || t.Asks >= 0 && !e.where(t)) {
-			continue
-		}
-		switch t.Value {
-		case feature.NoValue:
-		case feature.Number:
-			in.Num = t.Num(f)
-		case feature.Key:
-			if !e.key(t, in, s) {
-				continue // without a value there is nothing to take in: it is read when it is asked for
-			}
-		default:
-			if !e.input(t.Op, in, s, true) {
-				continue
+	in := &e.inputs[0]
+	in.Now = s.now
+	for i := range s.shape.Runs {
+		run := &s.shape.Runs[i]
+		if rec := &e.records[run.Of]; rec.at != nil {
+			in.Born, in.Seen = rec.born, rec.seen
+			at, takes := rec.at, run.Takes
+			for j := range takes {
+				e.take(&takes[j], at)
 			}
 		}
-		in.Value, in.Mute = t.Value, t.Mute
-		t.Stat.Observe(unsafe.Add(state, t.Offset), in, f.Out(int(t.Out)))
 	}
 	e.depth = 0
 }
 
+// take has the feature of t, whose state lies in the record at rec, take in the event.
+func (e *Engine) take(t *rule.Take, rec unsafe.Pointer) {
+	if t.Where != nil && !e.where(t) {
+		return
+	}
+	switch t.Value {
+	case feature.NoValue:
+	case feature.Number:
+		e.inputs[0].Num = t.Num(&e.frame)
+	case feature.Key:
+		if !e.key(t) {
+			return // without a value there is nothing to take in: it is read when it is asked for
+		}
+	default:
+		if !e.input(t.Op, &e.inputs[0], e.slot, true) {
+			return
+		}
+	}
+	in := &e.inputs[0]
+	in.Value, in.Mute = t.Value, t.Mute
+	t.Stat.Observe(unsafe.Add(rec, t.Offset), in, e.frame.Out(int(t.Out)))
+}
+
 // key takes the key of t from the event; false means that the event has none. Most keys are of pairs that were
 // fetched ahead and are where they are likely to be.
-func (e *Engine) key(t *rule.Take, in *feature.Input, s *slot) bool {
-	if t.Early < 0 || e.ask != nil {
-		return e.input(t.Op, in, s, true)
+func (e *Engine) key(t *rule.Take) bool {
+	if t.Early >= 0 && e.ask == nil {
+		if p, known := e.slot.pair(int32(t.Early)); known && p.rec >= 0 {
+			if h := e.pairs.header(int(p.rec)); h.key == p.key {
+				if h.owner&touched == 0 {
+					h.owner |= touched
+				}
+				in := &e.inputs[0]
+				in.Key, in.Pair = p.key, unsafe.Add(unsafe.Pointer(h), pairHeader)
+				return true
+			}
+		}
 	}
-	p, known := s.pair(int32(t.Early))
-	if !known || p.rec < 0 {
-		return e.input(t.Op, in, s, true)
-	}
-	h := e.pairs.header(int(p.rec))
-	if h.key != p.key {
-		return e.input(t.Op, in, s, true)
-	}
-	if h.owner&touched == 0 {
-		h.owner |= touched
-	}
-	in.Key, in.Pair = p.key, unsafe.Add(unsafe.Pointer(h), pairHeader)
-	return true
+	return e.input(t.Op, &e.inputs[0], e.slot, true)
 }
 
 // where remembers what a condition that several ops share said of an event.
@@ -146,6 +145,9 @@ type where struct {
 }
 
 func (e *Engine) where(t *rule.Take) bool {
+	if t.Asks < 0 {
+		return t.Where(&e.frame)
+	}
 	w := &e.wheres[t.Asks]
 	if w.epoch != e.frame.Epoch {
 		*w = where{e.frame.Epoch, t.Where(&e.frame)}
@@ -177,26 +179,26 @@ func (e *Engine) fill(first int) {
 	if i < 0 {
 		return
 	}
-	op, s, rec := &e.tp.Ops[i], e.slot, record{at: unsafe.Pointer(&e.empty), born: e.slot.now}
-	known := e.records[op.Of].at != nil
-	if known {
-		rec = e.records[op.Of]
-		rec.at = unsafe.Add(rec.at, op.Offset)
+	op, in := &e.tp.Ops[i], &e.blind
+	rec := &e.records[op.Of]
+	if !op.Blind {
+		in = &e.inputs[e.depth]
+		in.Value, in.Key, in.Pair, in.Common = feature.NoValue, 0, nil, nil
 	}
-	if op.Blind {
-		in := &e.blind
-		in.Now, in.Born, in.Seen = s.now, rec.born, rec.seen
-		op.Stat.Read(rec.at, in, e.frame.Out(op.Out))
-		return
+	state := unsafe.Pointer(&e.empty)
+	in.Now, in.Born, in.Seen = e.slot.now, e.slot.now, 0
+	if rec.at != nil {
+		state = unsafe.Add(rec.at, op.Offset)
+		in.Born, in.Seen = rec.born, rec.seen
+		if !op.Blind {
+			e.depth++
+			if e.input(op, in, e.slot, false) {
+				in.Value = op.Value
+			}
+			e.depth--
+		}
 	}
-	in := &e.inputs[e.depth]
-	e.depth++
-	in.Now, in.Born, in.Seen, in.Value, in.Key, in.Pair, in.Common = s.now, rec.born, rec.seen, feature.NoValue, 0, nil, nil
-	if known && e.input(op, in, s, false) {
-		in.Value = op.Value
-	}
-	op.Stat.Read(rec.at, in, e.frame.Out(op.Out))
-	e.depth--
+	op.Stat.Read(state, in, e.frame.Out(op.Out))
 }
 
 // input takes op's value from the event; false means that the event has none.

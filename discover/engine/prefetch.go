@@ -11,6 +11,11 @@ import "unsafe"
 //go:noescape
 func prefetch(p unsafe.Pointer)
 
+// prefetchAll is prefetch for each address of a list.
+//
+//go:noescape
+func prefetchAll(list []uintptr)
+
 // prefetchLines is prefetch for the lines of the record at p whose bits are set.
 //
 //go:noescape

@@ -155,19 +155,21 @@ func (e *Engine) prepare(s *slot) {
 
 // reach brings the places of the records of s in the index into the cache.
 func (e *Engine) reach(s *slot, tp *rule.TypePlan) {
+	e.far = e.far[:0]
 	for _, k := range tp.Kinds {
 		if t := e.tables[k]; t != nil && s.keys[k] != 0 {
-			t.touchIndex(s.keys[k])
+			e.far = append(e.far, t.indexAt(s.keys[k]))
 		}
 	}
 	for i := range s.shape.Fetch {
 		if key := s.early[s.shape.Fetch[i].Early].key; key != 0 {
-			e.pairs.touchIndex(key)
+			e.far = append(e.far, e.pairs.indexAt(key))
 		}
 	}
 	for _, key := range s.ahead {
-		e.pairs.touchIndex(key)
+		e.far = append(e.far, e.pairs.indexAt(key))
 	}
+	prefetchAll(e.far)
 }
 
 // touch brings the records of s into the cache. It comes after the index was touched for the whole group, so
@@ -186,6 +188,7 @@ func (e *Engine) touch(s *slot) {
 			}
 		}
 	}
+	e.far = e.far[:0]
 	for i := range s.shape.Fetch {
 		p := &s.early[s.shape.Fetch[i].Early]
 		if p.key == 0 {
@@ -193,14 +196,15 @@ func (e *Engine) touch(s *slot) {
 		}
 		if rec := e.pairs.guess(p.key); rec >= 0 {
 			p.rec = int32(rec)
-			prefetch(e.pairs.at(rec))
+			e.far = append(e.far, uintptr(e.pairs.at(rec)))
 		}
 	}
 	for _, key := range s.ahead {
 		if rec := e.pairs.guess(key); rec >= 0 {
-			prefetch(e.pairs.at(rec))
+			e.far = append(e.far, uintptr(e.pairs.at(rec)))
 		}
 	}
+	prefetchAll(e.far)
 }
 
 // identify computes the keys of the entities of s, what features and detectors it concerns, and the pairs that can

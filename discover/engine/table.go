@@ -225,11 +225,13 @@ func (t *table) reindex() {
 	}
 }
 
-// touchIndex begins to fetch key's place in the index.
-func (t *table) touchIndex(key uint64) {
-	if s := &t.index[key>>58]; len(s.slots) > 0 {
-		prefetch(unsafe.Pointer(&s.slots[key&uint64(len(s.slots)-1)]))
+// indexAt returns the address of key's place in the index, 0 if there is none.
+func (t *table) indexAt(key uint64) uintptr {
+	s := &t.index[key>>58]
+	if len(s.slots) == 0 {
+		return 0
 	}
+	return uintptr(unsafe.Pointer(&s.slots[key&uint64(len(s.slots)-1)]))
 }
 
 // guess returns where key's record is, without a look at it, or -1. In one of a million cases it is

@@ -32,6 +32,7 @@ var baselineKind = Kind{
 	},
 	CostNS: 8,
 	Size:   func(Params) int { return int(unsafe.Sizeof(series{})) },
+	Near:   int(unsafe.Offsetof(series{}.past)),
 	New: func(p Params) Stat {
 		return &baseline{width: uint64(p["period"] * float64(moat.Second)), floor: p["floor"]}
 	},

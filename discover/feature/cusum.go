@@ -27,6 +27,7 @@ var cusumKind = Kind{
 	},
 	CostNS: 6,
 	Size:   func(Params) int { return int(unsafe.Sizeof(series{})) },
+	Near:   int(unsafe.Offsetof(series{}.past)),
 	New: func(p Params) Stat {
 		return &cusum{width: uint64(p["period"] * float64(moat.Second)), k: p["k"], floor: p["floor"]}
 	},

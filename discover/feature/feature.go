@@ -85,12 +85,15 @@ type Pair struct {
 // Its methods are safe for concurrent use on different states.
 type Stat interface {
 	// Observe adds in to the state and writes the outputs, in the order of Kind.Outputs,
-	// to out. Statistics of what came before (last, seen, baseline, …) describe the
+	// to out, which has room for MaxOutputs. Statistics of what came before (last, seen, baseline, …) describe the
 	// state before in; counts include in.
 	Observe(state unsafe.Pointer, in *Input, out []float64)
 	// Read writes the outputs as they stand at in.Now and changes nothing.
 	Read(state unsafe.Pointer, in *Input, out []float64)
 }
+
+// MaxOutputs bounds the outputs of a kind.
+const MaxOutputs = 8
 
 // Output is one number that a kind gives.
 type Output struct {
@@ -129,6 +132,8 @@ type Kind struct {
 	// Sample tells of which of how many values it takes one, by their hash, a power of two; nil or 1 for all. The others are no value.
 	Sample func(Params) int
 	Size   func(Params) int
+	// Near is how many bytes at the beginning of the state are looked at at every event; 0 = any of it may be.
+	Near   int
 	Common func(Params) int // size of the state that is kept once for all entities of a partner; nil for none
 	New    func(Params) Stat
 }

@@ -416,7 +416,7 @@ func TestKindsAreWhole(t *testing.T) {
 	seen := map[string]bool{}
 	for i := range Kinds {
 		k := &Kinds[i]
-		if seen[k.Name] || k.Name == "" || k.Doc == "" || k.CostNS <= 0 || len(k.Outputs) == 0 {
+		if seen[k.Name] || k.Name == "" || k.Doc == "" || k.CostNS <= 0 || len(k.Outputs) == 0 || len(k.Outputs) > MaxOutputs {
 			t.Errorf("%q: twice, or without name, doc, cost or outputs", k.Name)
 		}
 		seen[k.Name] = true

@@ -44,8 +44,10 @@ type Scene struct {
 	texts  []textMemo // the first are those of entities
 	net    Net
 	agent  agent
+	weight float64
 	looked bool // net is known
 	read   bool // agent is known
+	judged bool // weight is known
 }
 
 // NewScene returns a scene for frames of p.
@@ -63,7 +65,7 @@ func (f *Frame) Begin(ev *moat.Event) { f.Open(&f.own, ev) }
 // Open begins the scene of ev, which must stay as it is as long as somebody returns to it.
 func (f *Frame) Open(sc *Scene, ev *moat.Event) {
 	f.turns++
-	sc.event, sc.turn, sc.looked, sc.read = ev, f.turns, false, false
+	sc.event, sc.turn, sc.looked, sc.read, sc.judged = ev, f.turns, false, false, false
 	f.Return(sc)
 }
 
@@ -117,12 +119,20 @@ func (f *Frame) Net() *Net {
 	return &sc.net
 }
 
+// Weight is the [Sensitivity] of the event.
+func (f *Frame) Weight() float64 {
+	if sc := f.scene; !sc.judged {
+		sc.weight, sc.judged = Sensitivity(f.Event), true
+	}
+	return f.scene.weight
+}
+
 // text returns the first n bytes of the buffer. It is good until the next text is made there.
 func (f *Frame) text(n int) string { return unsafe.String(&f.buffer[0], n) }
 
 // NewFrame returns a frame for the expressions of p.
 func (p *Plan) NewFrame() Frame {
-	return Frame{own: p.NewScene(), Slots: make([]float64, p.Slots), Stamp: make([]uint32, p.Slots), Memos: make([]Memo, p.Memos), seed: p.seed}
+	return Frame{own: p.NewScene(), Slots: make([]float64, p.Slots+feature.MaxOutputs), Stamp: make([]uint32, p.Slots), Memos: make([]Memo, p.Memos), seed: p.seed}
 }
 
 // at returns a slot of the feature whose first slot is given.
@@ -134,10 +144,10 @@ func (f *Frame) at(first, slot int) float64 {
 }
 
 // Out says that the outputs of the feature with that first slot are of this event, and returns where they go: its
-// slots and more.
+// slots and those after it.
 func (f *Frame) Out(first int) []float64 {
 	f.Stamp[first] = f.Epoch
-	return f.Slots[first:]
+	return (*[feature.MaxOutputs]float64)(unsafe.Pointer(&f.Slots[first]))[:] // there are as many behind the last
 }
 
 // Memo remembers what one pattern said of the texts seen lately. Statements and paths repeat, and a

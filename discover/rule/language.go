@@ -60,7 +60,7 @@ func buildVocabulary() map[string]*variable {
 		"ip.place":   {typ: placeType, doc: "where the address is; only as the value of a travel feature"},
 
 		"event.touched":   {typ: cel.DoubleType, num: func(f *Frame) float64 { return float64(f.Event.Touched()) }, doc: "order records touched"},
-		"event.weight":    {typ: cel.DoubleType, num: func(f *Frame) float64 { return Sensitivity(f.Event) }, doc: "sensitivity of what was shown, 0..1"},
+		"event.weight":    {typ: cel.DoubleType, num: func(f *Frame) float64 { return f.Weight() }, doc: "sensitivity of what was shown, 0..1"},
 		"event.leaves":    {typ: cel.BoolType, bool: func(f *Frame) bool { return Leaves(f.Event) }, doc: "the data leaves the application"},
 		"event.shop":      {typ: cel.StringType, str: func(f *Frame) string { return f.Event.EntityID(moat.Shop) }, doc: "the shop whose data it is, if it is one shop's"},
 		"event.bad_clock": {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Event.Flags&moat.FlagClock != 0 }, doc: "the event's time is implausible"},

@@ -109,8 +109,12 @@ func (op *Op) lines() (s LineSet) {
 	if op.Size == 0 {
 		return s
 	}
+	near := op.Size
+	if op.Kind.Near != 0 {
+		near = op.Kind.Near
+	}
 	first := op.Offset / LineBytes
-	end := min((op.Offset+op.Size+LineBytes-1)/LineBytes, first+ahead, 64*len(s))
+	end := min((op.Offset+near+LineBytes-1)/LineBytes, first+ahead, 64*len(s))
 	for l := first; l < end; l++ {
 		s[l>>6] |= 1 << (l & 63)
 	}
@@ -301,7 +305,7 @@ func (b *builder) exposures(detectors []*Detector) {
 		day := feature.Params{"window": 86400}
 		distinct := b.builtin(k, "distinct", day, func(op *Op) {
 			op.Value, op.List = feature.Keys, func(f *Frame) []string {
-				if Sensitivity(f.Event) <= unseen {
+				if f.Weight() <= unseen {
 					return nil
 				}
 				return f.Event.Orders
@@ -310,7 +314,7 @@ func (b *builder) exposures(detectors []*Detector) {
 		sum := b.builtin(k, "sum", day, func(op *Op) {
 			op.Value = feature.Number
 			op.Num = func(f *Frame) float64 {
-				if Sensitivity(f.Event) <= unseen {
+				if f.Weight() <= unseen {
 					return 0
 				}
 				return float64(max(f.Event.Touched(), f.Event.Rows) - int64(len(f.Event.Orders)))

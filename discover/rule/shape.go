@@ -10,13 +10,19 @@ import (
 
 // Shape is what an event concerns when certain conditions of its type hold. It is its sorter's and must not be changed.
 type Shape struct {
-	Takes     []Take   // those that observe the event, unless features have a say
+	Runs      []Run    // of those that observe the event, in order
 	Fetch     []Fetch  // those of them with one pair that can be fetched ahead
 	Lists     []*Op    // those with one for each text of a list
 	Levels    []*Op    // those with one for each level, and another for the partner
 	Known     []uint64 // bit i: the pair with that early number is among Fetch
 	Detectors []Ask    // that may fire
 	Lines     []Lines  // one a kind
+}
+
+// Run is ops in a row that have state in the record of one entity and observe the event, unless features have a say.
+type Run struct {
+	Of    moat.EntityKind
+	Takes []Take
 }
 
 // Take is what it takes to have an op take an event in, in one line of memory: an op has five, and fifty take an event.
@@ -29,13 +35,12 @@ type Take struct {
 	Out    uint32
 	Early  int16
 	Asks   int16 // number of Where among those that Wheres of the type counts; -1 if no other op has it
-	Of     moat.EntityKind
 	Value  feature.Value
 	Mute   bool
 }
 
 func (op *Op) take() Take {
-	return Take{op.Stat, op.rest, op.Num, op, uint32(op.Offset), uint32(op.Out), int16(op.Early), int16(op.Asks), op.Of, op.Value, op.Mute}
+	return Take{op.Stat, op.rest, op.Num, op, uint32(op.Offset), uint32(op.Out), int16(op.Early), int16(op.Asks), op.Value, op.Mute}
 }
 
 // Fetch is what it takes to compute the key of an op's pair.
@@ -78,7 +83,11 @@ func (tp *TypePlan) shape(holds []uint64) *Shape {
 	}
 	for i := range tp.Ops {
 		if op := &tp.Ops[i]; bit(ops, i) {
-			s.Takes = append(s.Takes, op.take())
+			if n := len(s.Runs); n == 0 || s.Runs[n-1].Of != op.Of {
+				s.Runs = append(s.Runs, Run{Of: op.Of})
+			}
+			run := &s.Runs[len(s.Runs)-1]
+			run.Takes = append(run.Takes, op.take())
 			switch {
 			case !op.early || !op.Ahead:
 			case op.Value == feature.Levels:
