@@ -59,7 +59,7 @@ type partnerCache struct {
 	number uint32
 }
 
-const partnerCacheSize = 1 << 10
+const partnerCacheSize = 1 << 12
 
 // netCache remembers what was said of an address, by its hash.
 type netCache struct {

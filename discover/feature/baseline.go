@@ -34,24 +34,24 @@ var baselineKind = Kind{
 	Size:   func(Params) int { return int(unsafe.Sizeof(series{})) },
 	Near:   int(unsafe.Offsetof(series{}.past)),
 	New: func(p Params) Stat {
-		return &baseline{width: uint64(p["period"] * float64(moat.Second)), floor: p["floor"]}
+		return &baseline{width: spanOf(uint64(p["period"] * float64(moat.Second))), floor: p["floor"]}
 	},
 }
 
 type baseline struct {
-	width uint64
+	width span
 	floor float64
 }
 
 func (b *baseline) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	s := (*series)(state)
-	closed, _ := s.add(number(in.Now, b.width)+1, amount(in), b.floor)
+	closed, _ := s.add(b.width.number(in.Now)+1, amount(in), b.floor)
 	s.write(closed, out)
 }
 
 func (b *baseline) Read(state unsafe.Pointer, in *Input, out []float64) {
 	s := (*series)(state)
-	if s.open != 0 && number(in.Now, b.width)+1 > s.open {
+	if s.open != 0 && b.width.number(in.Now)+1 > s.open {
 		later := *s
 		later.close(b.floor)
 		s = &later

@@ -28,10 +28,10 @@ var burstKind = Kind{
 	},
 	CostNS: 10,
 	Size:   func(Params) int { return 0 },
-	New:    func(p Params) Stat { return &burst{width: uint64(p["tick"])} },
+	New:    func(p Params) Stat { return &burst{width: spanOf(2 * uint64(p["tick"]))} },
 }
 
-type burst struct{ width uint64 } // s
+type burst struct{ width span } // half seconds, as a span of one would be none
 
 func (b *burst) Observe(_ unsafe.Pointer, in *Input, out []float64) {
 	now := seconds(in.Now)
@@ -61,7 +61,7 @@ func (b *burst) Read(_ unsafe.Pointer, in *Input, out []float64) {
 	b.write(&p, seconds(in.Born), now, out)
 }
 
-func (b *burst) tick(s uint32) uint64 { return uint64(s) / b.width }
+func (b *burst) tick(s uint32) uint64 { return b.width.of(2 * uint64(s)) }
 
 func (b *burst) write(p *Pair, born, now uint32, out []float64) {
 	_ = out[2]

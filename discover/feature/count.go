@@ -29,11 +29,11 @@ var countKind = Kind{
 }
 
 // count counts in a ring. A bucket stays at 2³²−1 when it is full.
-type count struct{ width uint64 }
+type count struct{ width span }
 
 func (c *count) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	r := (*ring)(state)
-	if s := r.at(number(in.Now, c.width)); s != nil && *s != math.MaxUint32 {
+	if s := r.at(c.width.number(in.Now)); s != nil && *s != math.MaxUint32 {
 		*s++
 	}
 	if !in.Mute {
@@ -42,7 +42,7 @@ func (c *count) Observe(state unsafe.Pointer, in *Input, out []float64) {
 }
 
 func (c *count) Read(state unsafe.Pointer, in *Input, out []float64) {
-	r := (*ring)(state).until(number(in.Now, c.width))
+	r := (*ring)(state).until(c.width.number(in.Now))
 	out[0] = r.events()
 }
 

@@ -29,18 +29,18 @@ var cusumKind = Kind{
 	Size:   func(Params) int { return int(unsafe.Sizeof(series{})) },
 	Near:   int(unsafe.Offsetof(series{}.past)),
 	New: func(p Params) Stat {
-		return &cusum{width: uint64(p["period"] * float64(moat.Second)), k: p["k"], floor: p["floor"]}
+		return &cusum{width: spanOf(uint64(p["period"] * float64(moat.Second))), k: p["k"], floor: p["floor"]}
 	},
 }
 
 type cusum struct {
-	width    uint64
+	width    span
 	k, floor float64
 }
 
 func (c *cusum) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	s := (*series)(state)
-	p := number(in.Now, c.width) + 1
+	p := c.width.number(in.Now) + 1
 	if p > s.open {
 		s.drift = c.next(s)
 	}
@@ -51,7 +51,7 @@ func (c *cusum) Observe(state unsafe.Pointer, in *Input, out []float64) {
 func (c *cusum) Read(state unsafe.Pointer, in *Input, out []float64) {
 	s := (*series)(state)
 	out[0], out[1] = float64(s.drift), float64(s.n)
-	if s.open != 0 && number(in.Now, c.width)+1 > s.open {
+	if s.open != 0 && c.width.number(in.Now)+1 > s.open {
 		out[0] = float64(c.next(s))
 		out[1]++
 	}

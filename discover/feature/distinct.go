@@ -43,9 +43,9 @@ var distinctKind = Kind{
 	},
 	New: func(p Params) Stat {
 		if p["window"] == 0 {
-			return &distinct{width: math.MaxUint64, old: 0}
+			return &distinct{width: spanOf(math.MaxUint64), old: 0}
 		}
-		return &distinct{width: uint64(math.Max(1, p["window"]/2) * float64(moat.Second)), old: 1}
+		return &distinct{width: spanOf(uint64(math.Max(1, p["window"]/2) * float64(moat.Second))), old: 1}
 	},
 }
 
@@ -69,13 +69,13 @@ type sketch [48]byte
 
 // distinct counts; old is 1 when there is an older generation, else 0.
 type distinct struct {
-	width uint64
+	width span
 	old   uint32
 }
 
 func (d *distinct) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	h := (*distinctHead)(state)
-	g := number(in.Now, d.width)
+	g := d.width.number(in.Now)
 	changed := false
 	if g > h.newest {
 		d.turn(state, g)
@@ -107,7 +107,7 @@ func (d *distinct) Observe(state unsafe.Pointer, in *Input, out []float64) {
 func (d *distinct) Read(state unsafe.Pointer, in *Input, out []float64) {
 	h := (*distinctHead)(state)
 	n := h.n
-	if g := number(in.Now, d.width); g > h.newest || n == unknown {
+	if g := d.width.number(in.Now); g > h.newest || n == unknown {
 		n = d.estimate(state, max(g, h.newest))
 	}
 	out[0] = float64(n)

@@ -35,7 +35,7 @@ var habitKind = Kind{
 	CostNS: 12,
 	Size:   func(Params) int { return int(unsafe.Sizeof(habitState{})) },
 	New: func(p Params) Stat {
-		return &habit{width: uint64(p["period"] * float64(moat.Second)), k: p["k"], floor: p["floor"]}
+		return &habit{width: spanOf(uint64(p["period"] * float64(moat.Second))), k: p["k"], floor: p["floor"]}
 	},
 }
 
@@ -55,13 +55,13 @@ type habitState struct {
 }
 
 type habit struct {
-	width    uint64
+	width    span
 	k, floor float64
 }
 
 func (h *habit) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	s := (*habitState)(state)
-	p := number(in.Now, h.width) + 1
+	p := h.width.number(in.Now) + 1
 	if p > s.open {
 		h.close(s)
 		s.open = p
@@ -74,7 +74,7 @@ func (h *habit) Observe(state unsafe.Pointer, in *Input, out []float64) {
 
 func (h *habit) Read(state unsafe.Pointer, in *Input, out []float64) {
 	s := *(*habitState)(state)
-	if s.open != 0 && number(in.Now, h.width)+1 > s.open {
+	if s.open != 0 && h.width.number(in.Now)+1 > s.open {
 		h.close(&s)
 		s.level = s.mean // nothing is known of the period that runs now
 	}

@@ -30,11 +30,11 @@ var maxKind = Kind{
 
 // largest keeps maxima in a ring of float32 bits, which sort as the numbers do
 // because none is negative.
-type largest struct{ width uint64 }
+type largest struct{ width span }
 
 func (m *largest) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	r := (*ring)(state)
-	if s := r.at(number(in.Now, m.width)); s != nil {
+	if s := r.at(m.width.number(in.Now)); s != nil {
 		*s = max(*s, math.Float32bits(positive(in.Num)))
 	}
 	if !in.Mute {
@@ -43,7 +43,7 @@ func (m *largest) Observe(state unsafe.Pointer, in *Input, out []float64) {
 }
 
 func (m *largest) Read(state unsafe.Pointer, in *Input, out []float64) {
-	r := (*ring)(state).until(number(in.Now, m.width))
+	r := (*ring)(state).until(m.width.number(in.Now))
 	out[0] = r.largest()
 }
 

@@ -2,6 +2,7 @@ package feature
 
 import (
 	"math"
+	"math/bits"
 	"unsafe"
 
 	"github.com/moat-platform/moat"
@@ -35,9 +36,9 @@ func ringSizeOf(p Params) int {
 	return ringSize
 }
 
-// ringWidth is the width of a bucket in microseconds.
-func ringWidth(p Params) uint64 {
-	return uint64(math.Max(1, p["window"]/slots) * float64(moat.Second))
+// ringWidth is the width of a bucket.
+func ringWidth(p Params) span {
+	return spanOf(uint64(math.Max(1, p["window"]/slots) * float64(moat.Second)))
 }
 
 // number returns the number of the span of that width (in microseconds) that
@@ -45,6 +46,34 @@ func ringWidth(p Params) uint64 {
 // belong to the first and the last span.
 func number(now moat.Time, width uint64) uint32 {
 	return uint32(min(uint64(max(now, 0))/width, math.MaxUint32))
+}
+
+// span is a width above 1, in microseconds as a rule, that numbers are divided by without a division, which most
+// features would begin with. Its reciprocal is rounded up in 64 bits, and what that adds shows in no number below 2⁶³
+// (Granlund and Montgomery 1994).
+type span struct {
+	reciprocal uint64
+	shift      uint8
+}
+
+func spanOf(width uint64) span {
+	shift := uint8(bits.Len64(width) - 1)
+	if width&(width-1) == 0 {
+		return span{1 << 63, shift - 1}
+	}
+	q, _ := bits.Div64(1<<shift, 0, width)
+	return span{q + 1, shift}
+}
+
+// of returns n, which is below 2⁶³, divided by the width.
+func (s span) of(n uint64) uint64 {
+	high, _ := bits.Mul64(n, s.reciprocal)
+	return high >> (s.shift & 63)
+}
+
+// number is [number] for a width that the compiler does not know.
+func (s span) number(now moat.Time) uint32 {
+	return uint32(min(s.of(uint64(max(now, 0))), math.MaxUint32))
 }
 
 // at returns the slot of bucket b and moves the window on when b is newer than

@@ -2,6 +2,7 @@ package feature
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/moat-platform/moat"
@@ -151,4 +152,20 @@ func BenchmarkSum(b *testing.B) {
 
 func BenchmarkMax(b *testing.B) {
 	measure(b, "max", nil, Number, func(i int, in *Input) { in.Num = float64(i & 63) })
+}
+
+func TestSpan(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	widths := []uint64{2, 3, 7, 8, 1e6, 60e6, 3600e6, 86400e6, 1 << 62, 1<<63 - 1, 1 << 63, 1<<63 + 1, math.MaxUint64}
+	for range 2000 {
+		widths = append(widths, max(2, r.Uint64()>>r.IntN(63)))
+	}
+	for _, width := range widths {
+		s := spanOf(width)
+		for _, n := range []uint64{0, 1, width - 1, width, width + 1, 1<<63 - 1, (1<<63 - 1) / width * width, (1<<63-1)/width*width - 1, r.Uint64() >> (1 + r.IntN(63))} {
+			if n &^= 1 << 63; s.of(n) != n/width {
+				t.Fatalf("%d / %d is %d, not %d", n, width, n/width, s.of(n))
+			}
+		}
+	}
 }

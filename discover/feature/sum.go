@@ -52,11 +52,11 @@ func finite(v float64) float64 {
 }
 
 // sum adds up in a ring of float32 bits.
-type sum struct{ width uint64 }
+type sum struct{ width span }
 
 func (a *sum) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	r := (*ring)(state)
-	b := number(in.Now, a.width)
+	b := a.width.number(in.Now)
 	if s := r.at(b); s != nil {
 		r.add(s, b == r.newest, amount(in))
 	}
@@ -66,7 +66,7 @@ func (a *sum) Observe(state unsafe.Pointer, in *Input, out []float64) {
 }
 
 func (a *sum) Read(state unsafe.Pointer, in *Input, out []float64) {
-	r := (*ring)(state).until(number(in.Now, a.width))
+	r := (*ring)(state).until(a.width.number(in.Now))
 	out[0] = r.total()
 }
 

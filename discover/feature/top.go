@@ -33,7 +33,7 @@ var topKind = Kind{
 		return int(unsafe.Sizeof(topHead{})) + 8*int(p["places"])
 	},
 	New: func(p Params) Stat {
-		return &top{width: uint64(p["period"]) * 1e6, places: int(p["places"])}
+		return &top{width: spanOf(uint64(p["period"]) * 1e6), places: int(p["places"])}
 	},
 }
 
@@ -51,7 +51,7 @@ type topPlace struct {
 }
 
 type top struct {
-	width  uint64 // µs
+	width  span
 	places int
 }
 
@@ -61,7 +61,7 @@ func (t *top) all(h *topHead) []topPlace {
 
 func (t *top) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	h := (*topHead)(state)
-	if p := number(in.Now, t.width); p > h.period {
+	if p := t.width.number(in.Now); p > h.period {
 		clear(t.all(h)[:h.fill])
 		*h = topHead{period: p}
 	} else if p < h.period { // of a period that is over
@@ -81,7 +81,7 @@ func (t *top) Observe(state unsafe.Pointer, in *Input, out []float64) {
 
 func (t *top) Read(state unsafe.Pointer, in *Input, out []float64) {
 	h := (*topHead)(state)
-	if number(in.Now, t.width) > h.period {
+	if t.width.number(in.Now) > h.period {
 		h = &topHead{}
 	}
 	most := uint16(0)
