@@ -69,12 +69,9 @@ type netCache struct {
 
 const netCacheSize = 1 << 13
 
-// pauseEvery is how many events Step takes in between two pauses.
-const pauseEvery = 8 * group
-
 // Step takes in one batch. An error means that the batch is corrupt; then nothing of it was
 // taken in after the row that the error names. The result aliases nothing. If pause is not
-// nil it is called every few hundred events; it may call [Engine.Ask] and nothing else.
+// nil it is called between groups of events, every few hundred microseconds; it may call [Engine.Ask] and nothing else.
 func (e *Engine) Step(batch []byte, pause func()) (Result, error) {
 	var r Result
 	if err := e.reader.Open(batch); err != nil {
@@ -115,7 +112,7 @@ func (e *Engine) Step(batch []byte, pause func()) (Result, error) {
 		if n < group {
 			break
 		}
-		if pause != nil && r.Events%pauseEvery == 0 {
+		if pause != nil {
 			pause()
 		}
 	}

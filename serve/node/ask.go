@@ -32,17 +32,49 @@ type Reason struct {
 // logs the act as an event without waiting for the disk. The event must be complete and normal,
 // as ingest makes it; it is not kept.
 func (n *Node) Ask(ctx context.Context, ev *moat.Event) (Answer, error) {
-	p := n.parts[n.River.PartitionOf(ev.Partner)]
-	var a Answer
-	err := p.do(ctx, func() { a = p.answer(ev) })
-	if err == nil {
-		n.notes.add(ev)
-		n.touches(ev, n.notes.add)
+	q := &question{event: ev.Clone(), done: make(chan struct{}, 1)}
+	err := n.parts[n.River.PartitionOf(ev.Partner)].ask(ctx, q)
+	if err != nil {
+		return Answer{}, err
 	}
-	return a, err
+	n.notes.add(q.event)
+	n.touches(q.event, n.notes.add)
+	return q.answer, nil
 }
 
-// answer runs on the owner's goroutine.
+// question waits for who has the turn.
+type question struct {
+	event  *moat.Event
+	answer Answer
+	done   chan struct{}
+}
+
+// maxQuestions is how many may wait for one partition.
+const maxQuestions = 1 << 12
+
+// ask has a question answered, by its own goroutine if nobody has the turn. If it gives up, the question may still be answered.
+func (p *partition) ask(ctx context.Context, q *question) error {
+	select {
+	case p.questions <- q:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.ended:
+		return ErrClosed
+	}
+	if p.try() {
+		p.leave()
+	}
+	select {
+	case <-q.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.ended:
+		return ErrClosed
+	}
+}
+
+// answer is for who has the turn.
 func (p *partition) answer(ev *moat.Event) Answer {
 	found := p.askCanaries(ev, p.engine.Ask(ev))
 	for i := range found {
@@ -145,14 +177,13 @@ func (w *notes) open(n *Node) {
 	go w.run()
 }
 
-// add queues a copy. A river that has been full for so long that the queue is full too loses the
+// add queues an event, which is its own now. A river that has been full for so long that the queue is full too loses the
 // note of the question, never the answer.
 func (w *notes) add(ev *moat.Event) {
-	c := ev.Clone()
-	c.Flags |= moat.FlagQuestion
+	ev.Flags |= moat.FlagQuestion
 	w.waiting.Add(1)
 	select {
-	case w.queue <- c:
+	case w.queue <- ev:
 	default:
 		w.waiting.Add(-1)
 		w.n.log.Warn("a question could not be logged: the river is full")

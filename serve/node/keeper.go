@@ -34,6 +34,7 @@ type work struct {
 	changes book.Changes
 	out     foresee.Out // to be sent to other partitions
 	flushed chan error
+	last    bool // nothing comes after it
 }
 
 // keeper stores what the owner of a partition took in, in order, behind its back, so that the engine
@@ -64,8 +65,8 @@ func (k *keeper) run() {
 		case <-tick.C:
 			k.send(false)
 			k.commit()
-		case w, ok := <-k.p.keep:
-			if !ok {
+		case w := <-k.p.keep:
+			if w.last {
 				return
 			}
 			if w.flushed != nil {

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/moat-platform/moat"
@@ -20,7 +19,8 @@ import (
 	"github.com/moat-platform/moat/store/book"
 )
 
-// partition is the one owner of a part of the log: it alone steps the engine.
+// partition is the one owner of a part of the log: it alone steps the engine. Whoever has the turn may touch what stands above
+// turn here; the owner has it while it works, and lets others have theirs between groups of events and while it waits.
 type partition struct {
 	n      *Node
 	id     int
@@ -34,19 +34,20 @@ type partition struct {
 	saved  uint64 // seq of the newest snapshot
 	older  uint64 // seq of the one before it, up to which the river may be trimmed
 	due    []placed
+	pauses uint // made
 
-	requests chan func() // run between groups of events, by the owner
-	keep     chan work   // to the keeper
-	store    *keeper
-	ended    chan struct{} // closed when the owner has gone
-	kept     sync.WaitGroup
-	warnings sync.Map // what cannot be done → why, as text
-	err      error    // why run ended, if not because it was told to
+	turn      chan struct{}  // has something in it while somebody has the turn; those who wait get it in order
+	questions chan *question // answered by whoever has the turn
+	keep      chan work      // to the keeper; only who has the turn, or had it a moment ago, sends
+	store     *keeper
+	ended     chan struct{} // closed when the owner has gone
+	kept      sync.WaitGroup
+	warnings  sync.Map // what cannot be done → why, as text
+	err       error    // why run ended, if not because it was told to
 }
 
 // run takes messages until ctx ends; then it makes everything durable.
 func (p *partition) run(ctx context.Context) {
-	defer close(p.ended)
 	p.kept.Go(p.store.run)
 	feed := make(chan river.Message, 2)
 	feeding, stop := context.WithCancel(ctx)
@@ -63,14 +64,18 @@ func (p *partition) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-		case f := <-p.requests:
-			f()
 		case m := <-feed:
+			p.own()
 			p.take(m)
+			p.leave()
 		case <-flush.C:
+			p.own()
 			p.warn("cannot flush", p.flush())
+			p.leave()
 		case <-snapshot:
+			p.own()
 			p.warn("cannot write snapshot", p.snapshot())
+			p.leave()
 		}
 	}
 	stop()
@@ -78,9 +83,50 @@ func (p *partition) run(ctx context.Context) {
 	if snapshot == nil {
 		end = p.flush
 	}
+	p.own()
 	p.err = end()
-	close(p.keep)
+	p.keep <- work{last: true}
 	p.kept.Wait()
+	close(p.ended)
+	p.leave()
+}
+
+// own waits for the turn.
+func (p *partition) own() { p.turn <- struct{}{} }
+
+// leave answers the questions that wait and gives the turn up. Questions take no turns of their own unless the turn is free: each
+// would have to wait for a processor with it, and all others for that one.
+func (p *partition) leave() {
+	for {
+		p.serve()
+		<-p.turn
+		if len(p.questions) == 0 || !p.try() {
+			return
+		}
+	}
+}
+
+// try takes the turn if it is free.
+func (p *partition) try() bool {
+	select {
+	case p.turn <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// serve answers the questions that wait.
+func (p *partition) serve() {
+	for {
+		select {
+		case q := <-p.questions:
+			q.answer = p.answer(q.event)
+			q.done <- struct{}{}
+		default:
+			return
+		}
+	}
 }
 
 // feed reads the river ahead of the owner.
@@ -150,15 +196,18 @@ func (p *partition) digest(r *engine.Result, out *foresee.Out) book.Changes {
 	return c
 }
 
-// hand gives work to the keeper, and answers questions while the keeper has its hands full.
+// hand gives work to the keeper. Others have their turns while the keeper has its hands full.
 func (p *partition) hand(w work) {
-	for {
-		select {
-		case p.keep <- w:
-			return
-		case f := <-p.requests:
-			f()
-		}
+	select {
+	case p.keep <- w:
+		return
+	default:
+	}
+	p.leave()
+	defer p.own()
+	select {
+	case p.keep <- w:
+	case <-p.ended:
 	}
 }
 
@@ -195,49 +244,34 @@ func lastOf(cases []moat.Case) []moat.Case {
 	return out
 }
 
-// pause answers what is waiting, and lets others on to the processor: without it they wait until the
-// runtime interrupts the engine, 10 ms. The engine calls it between groups of events.
+// pause has the questions that wait answered, and now and then lets others on to the processor: without it they wait until the
+// runtime interrupts the engine, 10 ms, and at every pause it would spoil the processor's caches. The engine calls it between groups of events.
 func (p *partition) pause() {
-	for {
-		select {
-		case f := <-p.requests:
-			f()
-		default:
-			runtime.Gosched()
-			return
-		}
+	p.leave()
+	if p.pauses++; p.pauses%pausesEach == 0 {
+		runtime.Gosched()
 	}
+	p.own()
 }
 
-// do runs f on the owner's goroutine. When it returns, f has run to its end, or will never run.
+// pausesEach is after how many pauses others may have the processor: a few milliseconds.
+const pausesEach = 8
+
+// do runs f in a turn of the caller's own, between two groups of events of the owner's.
 func (p *partition) do(ctx context.Context, f func()) error {
-	var taken atomic.Bool // by the owner, or by the caller when it gives up
-	done := make(chan struct{})
 	select {
-	case p.requests <- func() {
-		if taken.CompareAndSwap(false, true) {
-			f()
-		}
-		close(done)
-	}:
+	case p.turn <- struct{}{}:
+		defer p.leave()
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	select {
 	case <-p.ended:
 		return ErrClosed
-	}
-	err := ErrClosed
-	select {
-	case <-done:
+	default:
+		f()
 		return nil
-	case <-ctx.Done():
-		err = ctx.Err()
-	case <-p.ended:
 	}
-	if taken.CompareAndSwap(false, true) {
-		return err
-	}
-	<-done // the owner is at it
-	return nil
 }
 
 func (p *partition) stats(ctx context.Context) (s PartitionStats, err error) {
@@ -277,17 +311,17 @@ func (p *partition) drain(ctx context.Context) (upTo uint64, err error) {
 	return upTo, flushed
 }
 
-// flush makes all that the keeper was given durable in the store and the book.
+// flush makes all that the keeper was given durable in the store and the book. Others have their turns meanwhile.
 func (p *partition) flush() error {
 	w := work{seq: p.handed, flushed: make(chan error, 1)}
 	p.hand(w)
-	for {
-		select {
-		case err := <-w.flushed:
-			return err
-		case f := <-p.requests:
-			f()
-		}
+	p.leave()
+	defer p.own()
+	select {
+	case err := <-w.flushed:
+		return err
+	case <-p.ended:
+		return ErrClosed
 	}
 }
 

@@ -2,27 +2,36 @@ package node
 
 import "testing"
 
-// TestFlushWaiting flushes while a batch waits for the keeper: the flush comes before the batch, so it must not
+// TestFlushWaiting flushes while a batch waits for the keeper: the flush may come before the batch, so it must not
 // promise it.
 func TestFlushWaiting(t *testing.T) {
-	p := &partition{requests: make(chan func()), keep: make(chan work), seq: 5, handed: 4}
-	done := make(chan struct{})
+	p := &partition{turn: make(chan struct{}, 1), keep: make(chan work), ended: make(chan struct{}), seq: 5, handed: 4}
+	done := make(chan struct{}, 2)
+	p.own()
 	go func() {
-		defer close(done)
 		p.hand(work{seq: 5})
+		p.leave()
+		done <- struct{}{}
 	}()
-	p.requests <- func() {
-		if err := p.flush(); err != nil {
+	go func() {
+		if err := p.do(t.Context(), func() {
+			if err := p.flush(); err != nil {
+				t.Error(err)
+			}
+		}); err != nil {
 			t.Error(err)
 		}
+		done <- struct{}{}
+	}()
+	for range 2 {
+		switch w := <-p.keep; {
+		case w.flushed == nil && w.seq == 5:
+		case w.flushed != nil && w.seq == 4:
+			w.flushed <- nil
+		default:
+			t.Fatalf("the keeper was given %d (to flush: %v), want the batch 5 and a flush up to 4", w.seq, w.flushed != nil)
+		}
 	}
-	w := <-p.keep
-	if w.flushed == nil || w.seq != 4 {
-		t.Fatalf("the keeper was asked to flush up to %d, and was given no more than 4", w.seq)
-	}
-	w.flushed <- nil
-	if w := <-p.keep; w.seq != 5 || w.flushed != nil {
-		t.Fatalf("after the flush came %d", w.seq)
-	}
+	<-done
 	<-done
 }

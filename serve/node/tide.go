@@ -91,7 +91,7 @@ func (n *Node) tides(ctx context.Context) ([]tide, error) {
 // vouch has a partition that has taken in nothing newer say how far it has come.
 func (p *partition) vouch(ctx context.Context, newest, upTo moat.Time) error {
 	return p.do(ctx, func() {
-		if p.taking || p.across.Tide().Newest != newest {
+		if p.taking || len(p.keep) == cap(p.keep) || p.across.Tide().Newest != newest {
 			return // it is not idle any more
 		}
 		p.across.Vouch(upTo)
