@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -142,7 +143,8 @@ type laneConn struct {
 	lane *lane
 	buf  []byte // what was read and not yet worked on
 
-	head   []byte // of the request that request was made from: most callers send the same again
+	head   []byte // of the request that req was made from: most callers send the same again
+	digits [2]int // where in head the length of its body begins and ends
 	length int    // of its body
 	req    http.Request
 	body   laneBuffer
@@ -229,8 +231,8 @@ func (k *laneConn) readBy(t time.Time) {
 
 // whole returns the length of the question at the beginning of the buffer, 0 if its end is not there yet.
 func (k *laneConn) whole() (n int, plain bool) {
-	if h := len(k.head); h > 0 && len(k.buf) >= h && bytes.Equal(k.buf[:h], k.head) {
-		return k.ended(h), true
+	if k.again() {
+		return k.ended(len(k.head)), true
 	}
 	m := min(len(k.buf), len(questionLine))
 	if string(k.buf[:m]) != questionLine[:m] {
@@ -246,6 +248,36 @@ func (k *laneConn) whole() (n int, plain bool) {
 	}
 	k.head = append(k.head[:0], k.buf[:end]...)
 	return k.ended(end), true
+}
+
+// again tells whether the head is that of the request before, but for the digits of the length, which it takes over.
+func (k *laneConn) again() bool {
+	h, from, to := k.head, k.digits[0], k.digits[1]
+	if len(h) == 0 || len(k.buf) < len(h) || !bytes.Equal(k.buf[:from], h[:from]) || !bytes.Equal(k.buf[to:len(h)], h[to:]) {
+		return false
+	}
+	digits := k.buf[from:to]
+	if bytes.Equal(digits, h[from:to]) {
+		return true
+	}
+	n, ok := bodyLength(string(digits))
+	if ok {
+		copy(h[from:to], digits)
+		k.length, k.req.ContentLength = n, int64(n)
+		k.req.Header["Content-Length"] = []string{string(digits)}
+	}
+	return ok
+}
+
+// bodyLength reads the length of a body that is plainly one.
+func bodyLength(digits string) (n int, ok bool) {
+	for i := range len(digits) {
+		if digits[i] < '0' || digits[i] > '9' {
+			return 0, false
+		}
+	}
+	n, err := strconv.Atoi(digits)
+	return n, err == nil && n > 0 && n <= laneBody && digits[0] != '0'
 }
 
 // ended is the length of a request whose head has h bytes, 0 if its body is not whole.
@@ -272,6 +304,10 @@ func (k *laneConn) read(head []byte) bool {
 		name, value, ok := headerLine(line)
 		if !ok || !k.take(&r, name, value) {
 			return false
+		}
+		if name == "Content-Length" {
+			to := len(head) - 2 - len(rest) - 2 - (len(line) - len(strings.TrimRight(line, " \t")))
+			k.digits = [2]int{to - len(value), to}
 		}
 	}
 	if r.Host == "" || k.length < 0 {
@@ -318,11 +354,11 @@ func (k *laneConn) take(r *http.Request, name, value string) bool {
 		r.Host = value
 		return true
 	case "Content-Length":
-		n, err := strconv.ParseUint(value, 10, 31)
-		if err != nil || k.length >= 0 || n == 0 || n > laneBody || value[0] == '0' || value[0] == '+' {
+		n, ok := bodyLength(value)
+		if !ok || k.length >= 0 {
 			return false
 		}
-		k.length = int(n)
+		k.length = n
 	}
 	r.Header[name] = append(r.Header[name], value)
 	return true

@@ -154,6 +154,15 @@ var rude = []string{
 	plainHead + "X-Long: " + strings.Repeat("x", 3<<10) + "\r\nX-More: " + strings.Repeat("y", 1<<10) + "\r\nContent-Length: 2\r\n\r\n{}",
 	plainHead + strings.Repeat("X-Many: 1\r\n", 100) + "Content-Length: 2\r\n\r\n{}",
 	plainHead + "Content-Length: 20000\r\n\r\n" + strings.Repeat("x", 20000) + plain,
+	// Heads that differ from the one before in the length alone, or near it.
+	plain + plainHead + "Content-Length: 9\r\n\r\n{\"a\":1} \n" + plain,
+	plain + plainHead + "Content-Length: 0\r\n\r\n" + plain,
+	plain + plainHead + "Content-Length: x\r\n\r\n{\"a\":1}" + plain,
+	plain + plainHead + "Content-Length: 10\r\n\r\n{\"a\":100}" + plain,
+	plainHead + "X-N: 7\r\nContent-Length: 7  \r\nX-M: 7\r\n\r\n{\"a\":1}" + plainHead + "X-N: 7\r\nContent-Length: 5  \r\nX-M: 7\r\n\r\n{\"a\"}",
+	plainHead + "Content-Length: 10\r\n\r\n{\"a\":1234}" + plainHead + "Content-Length: 09\r\n\r\n{\"a\":123}",
+	plainHead + "Content-Length: 10\r\n\r\n{\"a\":1234}" + plainHead + "Content-Length: +9\r\n\r\n{\"a\":123}",
+	plainHead + "Content-Length: 16000\r\n\r\n" + strings.Repeat("x", 16000) + plainHead + "Content-Length: 16999\r\n\r\n" + strings.Repeat("x", 16999) + plain,
 	plainHead + "Content-Length: 9000\r\n\r\n" + strings.Repeat("x", 9000) + plain,
 }
 
