@@ -68,8 +68,10 @@ type Finding struct {
 	Weight    float64    `json:"weight"` // sensitivity of what was shown, 0..1
 	Egress    bool       `json:"egress"` // the data left the partner's systems
 	// Background is what everybody lives with who can be reached from the internet: it opens no case for each entity.
-	Background bool     `json:"background,omitempty"`
-	Attack     []string `json:"attack,omitempty"`
+	Background bool `json:"background,omitempty"`
+	// Policy is what somebody must know of and agree to, theft or not: a case opens on it, of rank P4 while it is not worth more.
+	Policy bool     `json:"policy,omitempty"`
+	Attack []string `json:"attack,omitempty"`
 }
 
 // FindingID returns the id of a finding: made from what it says and not from

@@ -20,7 +20,7 @@ var budget = map[moat.EventType]work{
 	moat.HTTPRequest:   {7, 2, 3, 15},
 	moat.AuthLogin:     {42, 17, 21, 34},
 	moat.OrderTransmit: {43, 15, 12, 45},
-	moat.DBQuery:       {30, 10, 4, 32},
+	moat.DBQuery:       {30, 10, 4, 33},
 	moat.HostProcess:   {10, 4, 7, 10},
 }
 

@@ -87,8 +87,11 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 		o, merged = k.find(f)
 	}
 	opensAt := k.odds.OpensAt()
-	if f.Background { // what everybody lives with is worth a look only if it is more likely than not
+	switch {
+	case f.Background: // what everybody lives with is worth a look only if it is more likely than not
 		opensAt = max(opensAt, OpenAt)
+	case f.Policy:
+		opensAt = 0
 	}
 	if (o == nil || o.Case.Background) && (c.Risk.Score < opensAt || k.quiet(s, *ev, f, c.Risk.Score)) {
 		return c
@@ -101,10 +104,10 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 		o.absorb(merged[i], f.Time)
 	}
 	o.take(f, x)
-	o.update(f, c.Risk.Score)
+	o.update(f, c.Risk.Score, k.odds.OpensAt())
 	// Whoever is under no suspicion of its own is seen in the case, perhaps as a victim: what is found of it later is not
 	// the case's, nor what is found of the address that it came from. A server is: who came in by it goes on from it.
-	if !o.Case.Background && (c.Risk.Score >= k.odds.OpensAt() || f.Entity.Kind == moat.Host) {
+	if !o.Case.Background && (c.Risk.Score >= k.odds.OpensAt() || f.Policy || f.Entity.Kind == moat.Host) {
 		k.register(o, s)
 		for _, e := range f.Strange {
 			k.register(o, subject{f.Partner, e})
@@ -353,8 +356,8 @@ func (o *open) absorb(m *open, now moat.Time) {
 	o.Case.Entities = appendNew(o.Case.Entities, MaxEntities, m.Case.Entities...)
 }
 
-// update computes what the case says of itself after a finding.
-func (o *open) update(f *moat.Finding, score float64) {
+// update computes what the case says of itself after a finding. One whose score would not have opened it is of the lowest rank.
+func (o *open) update(f *moat.Finding, score, opensAt float64) {
 	c := &o.Case
 	c.Updated = max(c.Updated, f.Time)
 	c.Score = max(c.Score, score, 100*o.Evidence.score(f.Time))
@@ -364,7 +367,7 @@ func (o *open) update(f *moat.Finding, score float64) {
 	}
 	c.Damage = max(c.Damage, Damage(c.Score/100, max(c.Orders, o.Stake), o.Weight, o.Egress))
 	switch r := o.Evidence.rank(c.Damage, c.Score, f.Time); {
-	case c.Background:
+	case c.Background, c.Score < opensAt:
 		c.Rank = moat.P4
 	case c.Rank == moat.NoRank || r < c.Rank:
 		c.Rank = r

@@ -388,6 +388,24 @@ func TestEcho(t *testing.T) {
 	}
 }
 
+// TestPolicy: what somebody must agree to opens a case however unlikely a theft is, and is of the lowest rank until it is worth more.
+func TestPolicy(t *testing.T) {
+	app, acme := moat.Entity{Kind: moat.App, ID: "erp"}, moat.Entity{Kind: moat.Partner, ID: "acme"}
+	policy := func(f *moat.Finding) { f.Policy, f.Orders, f.Egress = true, 5000, true }
+	k := risk.NewKeeper(risk.Calibration{OpenAt: 20})
+	if c := k.Fold(finding("0", "egress", acme, 0, 0.1)).Cases; len(c) != 0 {
+		t.Fatalf("without a policy a case opens: %+v", c)
+	}
+	c := k.Fold(finding("1", "egress", app, 0, 0.1, policy)).Cases
+	if len(c) != 1 || c[0].Rank != moat.P4 || c[0].Score >= 20 {
+		t.Fatalf("with a policy: %+v", c)
+	}
+	again := k.Fold(finding("2", "application", app, 1, 0.9, func(f *moat.Finding) { f.Orders, f.Egress = 5000, true })).Cases
+	if len(again) != 1 || again[0].ID != c[0].ID || again[0].Rank >= moat.P3 {
+		t.Errorf("what is found of the app later: %+v", again)
+	}
+}
+
 // TestBreakIn: who speaks to what was planted on a server, and what the database says of the dump that was taken there, belong to
 // the server's case; a dump elsewhere and later does not, nor does an address that is not the thief's own.
 func TestBreakIn(t *testing.T) {

@@ -70,6 +70,7 @@ type Detector struct {
 	Stake          int64         // people at risk if a finding is true, even if nothing was taken yet
 	Egress         bool          // a finding means that data left, whatever the event says
 	Background     bool          // what everybody lives with: one case of a partner holds all findings
+	Policy         bool          // what somebody must agree to: a case opens however unlikely a theft is
 	Attack         []string
 	FalsePositives []string
 	Evasions       []string

@@ -42,8 +42,8 @@ type Echo struct {
 
 // Act is one event of a thief.
 type Act struct {
-	Event  string    `json:"event"` // id
-	Time   moat.Time `json:"time"`
+	Event  string    `json:"event"`            // id
+	Time   moat.Time `json:"time"`             // when it happened by its partner's clock, or when it was received if that is earlier
 	Orders []string  `json:"orders,omitempty"` // what was seen or taken; those refused are not counted
 	Rows   int64     `json:"rows,omitempty"`   // what was taken without order ids
 }

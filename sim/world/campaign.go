@@ -247,19 +247,20 @@ func (t *thief) does(p *partner, e *moat.Event) *moat.Event { return t.w.mail.po
 // takes notes orders as taken, to be sold; whoever goes over one of the roads need only say what is worth selling.
 func (t *thief) takes(orders ...*order) { t.loot = append(t.loot, orders...) }
 
-// record notes a finished event as an act.
+// record notes a finished event as an act. A clock that is fast cannot make it later than its receipt.
 func (t *thief) record(e *moat.Event) {
-	a := truth.Act{Event: e.ID, Time: e.Time}
+	at := min(e.Time, e.Received)
+	a := truth.Act{Event: e.ID, Time: at}
 	if e.Outcome == moat.Success && !t.lies[e] {
 		a.Orders = e.Orders
 		if len(e.Orders) == 0 && e.Type != moat.HTTPRequest {
 			a.Rows = max(e.Rows, e.Count)
 		}
 	}
-	if t.From == 0 || e.Time < t.From {
-		t.From = e.Time
+	if t.From == 0 || at < t.From {
+		t.From = at
 	}
-	t.To = max(t.To, e.Time)
+	t.To = max(t.To, at)
 	t.Acts = append(t.Acts, a)
 }
 
