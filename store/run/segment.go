@@ -103,23 +103,27 @@ type group struct {
 
 const groupSize = 256
 
+// usualTail is the bytes of most tails, and more.
+const usualTail = 64
+
 // add keeps what the index wants of e. s.mu must be held, and settle called
 // before it is released.
 func (s *segment) add(seq uint64, row uint32, e *moat.Event) {
 	ord := uint32(len(s.records))
 	if s.index.Event != nil {
-		s.keys = s.index.Event(s.keys, e)
+		s.keys = s.index.Event(roomy(s.keys, len(e.Orders)), e)
 		if len(s.keys) == len(s.ords) && s.index.Part == nil {
 			return
 		}
+		s.ords = roomy(s.ords, len(s.keys)-len(s.ords))
 		for len(s.ords) < len(s.keys) {
 			s.ords = append(s.ords, ord)
 		}
 	}
-	s.records = append(s.records, record{colTime: uint64(max(e.Time, 0)), colSeq: seq, colRow: uint64(row),
+	s.records = append(roomy(s.records, 1), record{colTime: uint64(max(e.Time, 0)), colSeq: seq, colRow: uint64(row),
 		colCount: uint64(records(e)), colTail: uint64(len(s.tails))})
 	var last idShape
-	s.tails = appendID(s.tails, e.ID, &last)
+	s.tails = appendID(roomy(s.tails, usualTail), e.ID, &last)
 	if s.index.Orders {
 		for _, o := range e.Orders {
 			s.tails = appendID(s.tails, o, &last)
@@ -139,6 +143,15 @@ func (s *segment) add(seq uint64, row uint32, e *moat.Event) {
 	if g.n++; g.n == groupSize {
 		s.settle()
 	}
+}
+
+// roomy returns l with room for n more. A slice of megabytes that grows as append sees fit, by a quarter at a time, is copied
+// four times over on the way.
+func roomy[T any](l []T, n int) []T {
+	if cap(l)-len(l) >= n {
+		return l
+	}
+	return slices.Grow(l, max(groupSize, len(l), n))
 }
 
 // maxRecords bounds what one event counts, so that no sum of counts overflows.
