@@ -102,7 +102,7 @@ type Result struct {
 type Engine struct {
 	cfg    Config
 	plan   *rule.Plan
-	tables [moat.EntityKinds]*table
+	tables [rule.RecordKinds]*table
 	pairs  *table
 	fired  *table // entity-with-detector: when it last found something
 	ids    *ids
@@ -122,7 +122,7 @@ type Engine struct {
 	// Of the event that is being worked on:
 	slot     *slot
 	tp       *rule.TypePlan
-	records  [moat.EntityKinds]record
+	records  [rule.RecordKinds]record
 	inputs   [rule.MaxFeatures + 1]feature.Input // one for each feature that reads another
 	blind    feature.Input                       // for those that need no value
 	depth    int
@@ -158,7 +158,11 @@ func New(cfg Config) (*Engine, error) {
 		if size == 0 {
 			continue
 		}
-		if e.tables[k], err = newTable(size, cfg.Limits.Records[k], cfg.Limits.Quota[k]); err != nil {
+		of := moat.EntityKind(k)
+		if of == rule.Annex {
+			of = moat.Account
+		}
+		if e.tables[k], err = newTable(size, cfg.Limits.Records[of], cfg.Limits.Quota[of]); err != nil {
 			return nil, err
 		}
 	}
@@ -200,8 +204,8 @@ func (e *Engine) Stats() Stats {
 
 // Entities returns how many entities of each kind are kept.
 func (e *Engine) Entities() (n [moat.EntityKinds]int) {
-	for k, t := range e.tables {
-		if t != nil {
+	for k := range n {
+		if t := e.tables[k]; t != nil {
 			n[k] = t.n
 		}
 	}
@@ -218,10 +222,15 @@ type Memory struct {
 // Memory returns what the entities that are kept take.
 func (e *Engine) Memory() (m Memory) {
 	for k, t := range e.tables {
-		if t != nil {
-			m.PerEntity[k] = float64(t.bytes()) / float64(max(t.n, 1))
-			m.Bytes += t.bytes()
+		if t == nil {
+			continue
 		}
+		of, n := moat.EntityKind(k), t.n
+		if of == rule.Annex {
+			of, n = moat.Account, e.tables[moat.Account].n
+		}
+		m.PerEntity[of] += float64(t.bytes()) / float64(max(n, 1))
+		m.Bytes += t.bytes()
 	}
 	m.PerPair = float64(e.pairs.bytes()) / float64(max(e.pairs.n, 1))
 	m.Bytes += e.pairs.bytes() + e.fired.bytes()

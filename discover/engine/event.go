@@ -21,7 +21,7 @@ func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 	for _, k := range tp.Kinds {
 		e.records[k] = record{}
 		if s.keys[k] != 0 && e.tables[k] != nil {
-			e.records[k] = recordAt(e.record(k, s))
+			e.records[k] = recordAt(e.record(k, s, k != rule.Annex))
 		}
 	}
 	e.frame.Return(&s.scene)
@@ -138,6 +138,23 @@ func (e *Engine) key(t *rule.Take) bool {
 	return e.input(t.Op, &e.inputs[0], e.slot, true)
 }
 
+// own takes op's one pair; false means that there is none.
+func (e *Engine) own(op *rule.Op, in *feature.Input, s *slot, observe bool) bool {
+	rec := &e.records[op.Home]
+	if in.Key = 1; rec.at == nil && observe {
+		*rec = recordAt(e.record(op.Home, s, true))
+	}
+	if rec.at == nil {
+		return false
+	}
+	pair := (*feature.Pair)(unsafe.Add(rec.at, op.Own))
+	if pair.N == 0 && !observe {
+		return false
+	}
+	in.Pair = unsafe.Pointer(pair)
+	return true
+}
+
 // where remembers what a condition that several ops share said of an event.
 type where struct {
 	epoch uint32
@@ -220,6 +237,9 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 				in.Key = 0
 			}
 			return false
+		}
+		if op.Own != 0 {
+			return e.own(op, in, s, observe)
 		}
 		if op.Early >= 0 {
 			p, known := s.pair(int32(op.Early))
@@ -312,10 +332,13 @@ func (e *Engine) netOf() (hash uint64, at *netCache) {
 // NetChanged makes the engine ask again what is known of every address.
 func (e *Engine) NetChanged() { clear(e.net) }
 
-// record returns the record of the event's entity of that kind, a new one if there is none.
-func (e *Engine) record(k moat.EntityKind, s *slot) unsafe.Pointer {
+// record returns the record of the event's entity of that kind. If there is none, it returns a new one or nil.
+func (e *Engine) record(k moat.EntityKind, s *slot, make bool) unsafe.Pointer {
 	t, key := e.tables[k], s.keys[k]
 	rec := t.look(key, s.recs[k])
+	if rec < 0 && !make {
+		return nil
+	}
 	if e.ask != nil {
 		p := e.ask.copyOf(t, rec)
 		if rec < 0 {

@@ -16,7 +16,7 @@ import (
 // ErrSnapshot means that a snapshot is damaged or not one of this version.
 var ErrSnapshot = errors.New("not a readable snapshot")
 
-const snapshotMagic = "MOATENG2"
+const snapshotMagic = "MOATENG3"
 
 // Snapshot writes the whole state. Restored into an engine with the same plan, the same
 // events lead to the same findings; with another plan, features that both plans have keep

@@ -17,8 +17,8 @@ type slot struct {
 	partner uint64 // hash
 	owner   uint32
 	now     moat.Time
-	keys    [moat.EntityKinds]uint64
-	recs    [moat.EntityKinds]int32 // where the records are likely to be
+	keys    [rule.RecordKinds]uint64
+	recs    [rule.RecordKinds]int32 // where the records are likely to be
 	early   []pairOf                // the pairs that TypePlan.Early counts
 	known   []uint64                // bit i: early[i] is of this event
 	ahead   []uint64                // keys of the pairs of lists that are
@@ -217,18 +217,13 @@ func (e *Engine) identify(s *slot, tp *rule.TypePlan) {
 		x := &s.shape.Fetch[i]
 		p := &s.early[x.Early]
 		*p = pairOf{0, anywhere}
-		entity, v := s.keys[x.Of], x.Fixed
+		entity := s.keys[x.Of]
 		if entity == 0 {
 			continue
 		}
-		if v == 0 {
-			k := x.Key(&e.frame)
-			if k == 0 || k&x.Mask != 0 {
-				continue
-			}
-			v = rule.Mix(k, x.Salt)
+		if k := x.Key(&e.frame); k != 0 && k&x.Mask == 0 {
+			p.key = rule.Mix(rule.Mix(k, x.Salt), entity) | 1
 		}
-		p.key = rule.Mix(v, entity) | 1
 	}
 	s.ahead = s.ahead[:0]
 	for _, op := range s.shape.Lists {
@@ -296,6 +291,9 @@ func plausible(ev *moat.Event) moat.Time {
 }
 
 func (e *Engine) entityKey(s *slot, k moat.EntityKind) uint64 {
+	if k == rule.Annex {
+		return s.keys[moat.Account]
+	}
 	id := s.partner
 	if k != moat.Partner || s.ev.Partner == "" {
 		id = e.frame.Entity(k)

@@ -10,6 +10,8 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
+
+	"github.com/moat-platform/moat"
 )
 
 // Conditions are split at their outermost &&. The terms that need nothing but the event are facts: a few of them
@@ -296,15 +298,25 @@ func (tp *TypePlan) condition(facts []fact) *Condition {
 
 // touch adds the lines of op's state to those that are fetched when c holds.
 func (c *Condition) touch(op *Op) {
-	set := op.lines()
+	near := op.Size
+	if op.Kind.Near != 0 {
+		near = op.Kind.Near
+	}
+	c.fetch(op.Of, lines(op.Offset, near))
+	if op.Own != 0 {
+		c.fetch(op.Home, lines(op.Own, 1))
+	}
+}
+
+func (c *Condition) fetch(of moat.EntityKind, set LineSet) {
 	for i := range c.Lines {
-		if c.Lines[i].Of == op.Of {
+		if c.Lines[i].Of == of {
 			c.Lines[i].Bits.add(set)
 			return
 		}
 	}
 	if set != (LineSet{}) {
-		c.Lines = append(c.Lines, Lines{op.Of, set})
+		c.Lines = append(c.Lines, Lines{of, set})
 	}
 }
 

@@ -19,6 +19,13 @@ import (
 // engine owns its layout.
 const HeaderBytes = 24
 
+// Annex stands, behind the kinds of entities, for a second record of an account. It keeps what only some of millions need, and
+// is made when they first do.
+const Annex = moat.EntityKinds
+
+// RecordKinds is how many kinds of records there are.
+const RecordKinds = Annex + 1
+
 // Plan is many detectors compiled together: what to do for each type of event, and how
 // the record of each kind of entity is laid out. It is immutable and safe for
 // concurrent use.
@@ -26,12 +33,12 @@ type Plan struct {
 	Detectors []*Compiled // sorted by id
 	Types     [moat.EventTypes]TypePlan
 	// Records is the size of a record of each kind in bytes, header included, a multiple of [LineBytes]; 0 = none kept.
-	Records [moat.EntityKinds]int
+	Records [RecordKinds]int
 	// Exposure tells, per kind of subject, how to read of how many orders it saw personal data in a day.
 	Exposure [moat.EntityKinds]*Exposure
 	// Layout lists, per kind, where each feature's state lies; a snapshot written under
 	// another plan is carried over feature by feature.
-	Layout   [moat.EntityKinds][]Place
+	Layout   [RecordKinds][]Place
 	Slots    int
 	Memos    int // how many pattern memories a Frame needs
 	Texts    int // how many hashes of texts a Frame remembers
@@ -104,17 +111,13 @@ const LineBytes = 64
 // at in a place or two.
 const ahead = 4
 
-// lines returns the lines to fetch of op's state: the first that it lies in.
-func (op *Op) lines() (s LineSet) {
-	if op.Size == 0 {
+// lines returns the lines to fetch of size bytes of a record: the first that they lie in.
+func lines(offset, size int) (s LineSet) {
+	if size == 0 {
 		return s
 	}
-	near := op.Size
-	if op.Kind.Near != 0 {
-		near = op.Kind.Near
-	}
-	first := op.Offset / LineBytes
-	end := min((op.Offset+near+LineBytes-1)/LineBytes, first+ahead, 64*len(s))
+	first := offset / LineBytes
+	end := min((offset+size+LineBytes-1)/LineBytes, first+ahead, 64*len(s))
 	for l := first; l < end; l++ {
 		s[l>>6] |= 1 << (l & 63)
 	}
@@ -127,13 +130,15 @@ type Op struct {
 	Stat    feature.Stat
 	Offset  int // of its state in the record
 	Out     int // first slot
+	Own     int // offset of its one pair, where all events have the same value; 0 = its pairs are looked up
 	Early   int // its number among those that Early of the type counts, or -1
 	Of      moat.EntityKind
-	Value   feature.Value // which of Num, Key, … gives the input
-	Ahead   bool          // Where needs nothing but the event, or there is none
-	Blind   bool          // as of its kind
-	Pairs   bool          // as of its kind
-	Mute    bool          // it is observed and nobody reads it at this type
+	Home    moat.EntityKind // of the record that Own is in
+	Value   feature.Value   // which of Num, Key, … gives the input
+	Ahead   bool            // Where needs nothing but the event, or there is none
+	Blind   bool            // as of its kind
+	Pairs   bool            // as of its kind
+	Mute    bool            // it is observed and nobody reads it at this type
 	Key     func(*Frame) uint64
 	Num     func(*Frame) float64
 	List    func(*Frame) []string
@@ -598,10 +603,26 @@ func (b *builder) layout() {
 		p.Layout[s.op.Of] = append(p.Layout[s.op.Of], Place{s.canon, s.op.Offset, s.size})
 		p.Records[s.op.Of] += s.size
 	}
+	for _, s := range order {
+		if s.op.fixed == 0 || s.op.fixed&s.op.Mask != 0 || !s.op.Kind.Pairs {
+			continue
+		}
+		if s.op.Home = s.op.Of; s.op.Of == moat.Account {
+			s.op.Home = Annex
+		}
+		const size = int(unsafe.Sizeof(feature.Pair{})) // divides a line, so that no pair lies in two
+		s.op.Own = (max(p.Records[s.op.Home], HeaderBytes) + size - 1) / size * size
+		p.Layout[s.op.Home] = append(p.Layout[s.op.Home], Place{"pair of " + s.canon, s.op.Own, size})
+		p.Records[s.op.Home] = s.op.Own + size
+	}
 	for k, size := range p.Records {
 		p.Records[k] = (size + LineBytes - 1) / LineBytes * LineBytes
 		if limit := MaxRecordBytes[k]; size > limit {
-			b.problems = append(b.problems, &Problem{Code: "cost", What: fmt.Sprintf("the features of all detectors need %d bytes for each %s, more than %d", size, moat.EntityKind(k), limit), Hint: "share features between detectors: equal ones are kept once"})
+			kind := moat.EntityKind(k).String()
+			if k == int(Annex) {
+				kind = "account beside its record"
+			}
+			b.problems = append(b.problems, &Problem{Code: "cost", What: fmt.Sprintf("the features of all detectors need %d bytes for each %s, more than %d", size, kind, limit), Hint: "share features between detectors: equal ones are kept once"})
 		}
 	}
 	for _, x := range p.Exposure {
@@ -670,6 +691,9 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 		}
 		tp.Ops = append(tp.Ops, op)
 		add(&tp.Kinds, op.Of)
+		if op.Own != 0 {
+			add(&tp.Kinds, op.Home)
+		}
 	}
 	for _, c := range b.plan.Detectors {
 		if slices.Contains(c.On, t) {
@@ -690,14 +714,14 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 		op := &tp.Ops[i]
 		tp.At[op.Out] = int16(i)
 		op.Early = -1
-		if op.early && op.Value == feature.Key {
+		if op.early && op.Value == feature.Key && op.Own == 0 {
 			op.Early = tp.Early
 			tp.Early++
 		}
 		if op.takes() {
 			c := tp.condition(op.facts)
 			c.Ops[i>>6] |= 1 << (i & 63)
-			if op.Ahead { // else it is not likely to be needed
+			if op.Ahead || op.Own != 0 { // else it is not likely to be needed
 				c.touch(op)
 			}
 			for _, slot := range op.uses {

@@ -46,26 +46,19 @@ func (op *Op) take() Take {
 // Fetch is what it takes to compute the key of an op's pair.
 type Fetch struct {
 	Key   func(*Frame) uint64
-	Fixed uint64 // instead of Key and Salt, where all events have the same; 0 = they have not
 	Salt  uint64
 	Mask  uint64
 	Early int32
 	Of    moat.EntityKind
 }
 
-func (op *Op) fetch() Fetch {
-	x := Fetch{op.Key, 0, op.Salt, op.Mask, int32(op.Early), op.Of}
-	if op.fixed != 0 && op.fixed&op.Mask == 0 {
-		x.Fixed = Mix(op.fixed, op.Salt)
-	}
-	return x
-}
+func (op *Op) fetch() Fetch { return Fetch{op.Key, op.Salt, op.Mask, int32(op.Early), op.Of} }
 
 // shape returns the shape of an event of which these conditions hold.
 func (tp *TypePlan) shape(holds []uint64) *Shape {
 	s := &Shape{Known: make([]uint64, words(tp.Early))}
 	ops, detectors := make([]uint64, words(len(tp.Ops))), make([]uint64, words(len(tp.Detectors)))
-	var lines [moat.EntityKinds]LineSet
+	var lines [RecordKinds]LineSet
 	for i := range tp.Conditions {
 		if !bit(holds, i) {
 			continue
@@ -89,7 +82,7 @@ func (tp *TypePlan) shape(holds []uint64) *Shape {
 			run := &s.Runs[len(s.Runs)-1]
 			run.Takes = append(run.Takes, op.take())
 			switch {
-			case !op.early || !op.Ahead:
+			case !op.early || !op.Ahead || op.Own != 0:
 			case op.Value == feature.Levels:
 				s.Levels = append(s.Levels, op)
 			case op.Early < 0:
