@@ -160,7 +160,15 @@ func (a *Across) Snapshot(w io.Writer) error {
 			return err
 		}
 	}
-	if _, err := w.Write(a.tides()); err != nil {
+	tail := a.tides()
+	if a.fold != nil {
+		text, err := json.Marshal(&a.fold.inquiry)
+		if err != nil {
+			return fmt.Errorf("cannot write snapshot of complaints: %w", err)
+		}
+		tail = lengthed(tail, text)
+	}
+	if _, err := w.Write(tail); err != nil {
 		return fmt.Errorf("cannot write snapshot of sightings: %w", err)
 	}
 	return nil
@@ -192,6 +200,14 @@ func (a *Across) Restore(r io.Reader) error {
 	}
 	if err == nil {
 		err = a.readTides(b)
+	}
+	if err == nil && a.fold != nil {
+		if b, err = readPart(r); err == io.EOF {
+			return nil // from before complaints were traced by themselves
+		}
+		if err == nil {
+			err = json.Unmarshal(b, &a.fold.inquiry)
+		}
 	}
 	if err != nil {
 		return errors.Join(engine.ErrSnapshot, err)

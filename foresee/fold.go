@@ -37,6 +37,8 @@ type fold struct {
 	places [2]map[uint64][]place
 	began  moat.Time
 	given  map[string]*tally // by partner
+
+	inquiry inquiry
 }
 
 // place is a partner that an entity came to.
@@ -91,6 +93,12 @@ func (f *fold) step() ([]*moat.Event, error) {
 func (f *fold) key(k moat.EntityKind, id string) uint64 { return rule.Mix(f.seed.Text(id), uint64(k)) }
 
 func (f *fold) after(ev *moat.Event, now moat.Time, found []moat.Finding) {
+	switch ev.Kind {
+	case complained, traced, answered, settle:
+		f.inquire(ev, found)
+		return
+	}
+	f.inquiry.due(moat.Time(ev.Seq), false)
 	if now-f.began > within || len(f.places[0]) >= maxEntities {
 		f.places[1], f.places[0], f.began = f.places[0], map[uint64][]place{}, now
 	}

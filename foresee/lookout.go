@@ -20,6 +20,7 @@ const (
 	flagged = "flagged" // an entity was part of a finding of detector name, family service
 	finding = "finding" // the partner had such a finding
 	alive   = "alive"   // the partner sent events of type channel, the first time in an hour; count = orders in the hour of them before
+	// Complaints have sightings of their own: see inquiry.
 )
 
 // shift is after how many hours it is told again that an entity is at a partner.
@@ -106,7 +107,10 @@ func (l *lookout) see(ev *moat.Event, now moat.Time, found []moat.Finding) {
 		*t = uint32(min(int64(*t)+n, 1<<31))
 	}
 	switch ev.Type {
-	case moat.OrderServed, moat.Complaint, moat.CanaryTouch:
+	case moat.Complaint:
+		l.complained(ev, now, hour, found)
+		return
+	case moat.OrderServed, moat.CanaryTouch:
 		return // the operator's own, or a customer's: whom it names came to nobody
 	case moat.AuthLogin:
 		if ev.Outcome == moat.Failure {
@@ -227,6 +231,22 @@ func (l *lookout) alive(ev *moat.Event, now moat.Time, hour uint32) {
 		return
 	}
 	l.tell(ev, now, hour, &moat.Event{Kind: alive, Channel: ev.Type.String(), Count: int64(n)}, moat.Peers, ev.Type.String())
+}
+
+// complained tells which order a complaint is about, and whether it made a detector find that there are many.
+func (l *lookout) complained(ev *moat.Event, now moat.Time, hour uint32, found []moat.Finding) {
+	rise := ""
+	for i := range found {
+		if found[i].Mode != moat.Shadow {
+			rise = "surge"
+		}
+	}
+	if ev.Seq > 0 && rise == "" {
+		return // one stop more on the way of an order that was told
+	}
+	for _, o := range ev.Orders {
+		l.tell(ev, now, hour, &moat.Event{Kind: complained, Name: rise, ContactedAt: ev.ContactedAt, Reporter: ev.Reporter}, moat.Partner, o)
+	}
 }
 
 // flag tells of a finding, and of what came with it.

@@ -146,7 +146,7 @@ func (f *fold) hold(ev *moat.Event) {
 // tie orders sightings of the same instant: those of one event as they were made, others by what they are of, in plain words,
 // since those of the seal differ from one installation to the next.
 func (f *fold) tie(ev *moat.Event) string {
-	rank := byte(slices.Index([]string{alive, failed, met, finding, flagged}, ev.Kind) + 1)
+	rank := byte(slices.Index([]string{alive, failed, met, finding, flagged, complained, traced, answered, settle}, ev.Kind) + 1)
 	partner, own, event, _ := f.seal.open(ev.Token)
 	return string(rank) + strings.Join([]string{partner, event, ev.Name, own, ev.ID}, "\x00")
 }

@@ -640,6 +640,12 @@ func least(n int) float64 {
 	return f * math.Pow(max(0, 1-1/(9*f)-1.96/(3*math.Sqrt(f))), 3)
 }
 
+// most is above what n events of chance come from in all but 2.5 % of cases.
+func most(n int) float64 {
+	f := float64(n + 1)
+	return f * math.Pow(1-1/(9*f)+1.96/(3*math.Sqrt(f)), 3)
+}
+
 // hopeLog is how much likelier noise alone must be (e^2) than a candidate that is given up.
 const hopeLog = 2
 

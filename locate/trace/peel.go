@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/moat-platform/moat"
@@ -58,9 +59,13 @@ func (c *trial) lift(x *candidate) float64 {
 	return float64(len(x.hits)) / max(1e-9, float64(c.left)*c.had(x)/max(1, c.population.orders-gone))
 }
 
-// had is how many orders x had in hand of those that are left.
+// had is how many orders x had in hand of those that are left; if that is estimated from few controls, as many as it may have been.
 func (c *trial) had(x *candidate) float64 {
-	return max(x.touched-float64(max(len(x.every), len(x.hits))-len(x.hits)), float64(len(x.hits)))
+	touched := x.touched
+	if !x.exact {
+		touched *= most(len(x.controls)) / float64(len(x.controls)+1)
+	}
+	return max(touched-float64(max(len(x.every), len(x.hits))-len(x.hits)), float64(len(x.hits)))
 }
 
 // unfit says why x is not named however likely it is, or "".
@@ -173,22 +178,10 @@ func (c *trial) narrowest(ctx context.Context, tenant moat.Tenant, rows Rows) (*
 	if c.left < namedHits {
 		return nil, nil
 	}
+	if err := c.countMore(ctx, tenant, rows); err != nil {
+		return nil, err
+	}
 	list := c.suspects()
-	var coarse []*candidate
-	for _, x := range list {
-		if c.unfit(x) == "" && !x.exact && !x.uncounted && counted(x.Kind) && len(x.controls) < sureControls && len(coarse) < maxMeasured {
-			coarse = append(coarse, x)
-		}
-	}
-	if len(coarse) > 0 {
-		if err := c.count(ctx, tenant, rows, coarse); err != nil {
-			return nil, err
-		}
-		for _, x := range coarse {
-			x.uncounted = !x.exact
-		}
-		list = c.suspects()
-	}
 	slices.SortStableFunc(list, func(a, b *candidate) int { return cmp.Compare(c.lift(b), c.lift(a)) })
 	tried := 0
 	for _, x := range list {
@@ -204,6 +197,30 @@ func (c *trial) narrowest(ctx context.Context, tenant moat.Tenant, rows Rows) (*
 		}
 	}
 	return nil, nil
+}
+
+// countMore counts what those had in hand who might be named by the little that the controls tell.
+func (c *trial) countMore(ctx context.Context, tenant moat.Tenant, rows Rows) error {
+	var list []*candidate
+	sure := map[*candidate]float64{}
+	for _, x := range c.pool {
+		if x.exact || x.uncounted || !counted(x.Kind) || len(x.controls) >= sureControls || len(x.hits) < namedHits {
+			continue
+		}
+		if by := float64(c.left) * x.touched / max(1, c.population.orders); float64(len(x.hits)) >= c.least()*by {
+			list, sure[x] = append(list, x), float64(len(x.hits))*math.Log(float64(len(x.hits))/max(by, 1e-9))
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(list, func(a, b *candidate) int { return cmp.Compare(sure[b], sure[a]) })
+	list = list[:min(len(list), maxMeasured)]
+	err := c.count(ctx, tenant, rows, list)
+	for _, x := range list {
+		x.uncounted = !x.exact
+	}
+	return err
 }
 
 // suspects returns who had more of the orders that are left in hand than chance and than what is wide would have it, named or not: who

@@ -80,6 +80,9 @@ type Node struct {
 
 	canaries canaries
 
+	inquiring sync.Mutex // held while a question is answered
+	answered  moat.Time  // the last question that was
+
 	closing chan struct{} // closed when nothing that fails may be tried again
 }
 
@@ -176,6 +179,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	}
 	n.group.Go(func() { n.keepHouse(ctx) })
 	n.group.Go(func() { n.watchTides(ctx) })
+	n.group.Go(func() { n.inquire(ctx) })
 	return nil
 }
 
@@ -280,6 +284,11 @@ func (n *Node) Drain(ctx context.Context) error {
 			var err error
 			if more, err = n.settle(ctx); err != nil {
 				return err
+			}
+			if !more {
+				if more, err = n.settleComplaints(ctx); err != nil {
+					return err
+				}
 			}
 		}
 	}

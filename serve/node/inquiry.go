@@ -1,0 +1,170 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/foresee"
+	"github.com/moat-platform/moat/locate/trace"
+)
+
+// Complaints are traced by themselves. When is decided by the fold over all partners, so that it depends on the log alone; what was
+// found goes into the log, so that a replay has it without tracing again. A question that waits is a part of the fold's state:
+// after a crash it is asked again, and its answer counts once.
+
+// lookForQuestions is how often a node looks whether complaints are to be traced.
+const lookForQuestions = time.Second
+
+// inquire answers the questions of the fold, one after the other, beside the engines.
+func (n *Node) inquire(ctx context.Context) {
+	tick := time.NewTicker(lookForQuestions)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for {
+			more, err := n.answerOne(ctx)
+			if err != nil && ctx.Err() == nil {
+				n.log.Warn("complaints cannot be traced now", "error", err)
+			}
+			if !more || err != nil {
+				break
+			}
+		}
+	}
+}
+
+// watcher is the partition that watches all partners.
+func (n *Node) watcher() *partition { return n.parts[n.River.PartitionOf(foresee.Everyone)] }
+
+// answerOne answers the oldest question and tells whether there was one.
+func (n *Node) answerOne(ctx context.Context) (more bool, err error) {
+	n.inquiring.Lock()
+	defer n.inquiring.Unlock()
+	p := n.watcher()
+	var q foresee.Question
+	if err := p.do(ctx, func() { q, more = p.across.Asked() }); !more || err != nil {
+		return false, err
+	}
+	if q.At == n.answered { // its answer is on its way through the log
+		return false, nil
+	}
+	named, err := n.traceComplaints(ctx, q)
+	if err != nil {
+		return true, err
+	}
+	var w moat.BatchWriter
+	if err := p.do(ctx, func() {
+		for _, e := range p.across.Answer(q, named) {
+			w.Append(e)
+		}
+	}); err != nil {
+		return true, err
+	}
+	if _, err := n.River.Append(ctx, p.id, w.Bytes()); err != nil {
+		return true, fmt.Errorf("cannot write down what a trace named: %w", err)
+	}
+	n.answered = q.At
+	return true, nil
+}
+
+// traceComplaints traces the complaints of a question as of its time.
+func (n *Node) traceComplaints(ctx context.Context, q foresee.Question) ([]foresee.Named, error) {
+	if len(q.Complaints) == 0 {
+		return nil, nil
+	}
+	t := trace.Question{Until: q.At}
+	for _, c := range q.Complaints {
+		t.Orders = append(t.Orders, trace.Leaked{ID: c.Order, At: c.At, By: c.Reporter})
+	}
+	tr := n.Tracer()
+	tr.Findings, tr.Complaints = nil, nil
+	a, err := tr.Trace(ctx, moat.Everyone(), t)
+	if err != nil {
+		return nil, err
+	}
+	var out []foresee.Named
+	for i := range a.Sources {
+		if s := &a.Sources[i]; s.Named && s.P <= namedP {
+			if f, ok := namedFinding(s, a.Orders.Known); ok {
+				out = append(out, foresee.Named{Posterior: min(1, s.Posterior), Finding: f})
+			}
+		}
+	}
+	return out, nil
+}
+
+// namedP is how surely no chance a source is that is told unasked: within four weeks 28 looks share the hundredth that one may err by.
+const namedP = 0.01 / 28
+
+// namedFinding says of a source what its partner is told. A destination, or a version of an app, is told of the app through which the
+// orders went there.
+func namedFinding(s *trace.Source, known int) (f moat.Finding, ok bool) {
+	steps := map[string]string{}
+	for _, p := range s.Path {
+		steps[p.Kind] = p.ID
+	}
+	f.Partner = cmp.Or(s.Partner, steps["partner"])
+	kind, id := s.Kind, s.ID
+	for _, m := range s.Members[1:] {
+		if (kind == "ip" || kind == "host") && m.Kind == "app" { // where only the app is
+			kind, id = m.Kind, m.ID
+		}
+	}
+	if _, err := moat.ParseEntityKind(kind); err != nil {
+		if kind, id = "app", steps["app"]; id == "" {
+			kind, id = "partner", f.Partner
+		}
+	}
+	k, err := moat.ParseEntityKind(kind)
+	if err != nil || f.Partner == "" || id == "" {
+		return f, false
+	}
+	f.Entity = moat.Entity{Kind: k, ID: id}
+	for _, m := range s.Members[1:] {
+		if k, err := moat.ParseEntityKind(m.Kind); err == nil && (k == moat.Device || k == moat.IP || k == moat.Account) && len(f.Related) < maxRelated {
+			f.Related = append(f.Related, moat.Entity{Kind: k, ID: m.ID})
+		}
+	}
+	f.Reason = fmt.Sprintf("%d of %d orders that customers complained about within four weeks lead to %s: it had %d of them in hand before, %.2g times what chance would give",
+		s.Explains, known, strings.TrimSuffix(s.Name, "."), s.Leaked, s.Lift)
+	f.Evidence = []moat.Evidence{{Name: "explains", Value: float64(s.Explains)}, {Name: "leaked", Value: float64(s.Leaked)}, {Name: "touched", Value: s.Touched},
+		{Name: "lift", Value: s.Lift}, {Name: "p", Value: s.P}, {Name: "posterior", Value: s.Posterior}}
+	f.Orders, f.Stake, f.Weight, f.Egress = int64(s.Explains), int64(s.Leaked), s.Shown, true
+	return f, true
+}
+
+// maxRelated bounds the places of a person that a finding names.
+const maxRelated = 4
+
+// settleComplaints has complaints traced that were heard and not asked for yet, and waits for the answers; it tells whether there was any.
+func (n *Node) settleComplaints(ctx context.Context) (more bool, err error) {
+	p := n.watcher()
+	var ask *moat.Event
+	if err := p.do(ctx, func() {
+		if _, waits := p.across.Asked(); waits {
+			more = true
+		} else if p.across.Untraced() > 0 {
+			ask = p.across.Settle(p.handed)
+		}
+	}); err != nil {
+		return false, err
+	}
+	if ask != nil {
+		var w moat.BatchWriter
+		w.Append(ask)
+		_, err := n.River.Append(ctx, p.id, w.Bytes())
+		return true, err
+	}
+	if more {
+		_, err = n.answerOne(ctx)
+	}
+	return more, err
+}

@@ -1,0 +1,151 @@
+package node_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/ingest"
+	"github.com/moat-platform/moat/river"
+	"github.com/moat-platform/moat/serve/node"
+	"github.com/moat-platform/moat/store/book"
+)
+
+// robbed is three weeks of a merchant with a dozen clerks and of a courier. From the second week on a part of the orders that one clerk opens is
+// complained of a day later, by messages that name no partner; customers of others complain, too.
+func robbed(thief string) string {
+	start, _ := moat.ParseTime("2026-03-02T00:00:00Z")
+	r := rand.New(rand.NewPCG(3, 3))
+	type line struct {
+		at   moat.Time
+		text string
+	}
+	var lines []line
+	add := func(at moat.Time, rest string) {
+		lines = append(lines, line{at, fmt.Sprintf(`{"id":"e%d","time":%q,%s}`, len(lines), at, rest)})
+	}
+	for i := range 6000 {
+		at := start + moat.Time(i)*5*moat.Minute
+		who := fmt.Sprintf("clerk%d", r.IntN(12))
+		add(at, fmt.Sprintf(`"partner":"merchant","app":"erp","type":"order.access","actor":%q,"device":"d-%s","ip":"192.0.2.7","operation":"view","fields":["phone","address"],"orders":["o%d"]`, who, who, i))
+		add(at+moat.Hour, fmt.Sprintf(`"partner":"courier","app":"hub","type":"order.access","actor":"rider%d","operation":"view","fields":["phone"],"orders":["o%d"]`, r.IntN(8), i))
+		if i < 2000 {
+			continue
+		}
+		if stolen := who == thief && r.IntN(8) == 0; stolen || r.IntN(200) == 0 {
+			called := at + moat.Day + moat.Time(r.IntN(600))*moat.Minute
+			add(called+2*moat.Hour, fmt.Sprintf(`"type":"complaint","orders":["o%d"],"kind":"scam_call","contacted_at":%q,"reporter":"r%d"`, i, called, i))
+		}
+	}
+	slices.SortStableFunc(lines, func(a, b line) int { return int(min(1, max(-1, a.at-b.at))) })
+	var b strings.Builder
+	for _, l := range lines {
+		b.WriteString(l.text + "\n")
+	}
+	return b.String()
+}
+
+// told lists whom traces named in a folder, and when; figures rest on orders that the secret of the folder draws.
+func told(t *testing.T, n *node.Node) (list []string) {
+	t.Helper()
+	for _, f := range findings(t, n) {
+		if f.Detector == "across.named_source" {
+			list = append(list, fmt.Sprintf("%s %s %s", f.Time, f.Partner, f.Entity))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// TestComplaintsLead loads complaints among events: by themselves they lead to the clerk who stole, and to nobody else, whatever the number of
+// partitions; a case opens about him. A node that begins again, also without its state, says the same and nothing twice, and so does a replay.
+func TestComplaintsLead(t *testing.T) {
+	lines := robbed("clerk7")
+	var want []string
+	for _, partitions := range []int{1, 4} {
+		dir := t.TempDir()
+		cfg := node.Config{Dir: dir, River: river.Config{Partitions: partitions}}
+		n, err := node.Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := ingest.Loader{River: n.River, Key: n.IngestKey(), Watch: n.Watch}
+		if r, err := l.Read(t.Context(), "lines", strings.NewReader(lines)); err != nil || r.Events != r.Lines {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		if err := n.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got := told(t, n)
+		if want == nil {
+			want = got
+		}
+		if len(got) == 0 || !slices.Equal(got, want) {
+			t.Errorf("with %d partitions:\n%s\nwant\n%s", partitions, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		for _, line := range got {
+			if !strings.Contains(line, "merchant account:clerk7") {
+				t.Errorf("named wrongly: %s", line)
+			}
+		}
+		if c := casesAbout(t, n, moat.Entity{Kind: moat.Account, ID: "clerk7"}); c == nil || !strings.Contains(c.Reason, "customers complained about") {
+			t.Errorf("no case says why: %+v", c)
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if again := replay(t, node.ReplayConfig{Dir: dir}); again.Total.New+again.Total.Gone > 0 || again.Total.Same == 0 {
+			t.Errorf("a replay finds %+v", again.Total)
+		}
+		for _, f := range glob(t, dir, "*.snap") {
+			if err := os.Remove(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n, err = node.Open(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := told(t, n); !slices.Equal(got, want) {
+			t.Errorf("built again:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestNoiseLeadsNowhere: where nobody steals nobody is named.
+func TestNoiseLeadsNowhere(t *testing.T) {
+	n := open(t, t.TempDir())
+	defer n.Close()
+	l := ingest.Loader{River: n.River, Key: n.IngestKey(), Watch: n.Watch}
+	if _, err := l.Read(t.Context(), "lines", strings.NewReader(robbed("nobody"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := told(t, n); len(got) > 0 {
+		t.Errorf("named:\n%s", strings.Join(got, "\n"))
+	}
+}
+
+func casesAbout(t *testing.T, n *node.Node, e moat.Entity) *moat.Case {
+	t.Helper()
+	for c, err := range n.Book.AllCases(t.Context(), moat.Everyone(), book.Query{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Merged == "" && len(c.Entities) > 0 && c.Entities[0] == e {
+			return &c
+		}
+	}
+	return nil
+}
