@@ -150,9 +150,10 @@ func (a *Across) Settle(position uint64) *moat.Event {
 	return a.note(settle, at, strconv.FormatUint(position, 10))
 }
 
-// note makes an event of the inquiry.
+// note makes an event of the inquiry. It waits for no part that is behind, since it has no place in the time of receipt: what the
+// inquiry does with it depends on its place in the log.
 func (a *Across) note(kind string, at moat.Time, name string) *moat.Event {
-	e := &moat.Event{Partner: Everyone, Type: moat.Sighting, Kind: kind, Name: name, Time: at, Received: at, Seq: int64(at), Flags: moat.FlagHistory,
+	e := &moat.Event{Partner: Everyone, Type: moat.Sighting, Kind: kind, Name: name, Time: at, Received: at, Flags: moat.FlagHistory,
 		ID: a.look.seal.name(kind, strconv.FormatInt(int64(at), 10), name)}
 	e.MarkAll()
 	return e
@@ -178,7 +179,7 @@ func (a *Across) Answer(q Question, named []Named) []*moat.Event {
 
 // inquire takes in what the inquiry is told, and asks when it is time.
 func (f *fold) inquire(ev *moat.Event, found []moat.Finding) {
-	q, now := &f.inquiry, moat.Time(ev.Seq)
+	q, now := &f.inquiry, max(moat.Time(ev.Seq), ev.Received)
 	switch ev.Kind {
 	case complained:
 		if _, order, _, ok := f.seal.open(ev.Token); ok {

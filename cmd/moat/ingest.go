@@ -296,7 +296,7 @@ func (s *outcome) odd(o *screen) {
 		o.wrap("", fmt.Sprintf("%s %s not seen before: %s", many(n, "partner"), was, clean(list)))
 	}
 	if s.Unplaced > 0 {
-		o.wrap("", fmt.Sprintf("%s without a partner went to %q, where none of their orders is: moat complaint import files complaints with every partner that their order passed through",
+		o.wrap("", fmt.Sprintf("%s without a partner went to %q: they are traced with all others, but to be counted with every partner that their orders passed through they want moat complaint import",
 			many(s.Unplaced, "complaint"), "local"))
 	}
 }
