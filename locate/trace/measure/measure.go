@@ -157,6 +157,10 @@ func (e *ecosystem) try(ctx context.Context, list []Condition, cfg Config, seed 
 				if i >= len(trials) {
 					return
 				}
+				if ctx.Err() != nil { // tracing in memory does not look
+					failed <- ctx.Err()
+					return
+				}
 				t, err := e.one(ctx, list[i/cfg.Trials], seed<<32+uint64(i))
 				if err != nil {
 					failed <- err

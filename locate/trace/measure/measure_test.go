@@ -2,8 +2,11 @@ package measure
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/moat-platform/moat/sim/leak"
@@ -28,6 +31,16 @@ func TestBars(t *testing.T) {
 	}
 	if s := page.String(); strings.Count(s, "<svg") != 8 || strings.Contains(s, "NaN") || strings.Contains(s, "http") {
 		t.Errorf("the page has %d plots, or something that does not belong there", strings.Count(s, "<svg"))
+	}
+}
+
+// TestStopped: who interrupts it need not wait for the other leaks.
+func TestStopped(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	var n atomic.Int64
+	_, err := Run(ctx, Config{Seeds: []uint64{3}, Trials: 50, Ecosystem: "flows", Progress: func(int, int) { n.Add(1); stop() }})
+	if !errors.Is(err, context.Canceled) || n.Load() > 50 {
+		t.Errorf("after %d leaks: %v", n.Load(), err)
 	}
 }
 
