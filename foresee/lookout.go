@@ -245,6 +245,9 @@ func (l *lookout) complained(ev *moat.Event, now moat.Time, hour uint32, found [
 		return // one stop more on the way of an order that was told
 	}
 	for _, o := range ev.Orders {
+		if o == "" {
+			continue
+		}
 		l.tell(ev, now, hour, &moat.Event{Kind: complained, Name: rise, ContactedAt: ev.ContactedAt, Reporter: ev.Reporter}, moat.Partner, o)
 	}
 }

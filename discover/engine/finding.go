@@ -65,6 +65,9 @@ func (e *Engine) lastSaid(key uint64, s *slot) *said {
 	return (*said)(unsafe.Add(e.fired.at(rec), pairHeader))
 }
 
+// maxExposure bounds what counts that others state add up to.
+const maxExposure = 1 << 50
+
 // exposure returns of how many orders the subject saw personal data in the last 24 hours; what was masked exposes nobody.
 func (e *Engine) exposure(k moat.EntityKind, rec unsafe.Pointer, now moat.Time) int64 {
 	x := e.plan.Exposure[k]
@@ -78,7 +81,7 @@ func (e *Engine) exposure(k moat.EntityKind, rec unsafe.Pointer, now moat.Time) 
 	var a, b [8]float64
 	x.Distinct.Read(unsafe.Add(rec, x.DistinctOffset), &in, a[:])
 	x.Sum.Read(unsafe.Add(rec, x.SumOffset), &in, b[:])
-	return int64(a[0] + b[0] + 0.5)
+	return int64(min(a[0]+b[0]+0.5, maxExposure))
 }
 
 // related lists the other entities of the event, narrowest first.

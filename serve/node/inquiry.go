@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -57,7 +58,9 @@ func (n *Node) answerOne(ctx context.Context) (more bool, err error) {
 		return false, nil
 	}
 	named, err := n.traceComplaints(ctx, q)
-	if err != nil {
+	if errors.Is(err, trace.ErrInvalid) { // it will never be answered: it holds up no other
+		n.log.Warn("complaints cannot be traced", "heard_up_to", q.At, "error", err)
+	} else if err != nil {
 		return true, err
 	}
 	var w moat.BatchWriter

@@ -121,6 +121,31 @@ func TestComplaintsLead(t *testing.T) {
 	}
 }
 
+// TestEmptyOrder: complaints about orders without a name hold up neither what is loaded nor what is traced after them.
+func TestEmptyOrder(t *testing.T) {
+	n := open(t, t.TempDir())
+	defer n.Close()
+	l := ingest.Loader{River: n.River, Key: n.IngestKey(), Watch: n.Watch}
+	load := func(lines string) {
+		t.Helper()
+		if _, err := l.Read(t.Context(), "lines", strings.NewReader(lines)); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var empty strings.Builder
+	for i, order := range []string{"", "a", "b", "c"} {
+		fmt.Fprintf(&empty, `{"id":"k%d","time":"2026-02-20T10:00:00Z","type":"complaint","kind":"spam","orders":[%q],"partner":"courier"}`+"\n", i, order)
+	}
+	load(empty.String())
+	load(robbed("clerk7"))
+	if got := told(t, n); len(got) == 0 {
+		t.Error("nobody is named")
+	}
+}
+
 // TestNoiseLeadsNowhere: where nobody steals nobody is named.
 func TestNoiseLeadsNowhere(t *testing.T) {
 	n := open(t, t.TempDir())
