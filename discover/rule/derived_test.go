@@ -69,14 +69,19 @@ func TestZones(t *testing.T) {
 	}
 }
 
+// ofDestination is a word of the vocabulary about an event with a destination.
+func ofDestination(word, to string) string {
+	fr := (&Plan{Texts: agentPlace + 1}).NewFrame()
+	fr.Begin(&moat.Event{Destination: to})
+	return vocabulary[word].str(&fr)
+}
+
 func TestDestinationName(t *testing.T) {
 	for to, want := range map[string]string{
 		"https://wms.pakhus.eu/in": "wms pakhus", "https://wms.pakhus-eu.com/in": "wms pakhus", "https://API.Wms-Pakhus2.example:8443": "wms pakhus", "ops@mail.pakhus.co.uk": "mail pakhus",
 		"https://in.spruce-relay.example/v1": "in spruce relay", "localhost": "", "10.0.0.7:22": "", "https://[2001:db8::1]/": "", "": "", ".": "", "https://api.example/": "",
 	} {
-		fr := (&Plan{Texts: agentPlace + 1}).NewFrame()
-		fr.Begin(&moat.Event{Destination: to})
-		if got := vocabulary["event.destination_name"].str(&fr); got != want {
+		if got := ofDestination("event.destination_name", to); got != want {
 			t.Errorf("%q is called %q, want %q", to, got, want)
 		}
 	}
@@ -87,9 +92,7 @@ func TestDestinationLook(t *testing.T) {
 		"https://api.redbird-express.cn/in": "rbdr eprsx", "https://api2.redbird-expres.cn": "rbdr eprsx", "redbrid-exprass.com": "rbdr eprsx", "redbard-expess.top": "rbdr epsx",
 		"https://wms.pakhus.eu/in": "wms phks", "barnes.example": "bms", "bames.example": "bms", "c1oud-depot.example": "cdl dpt", "localhost": "", "10.0.0.7:22": "", "": "",
 	} {
-		fr := (&Plan{Texts: agentPlace + 1}).NewFrame()
-		fr.Begin(&moat.Event{Destination: to})
-		if got := vocabulary["event.destination_look"].str(&fr); got != want {
+		if got := ofDestination("event.destination_look", to); got != want {
 			t.Errorf("%q looks like %q, want %q", to, got, want)
 		}
 	}

@@ -54,11 +54,7 @@ func (d *Diary) Summary(ctx context.Context, tenant moat.Tenant, q Query) (*Summ
 	var accounts, devices, ips, destinations names
 	seen := map[*run.Source]bool{}
 	damaged, err := d.Each(ctx, tenant, q, func(r *run.Row) error {
-		src, err := r.Source()
-		if err != nil {
-			return err
-		}
-		act, err := r.Act()
+		src, act, err := r.Acted()
 		if err != nil {
 			return err
 		}

@@ -110,11 +110,7 @@ func (f *Finder) follow(ctx context.Context, tenant moat.Tenant, q *Question, s 
 			if r.Time < list[i].first {
 				return nil
 			}
-			src, err := r.Source()
-			if err != nil {
-				return err
-			}
-			act, err := r.Act()
+			src, act, err := r.Acted()
 			if err != nil || !exposes[act.Type] || act.Outcome != moat.Success || own(q, src, act) {
 				return err
 			}

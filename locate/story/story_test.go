@@ -20,15 +20,6 @@ const day0 = 20_000 * moat.Day
 // begins with an exclamation mark.
 func told(t *testing.T, entities []moat.Entity, events ...*moat.Event) *Story {
 	t.Helper()
-	d, err := diary.Open(diary.Config{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { d.Close() })
-	w, err := d.Writer(0)
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := &moat.Case{ID: "c", Partner: "acme", Entities: entities}
 	var findings []moat.Finding
 	for i, e := range events {
@@ -42,13 +33,28 @@ func told(t *testing.T, entities []moat.Entity, events ...*moat.Event) *Story {
 			findings = append(findings, moat.Finding{ID: "f" + e.ID, Detector: "d", Time: e.Time, Reason: "it was odd", Events: []string{e.ID}})
 		}
 	}
-	runtest.Append(t, w, 1, events...)
-	s, err := New(Config{Diary: d, Scan: scanOf(events), Country: func(string) string { return "NL" }}).Tell(t.Context(), c, findings,
+	s, err := New(Config{Diary: diaryOf(t, events), Scan: scanOf(events), Country: func(string) string { return "NL" }}).Tell(t.Context(), c, findings,
 		[]moat.Decision{{Action: moat.Deny, Scope: "account", Value: "eve", From: day0, Until: day0 + moat.Hour}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// diaryOf is a diary to which events were appended as message 1.
+func diaryOf(t *testing.T, events []*moat.Event) *diary.Diary {
+	t.Helper()
+	d, err := diary.Open(diary.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	w, err := d.Writer(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtest.Append(t, w, 1, events...)
+	return d
 }
 
 // scanOf reads events that were appended as message 1, and ends with an error if there is one.

@@ -698,7 +698,7 @@ func (c *trial) even() {
 			continue
 		}
 		for _, y := range c.top { // who had all that another had in hand had not less
-			if y.exact && y.exposed > x.exposed && len(x.hits) >= len(y.hits) && c.alike(x, y) == len(y.hits)+len(y.controls) {
+			if y.exact && y.exposed > x.exposed && len(x.hits) >= len(y.hits) && alike(x, y) == len(y.hits)+len(y.controls) {
 				x.exposed, x.touched = y.exposed, max(x.touched, y.touched)
 			}
 		}

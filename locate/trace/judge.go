@@ -130,7 +130,7 @@ func (c *trial) twin(x *candidate) *unit {
 		if either := len(u.lead.hits) + len(x.hits) - both; float64(both) >= twinShare*float64(either) {
 			return u
 		}
-		both = c.alike(u.lead, x)
+		both = alike(u.lead, x)
 		either := len(u.lead.hits) + len(u.lead.controls) + len(x.hits) + len(x.controls) - both
 		if far <= twinLog && machine(u.lead.Kind) && machine(x.Kind) && float64(both) >= alikeShare*float64(either) {
 			return u
@@ -155,20 +155,7 @@ func machine(k moat.EntityKind) bool {
 }
 
 // alike counts the leaked orders and controls that both had in hand.
-func (c *trial) alike(a, b *candidate) int {
-	n := common(a.controls, b.controls)
-	for i, j := 0, 0; i < len(a.hits) && j < len(b.hits); {
-		switch {
-		case a.hits[i].order < b.hits[j].order:
-			i++
-		case a.hits[i].order > b.hits[j].order:
-			j++
-		default:
-			i, j, n = i+1, j+1, n+1
-		}
-	}
-	return n
-}
+func alike(a, b *candidate) int { return common(a.controls, b.controls) + shared(a, b) }
 
 // together counts the leaked orders that two candidates touched by the same act.
 func together(a, b *candidate) (n int) {

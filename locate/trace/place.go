@@ -43,7 +43,7 @@ func standing(k moat.EntityKind) bool { return k == moat.Device || k == moat.IP 
 
 // heldBy tells whether a place was one person's, as far as leaked orders and controls show.
 func (c *trial) heldBy(x, person *candidate) bool {
-	return standing(x.Kind) && person.Kind == moat.Account && float64(c.alike(x, person)) >= alikeShare*float64(len(x.hits)+len(x.controls))
+	return standing(x.Kind) && person.Kind == moat.Account && float64(alike(x, person)) >= alikeShare*float64(len(x.hits)+len(x.controls))
 }
 
 // at notes that a person of u was at x.

@@ -48,10 +48,7 @@ func (k *kept) Sample(ctx context.Context, tenant moat.Tenant, n int, from, to m
 }
 
 func touchOf(r *run.Row) (t Touch, err error) {
-	if t.Source, err = r.Source(); err != nil {
-		return t, err
-	}
-	t.Act, err = r.Act()
+	t.Source, t.Act, err = r.Acted()
 	t.Time, t.Count = r.Time, r.Count
 	return t, err
 }

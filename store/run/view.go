@@ -506,6 +506,16 @@ func (r *Row) Act() (*Act, error) {
 	})
 }
 
+// Acted returns who it was and what was done, for those who need both.
+func (r *Row) Acted() (*Source, *Act, error) {
+	src, err := r.Source()
+	if err != nil {
+		return nil, nil, err
+	}
+	act, err := r.Act()
+	return src, act, err
+}
+
 // Shops returns the shops whose data it is. They must not be changed.
 func (r *Row) Shops() ([]string, error) {
 	return cached(r, &r.in.shops, PartShops, func(b []byte) ([]string, bool) { return (&fields{b: b, view: true}).shops() })
