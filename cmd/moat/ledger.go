@@ -82,7 +82,7 @@ func (c *ledgerCmd) Run(a *app) error {
 	for _, h := range list {
 		a.damaged(h.Damaged)
 		for _, g := range h.Gaps {
-			a.err.line(a.err.paint(yellow, "warning:"), fmt.Sprintf("the %s lacks messages %d to %d of partition %d: a file of it is gone, or the log had lost them", h.Index, g.First, g.Last, g.Partition))
+			a.err.line(a.err.paint(yellow, "warning:"), fmt.Sprintf("the %s lacks messages %d to %d of partition %d: a file of it is gone; put it back from a backup", h.Index, g.First, g.Last, g.Partition))
 		}
 	}
 	return nil

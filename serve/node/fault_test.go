@@ -295,6 +295,39 @@ func TestLostLakeFile(t *testing.T) {
 	t.Fatalf("no partition has three files: %+v", files)
 }
 
+// TestRepetitions takes in events again between starts, all of them and some, and loses its diary, which is built again from a
+// lake that has no rows of many messages: nothing is missing, and the log says of nothing that it is.
+func TestRepetitions(t *testing.T) {
+	dir := t.TempDir()
+	var log bytes.Buffer
+	reopen := func(from, to int) {
+		n, err := node.Open(t.Context(), node.Config{Dir: dir, Retention: 100 * 365 * 24 * time.Hour, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		send(t, n, from, to)
+
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, span := range [][2]int{{0, 20}, {0, 20}, {10, 30}, {5, 30}, {25, 40}, {0, 40}} {
+		reopen(span[0], span[1])
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "diary")); err != nil {
+		t.Fatal(err)
+	}
+	reopen(40, 60)
+	if !strings.Contains(log.String(), "it is built again from the lake") {
+		t.Error("the diary was not built again")
+	}
+	log.Reset()
+	reopen(60, 61)
+	if strings.Contains(log.String(), "missing") || strings.Contains(log.String(), "lost") {
+		t.Errorf("of a whole folder the log says %s", &log)
+	}
+}
+
 // TestDiskFull lets a process run into a limit on the size of its files, as a full disk would stop it; what it
 // acknowledged is all there once there is room again.
 func TestDiskFull(t *testing.T) {

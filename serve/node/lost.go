@@ -33,8 +33,7 @@ func (p *partition) checkBook(ctx context.Context, snapshots []string) ([]string
 	return nil, nil
 }
 
-// checkLake says which messages lie between two files of the lake and are in none: a file was lost, or they held nothing but
-// repetitions, which are not stored. Files that are known to be damaged were told of.
+// checkLake says which messages lie between two files of the lake and are in none. Files that are known to be damaged were told of.
 func (p *partition) checkLake() {
 	last := uint64(0)
 	for _, f := range p.n.Lake.Files() {
@@ -43,8 +42,8 @@ func (p *partition) checkLake() {
 		}
 		known := slices.ContainsFunc(p.n.Lake.Lost(), func(l lake.Lost) bool { return l.Partition == p.id && l.First <= last+1 && l.Last >= f.First-1 })
 		if last > 0 && f.First > last+1 && !known {
-			p.n.log.Warn("the lake has no file with these messages: one was lost, unless they were all repetitions", "partition", p.id, "first", last+1, "last", f.First-1,
-				"next", f.Path, "hint", "if a file is gone, stop, put it back from a backup, and start again")
+			p.n.log.Warn("the lake has no file with these messages: one was lost", "partition", p.id, "first", last+1, "last", f.First-1,
+				"next", f.Path, "hint", "stop, put the file back from a backup, and start again; until then queries and replays lack these events")
 		}
 		last = max(last, f.Last)
 	}

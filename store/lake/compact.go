@@ -1,6 +1,7 @@
 package lake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,8 @@ func (l *Lake) runs() (out [][]*entry) {
 	for at := 0; at < len(l.files); {
 		end := at
 		small := 0
-		for end < len(l.files) && l.files[end].Partition == l.files[at].Partition && l.files[end].Day == l.files[at].Day {
+		for end < len(l.files) && l.files[end].Partition == l.files[at].Partition && l.files[end].Day == l.files[at].Day &&
+			(end == at || l.files[end].First == l.files[end-1].Last+1) { // a lost file that is put back must not pass for merged
 			if l.files[end].Rows < smallRows {
 				small++
 			}
@@ -196,25 +198,20 @@ func (m *merger) flush() error {
 }
 
 // Expire deletes the days that are older than the retention at now, then the
-// oldest files until the rest is under the disk cap. Positions stay.
+// oldest files until the rest is under the disk cap. Of a partition they go in
+// the order of the log. Positions stay.
 func (l *Lake) Expire(now time.Time) error {
 	l.upkeep.Lock()
 	defer l.upkeep.Unlock()
 	oldest := now.UTC().Add(-l.cfg.Retention).Format(dayForm)
 	files := l.Files()
-	slices.SortStableFunc(files, func(a, b File) int { // by age: day, then event time
-		switch {
-		case a.Day != b.Day:
-			if a.Day < b.Day {
-				return -1
-			}
-			return 1
-		case a.From < b.From:
-			return -1
-		case a.From > b.From:
-			return 1
+	for i := 1; i < len(files); i++ { // of a partition none goes before those in front of it
+		if a, b := &files[i-1], &files[i]; a.Partition == b.Partition {
+			b.From = max(b.From, a.From)
 		}
-		return 0
+	}
+	slices.SortStableFunc(files, func(a, b File) int { // by age: day, then event time
+		return cmp.Or(cmp.Compare(a.Day, b.Day), cmp.Compare(a.From, b.From))
 	})
 	total := int64(0)
 	for _, f := range files {

@@ -13,13 +13,15 @@ import (
 	"github.com/moat-platform/moat"
 )
 
-// DuckDB reads what the lake writes: dictionary and plain pages, nulls, lists, several pages, copied row groups.
+// DuckDB reads what the lake writes: dictionary and plain pages, nulls, lists, several pages, copied row groups, files without rows.
 func TestDuckDB(t *testing.T) {
 	l := openLake(t, Config{SegmentRows: 70_000})
 	batches := realisticBatches(160)
 	for i, b := range batches {
 		must(t, l.Writer(0).Append(uint64(i+1), b, nil))
 	}
+	must(t, l.Writer(0).Flush())
+	must(t, l.Writer(0).Append(uint64(len(batches)+1), batchOf(), nil)) // a file without rows
 	must(t, l.Writer(0).Flush())
 	must(t, l.Writer(0).Append(1000, batchOf(simple("late", testDay+moat.Day)), nil))
 	must(t, l.Writer(0).Flush())

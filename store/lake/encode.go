@@ -314,8 +314,11 @@ func (f *fileWriter) endGroup(g format.RowGroup) {
 	f.sums = append(f.sums, f.sum)
 }
 
-// writeGroup writes the chunks that x holds, with their dictionaries.
+// writeGroup writes the chunks that x holds, with their dictionaries, unless it holds none.
 func (f *fileWriter) writeGroup(x *encoder, dicts *[columns]dictionary) error {
+	if x.rows == 0 {
+		return nil
+	}
 	f.sum = 0
 	g := format.RowGroup{NumRows: x.rows, FileOffset: f.at, Ordinal: int16(len(f.meta))}
 	for i := range x.chunks {

@@ -386,17 +386,6 @@ func (l *Lake) added(f File) (replaced []*entry) {
 	return replaced
 }
 
-// moveTo records that all up to seq is kept, although no file may say so.
-func (l *Lake) moveTo(partition int, seq uint64) error {
-	if err := l.savePosition(partition, max(seq, l.Position(partition))); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.positions[partition] = max(l.positions[partition], seq)
-	return nil
-}
-
 // savePosition keeps a position in a file of its own, for the time when the
 // files that prove it are gone.
 func (l *Lake) savePosition(partition int, seq uint64) error {

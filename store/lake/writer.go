@@ -61,7 +61,6 @@ type closing struct {
 	Range
 	day   int64
 	dicts *[columns]dictionary
-	empty bool // no rows: only the position moves
 }
 
 // Writer returns the writer of a partition, which goes on after [Lake.Position].
@@ -129,7 +128,7 @@ func (w *Writer) take(seq uint64, batch []byte, skip []uint64) error {
 				w.seg.First = 0
 			}
 			return err
-		case day > w.seg.day && w.seg.First < seq:
+		case day > w.seg.day && w.seg.rows > 0:
 			// The batch is of a newer day than the segment: it goes to the next one.
 			g.abort()
 			w.today = day
@@ -176,7 +175,7 @@ func (w *Writer) block() *block {
 }
 
 // addRows adds the rows of a batch and returns the newest day of receipt so far.
-// It stops early when that is newer than the segment's, unless the segment is new.
+// It stops early when that is newer than the segment's, unless the segment has no rows.
 func (w *Writer) addRows(seq uint64, batch []byte, skip []uint64) (day int64, err error) {
 	g := &w.grp
 	day = w.today
@@ -187,7 +186,7 @@ func (w *Writer) addRows(seq uint64, batch []byte, skip []uint64) (day int64, er
 	}
 	for row := 0; w.reader.Next(&w.event); row++ {
 		day = max(day, int64(w.event.Received/moat.Day))
-		if day > w.seg.day && w.seg.First < seq {
+		if day > w.seg.day && w.seg.rows > 0 {
 			continue // only to find the newest day
 		}
 		if row>>6 < len(skip) && skip[row>>6]&(1<<(row&63)) != 0 {
@@ -212,7 +211,7 @@ func (w *Writer) finish(reply chan error) {
 		if w.grp.blk != nil {
 			w.seal()
 		}
-		j.close = &closing{Range: w.seg.Range, day: w.seg.day, dicts: w.grp.dicts, empty: w.seg.rows == 0}
+		j.close = &closing{Range: w.seg.Range, day: w.seg.day, dicts: w.grp.dicts}
 		w.seg, w.grp.dicts = segment{}, nil
 	}
 	w.jobs <- j
@@ -321,13 +320,10 @@ func (w *Writer) run() {
 	}
 }
 
-// write makes a file durable and lets the position move.
+// write makes a file durable, which moves the position. Messages that had nothing to keep have their place in a file too, if
+// need be in one without rows: then a message that no file has tells that a file is gone.
 func (w *Writer) write(p pending) error {
-	if !p.empty {
-		day := moat.Time(p.day * int64(moat.Day)).Std().Format(dayForm)
-		if _, err := w.l.writeEvents(day, p.Range, func(f *fileWriter) error { return f.writeGroup(p.x, p.dicts) }); err != nil {
-			return err
-		}
-	}
-	return w.l.moveTo(p.Partition, p.Last)
+	day := moat.Time(p.day * int64(moat.Day)).Std().Format(dayForm)
+	_, err := w.l.writeEvents(day, p.Range, func(f *fileWriter) error { return f.writeGroup(p.x, p.dicts) })
+	return err
 }

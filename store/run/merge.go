@@ -346,7 +346,8 @@ func countKeys(in []*file) (uint64, error) {
 
 // chooseMerge returns which of the runs of a partition, in their order, are to
 // be merged: a window of at least fanIn of about the same size, the smallest
-// sizes first. ok is false if there is nothing to do.
+// sizes first, without a gap: a lost run that is put back must not pass for
+// merged. ok is false if there is nothing to do.
 func chooseMerge(runs []Info, fanIn int, unit int64, span moat.Time, maxRows int64) (from, to int, ok bool) {
 	level := func(r Info) int {
 		l := 0
@@ -367,7 +368,7 @@ func chooseMerge(runs []Info, fanIn int, unit int64, span moat.Time, maxRows int
 			j := i
 			for ; j < len(runs) && levels[j] <= l && j-i < 2*fanIn; j++ {
 				rows, events = rows+runs[j].Rows, events+runs[j].Events
-				if rows > maxRows || events > maxEvents || span > 0 && runs[j].Received-runs[i].Received > span {
+				if j > i && runs[j].First > runs[j-1].Last+1 || rows > maxRows || events > maxEvents || span > 0 && runs[j].Received-runs[i].Received > span {
 					break
 				}
 			}

@@ -78,6 +78,8 @@ func TestChooseMerge(t *testing.T) {
 		{"a small one between large ones", rows(200, 5, 200, 200), 0, 1e9, 0, 4, true},
 		{"small ones first", rows(200, 200, 200, 5, 5, 5), 0, 1e9, 3, 6, true},
 		{"too large together", rows(200, 200, 200), 0, 500, 0, 0, false},
+		{"around a gap", []Info{{First: 1, Last: 2}, {First: 3, Last: 3}, {First: 5, Last: 5}, {First: 6, Last: 9}}, 0, 1e9, 0, 0, false},
+		{"behind a gap", []Info{{First: 1, Last: 2}, {First: 4, Last: 4}, {First: 5, Last: 5}, {First: 6, Last: 9}}, 0, 1e9, 1, 4, true},
 		{"too far apart", rows(1, 1, 1), moat.Hour, 1e9, 0, 0, false},
 	} {
 		from, to, ok := chooseMerge(c.runs, 3, 100, c.span, c.max)

@@ -689,6 +689,70 @@ func TestExpire(t *testing.T) {
 	}
 }
 
+// TestRangesTouch appends messages without events, and passes some over: as long as no file is gone, the runs touch. When one
+// is gone that is told, and nothing is merged over its place, so that it can be put back.
+func TestRangesTouch(t *testing.T) {
+	x := index(NewHasher([16]byte{1}))
+	dir := t.TempDir()
+	now := (runtest.Start + moat.Hour).Std()
+	open := func() *Set {
+		s, err := Open(Config{Dir: dir, Index: x, Retention: 24 * time.Hour, Now: func() time.Time { return now }, Tuning: Tuning{FanIn: 4}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	o, load, r := oracle{}, runtest.New(2, 50, 100), rand.New(rand.NewPCG(3, 3))
+	var none moat.BatchWriter
+	for round := range uint64(2) {
+		s := open()
+		for i := range uint64(3) { // one of each: events, none, and after some that never came
+			seq := 8*round + 2*i + 1
+			batch, skip := batchOf(load, o, x, 3, seq, 50, r)
+			if i == 1 {
+				o, batch, skip = o.without(seq, seq), append([]byte(nil), none.Bytes()...), nil
+			}
+			if err := writer(t, s, 3).Append(seq, batch, skip); err != nil {
+				t.Fatal(err)
+			}
+			if err := writer(t, s, 3).Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			s.Expire()
+		}
+		if st := s.Stats(); len(st.Gaps) > 0 {
+			t.Fatalf("gaps %+v between %+v", st.Gaps, st.Runs)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open()
+	s.Merge()
+	files := s.Stats().Runs
+	if len(files) > 3 || s.Close() != nil {
+		t.Fatalf("not merged: %+v", files)
+	}
+	dir = t.TempDir()
+	o = fill(t, dir, x)
+	all := runs(t, dir)
+	away := filepath.Join(t.TempDir(), "run")
+	rename(t, all[2], away)
+	s = open()
+	s.Merge()
+	if g := s.Stats().Gaps; len(g) != 1 || g[0] != (Gap{3, 3, 3}) || len(runs(t, dir)) != 4 || s.Close() != nil {
+		t.Fatalf("gaps %+v, files %q", g, runs(t, dir))
+	}
+	rename(t, away, all[2])
+	s = open()
+	defer s.Close()
+	s.Merge()
+	if g := s.Stats().Gaps; len(g) != 0 || len(runs(t, dir)) != 1 {
+		t.Fatalf("gaps %+v, files %q", g, runs(t, dir))
+	}
+	check(t, s, o, moat.Everyone(), sample(o, 50, r), moat.TimeOf(now.Add(-24*time.Hour)), 0)
+}
+
 // TestDiskFails cannot write, keeps what it has in memory, and writes when it can again.
 func TestDiskFails(t *testing.T) {
 	x, o, r := index(NewHasher([16]byte{1})), oracle{}, rand.New(rand.NewPCG(1, 1))

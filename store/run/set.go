@@ -120,7 +120,7 @@ func Open(cfg Config) (*Set, error) {
 		return nil, err
 	}
 	for _, g := range s.Stats().Gaps {
-		cfg.Logger.Warn("events are missing from the index: a file of it is gone, or the log had lost them", "dir", cfg.Dir, "partition", g.Partition,
+		cfg.Logger.Warn("events are missing from the index: a file of it is gone", "dir", cfg.Dir, "partition", g.Partition,
 			"first", g.First, "last", g.Last, "hint", "put the file back from a backup; answers about that time lack them")
 	}
 	s.wg.Add(1)
@@ -316,7 +316,7 @@ func (s *Set) cutoff() moat.Time {
 type Stats struct {
 	Runs    []Info
 	Damaged int // runs set aside since Open
-	// Gaps are between runs, in the order of the log: what should be there and is not. What may have
+	// Gaps are between runs, in the order of the log: what was there and is not. What may have
 	// expired is none.
 	Gaps []Gap
 }
@@ -417,8 +417,10 @@ func (s *Set) Merge() {
 	}
 }
 
-// Expire removes the runs all of whose events are older than the retention.
-// It also happens by itself, every minute.
+// Expire removes the runs all of whose events are older than the retention, in
+// the order of the log: none before those in front of it, so that a range
+// between two runs is missing only if its file is lost. It also happens by
+// itself, every minute.
 func (s *Set) Expire() {
 	cut := s.cutoff()
 	if cut == 0 || s.cfg.ReadOnly {
@@ -427,15 +429,16 @@ func (s *Set) Expire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range s.parts {
-		p.files = slices.DeleteFunc(slices.Clone(p.files), func(f *file) bool {
-			// The last run of a partition stays: its name holds the position.
-			if i := f.info(); i.expires() >= cut || f.foot.Last == p.position {
-				return false
+		// The last run of a partition stays: its name holds the position.
+		for n := len(p.files); n > 1; n-- {
+			f := p.files[0]
+			if i := f.info(); i.expires() >= cut {
+				break
 			}
 			f.doomed.Store(true)
 			f.release()
-			return true
-		})
+			p.files = p.files[1:]
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ type Writer struct {
 	err      error  // why not everything is in files, once done is closed
 
 	// Of the goroutine only.
+	last    uint64 // added, or in files from the start
 	vocab   *vocabulary
 	active  *segment
 	written *segment   // the one before: as large as the next will be
@@ -58,7 +59,7 @@ func (s *Set) Writer(id int) (*Writer, error) {
 	}
 	p := s.part(id)
 	if p.writer == nil {
-		p.writer = &Writer{set: s, id: id, accepted: p.position, in: make(chan message, queue), asks: make(chan chan struct{}),
+		p.writer = &Writer{set: s, id: id, accepted: p.position, last: p.position, in: make(chan message, queue), asks: make(chan chan struct{}),
 			flushes: make(chan chan error), gone: make(chan struct{}), done: make(chan struct{})}
 		go p.writer.work()
 	}
@@ -67,7 +68,8 @@ func (s *Set) Writer(id int) (*Writer, error) {
 
 // Append takes in a batch of the log. skip has a bit for each event that is a
 // duplicate; nil means none. A sequence that is not above all before it is
-// ignored, so that replaying the log changes nothing. The batch and skip must
+// ignored, so that replaying the log changes nothing; one that is passed over
+// counts as appended. The batch and skip must
 // not change afterwards. It returns at once unless too many batches wait. A
 // corrupt batch is logged and passed over: it must not stop those behind it.
 func (w *Writer) Append(seq uint64, batch []byte, skip []uint64) error {
@@ -191,7 +193,9 @@ func (w *Writer) add(m message) {
 			w.vocab = newVocabulary(w.set.seed)
 		}
 		w.active = newSegment(w.id, w.set.cfg.Index, w.vocab, w.old, w.written)
-		w.active.first = m.seq
+		if w.active.first = m.seq; w.last > 0 { // what lies between never came, and holds nothing
+			w.active.first = w.last + 1
+		}
 		w.old = nil
 		w.set.mu.Lock()
 		p := w.set.part(w.id)
@@ -201,7 +205,7 @@ func (w *Writer) add(m message) {
 	s := w.active
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last = m.seq
+	s.last, w.last = m.seq, m.seq
 	err := w.reader.Open(m.batch)
 	for row := uint32(0); err == nil && w.reader.Next(&w.event); row++ {
 		if int(row/64) < len(m.skip) && m.skip[row/64]>>(row%64)&1 == 1 {
