@@ -99,7 +99,8 @@ func (l *lookout) see(ev *moat.Event, now moat.Time, found []moat.Finding) {
 	}
 	l.pass(ev)
 	hour := uint32(now / moat.Hour)
-	if l.Hours[ev.Type] != hour {
+	_, veiled := moat.Unveiled(ev.Partner)
+	if l.Hours[ev.Type] != hour && ev.Type != moat.CanaryTouch && !veiled { // no partner waits for these
 		l.alive(ev, now, hour)
 	}
 	if n := ev.Touched(); n > 0 {

@@ -128,8 +128,8 @@ func (n *Normaliser) stamp(e *moat.Event, from Caller) *moat.Problem {
 	if e.Partner == "" {
 		return problem(moat.CodeMissing, moat.FieldPartner, "the credentials name no partner, so the event must")
 	}
-	if !isName(e.Partner) {
-		return problem(moat.CodeValue, moat.FieldPartner, "a partner's name has no spaces and no control characters")
+	if !isName(e.Partner) || e.Partner[0] == '*' {
+		return problem(moat.CodeValue, moat.FieldPartner, "a partner's name has no spaces, no control characters and no * at its beginning")
 	}
 	if from.App != "" && e.App != from.App {
 		if e.App != "" {

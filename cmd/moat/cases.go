@@ -49,17 +49,14 @@ func (c *casesListCmd) Run(a *app) error {
 	defer b.Close()
 	q := c.query()
 	q.Detector, q.Rank, q.State, q.Campaign = c.Detector, moat.Rank(c.Rank), moat.CaseState(c.State), c.Campaign
-	tenant := moat.Everyone()
-	if c.Partner != "" { // with the campaigns that it sees
-		tenant = moat.Only(c.Partner)
-	}
 	keep := func(x *moat.Case) bool { return c.Merged || x.Merged == "" }
+	all := c.all(a, b, q)
 	if a.JSON {
-		return c.objects(a, b.AllCases(a.ctx, tenant, q), keep)
+		return c.objects(a, all, keep)
 	}
 	byCampaign := map[string][]moat.Case{}
 	n := 0
-	for x, err := range b.AllCases(a.ctx, tenant, q) {
+	for x, err := range all {
 		if err != nil {
 			return err
 		}
@@ -81,19 +78,36 @@ func (c *casesListCmd) Run(a *app) error {
 	for _, cases := range byCampaign {
 		rows = append(rows, row{risk.CampaignOf(cases), cases})
 	}
-	all := len(rows)
+	found := len(rows)
 	slices.SortFunc(rows, func(a, b row) int {
 		return cmp.Or(cmp.Compare(b.State, a.State), risk.WorseCampaign(&a.Campaign, &b.Campaign))
 	})
 	rows = rows[:min(len(rows), cmp.Or(c.Limit, tableRows))]
 	a.rows(rows)
-	if all > len(rows) {
-		a.out.line(a.out.paint(dim, fmt.Sprintf("… %s in all; --limit N shows more, --json all", many(all, "row"))))
+	if found > len(rows) {
+		a.out.line(a.out.paint(dim, fmt.Sprintf("… %s in all; --limit N shows more, --json all", many(found, "row"))))
 	}
 	if i := slices.IndexFunc(rows, func(r row) bool { return r.Cases > 1 }); i >= 0 {
 		a.out.line(a.out.paint(dim, fmt.Sprintf("×N are the cases of one campaign: moat cases --campaign %s lists them, a verdict is on all", rows[i].ID)))
 	}
 	return nil
+}
+
+// all yields the cases that q asks for: those of one partner with the campaigns that it sees, and with what only the operator sees of it.
+func (c *casesListCmd) all(a *app, b *book.Book, q book.Query) iter.Seq2[moat.Case, error] {
+	if c.Partner == "" {
+		return b.AllCases(a.ctx, moat.Everyone(), q)
+	}
+	return func(yield func(moat.Case, error) bool) {
+		for _, name := range []string{c.Partner, moat.Veiled(c.Partner)} {
+			q.Partner = name
+			for x, err := range b.AllCases(a.ctx, moat.Only(name), q) {
+				if !yield(x, err) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // objects prints the cases as JSON, in the order of the table, each by itself.
@@ -327,7 +341,11 @@ func (a *app) story(s *caseFile) {
 	o.wrap("", s.Title)
 	o.wrap("why:    ", s.Reason)
 	o.linef("when:   %s to %s", instant(s.Opened), instant(s.Updated))
-	o.linef("where:  partner %s, %s exposed, expected damage %.1f", clean(s.Partner), many(s.Orders, "order"), s.Damage)
+	partner, veiled := moat.Unveiled(s.Partner)
+	o.linef("where:  partner %s, %s exposed, expected damage %.1f", clean(partner), many(s.Orders, "order"), s.Damage)
+	if veiled {
+		o.wrap("        ", fmt.Sprintf("%s does not see this case: it is about canaries, and nothing was decided. A decision of yours (POST /v1/decisions) would tell it", clean(partner)))
+	}
 	if s.Owner != "" {
 		o.linef("owner:  %s", clean(s.Owner))
 	}

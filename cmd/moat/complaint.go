@@ -7,11 +7,13 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/ingest/complaint"
+	"github.com/moat-platform/moat/locate/canary"
 	"github.com/moat-platform/moat/serve/api"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/book"
@@ -61,11 +63,35 @@ type imported struct {
 	Refused   int64     `json:"refused"`
 	Dropped   []string  `json:"dropped,omitempty"` // columns
 	Bad       []badLine `json:"bad"`               // the first refused, and the first unknown
+	Leaks     []leak    `json:"leaks,omitempty"`   // channels whose canaries the file names
 	Warning   string    `json:"warning,omitempty"`
 
-	unknown  int // listed
+	unknown  int    // listed
+	trace    string // command
 	began    time.Time
 	duration time.Duration
+}
+
+// leak is a channel whose canaries a file names: what it had is in other hands.
+type leak struct {
+	Partner  string      `json:"partner"`
+	Channel  string      `json:"channel"`
+	Kind     canary.Kind `json:"kind"`
+	Canaries int         `json:"canaries"` // lines that name one
+	Lines    []int       `json:"lines"`    // the first of them
+}
+
+// planted notes that a line names a canary.
+func (s *imported) planted(line int, c *node.Canary) {
+	i := slices.IndexFunc(s.Leaks, func(l leak) bool { return l.Partner == c.Partner && l.Channel == c.Channel && l.Kind == c.Kind })
+	if i < 0 {
+		i = len(s.Leaks)
+		s.Leaks = append(s.Leaks, leak{Partner: c.Partner, Channel: c.Channel, Kind: c.Kind})
+	}
+	l := &s.Leaks[i]
+	if l.Canaries++; len(l.Lines) < maxBadLines {
+		l.Lines = append(l.Lines, line)
+	}
 }
 
 type badLine struct {
@@ -111,6 +137,9 @@ func (c *complaintImportCmd) Run(a *app) (err error) {
 	defer func() { err = errors.Join(err, end()) }()
 	s := imported{Bad: []badLine{}, began: time.Now()}
 	_, s.Dropped = r.Header()
+	if s.trace = "moat trace --file " + shell(c.File); c.File == "-" {
+		s.trace = "moat trace -"
+	}
 	failed := c.all(a, r, file, most, &s)
 	bar.end()
 	if known, err := reporters(); err == nil {
@@ -221,6 +250,9 @@ func (c *complaintImportCmd) all(a *app, r *complaint.Reader, file fileFn, most 
 				s.Bad = append(s.Bad, badLine{lines[p.Index], p.Message})
 			}
 		}
+		for i := range f.Canaries {
+			s.planted(lines[f.Canaries[i].Index], &f.Canaries[i].Canary)
+		}
 		list, lines = list[:0], lines[:0]
 		return nil
 	}
@@ -253,6 +285,18 @@ func (a *app) imported(s *imported) {
 	o := a.out
 	o.linef("%s in %s: %s new, %s known already, %s of unknown orders, %s refused", o.paint(bold, many(s.Lines, "line")), s.duration.Round(time.Millisecond),
 		number(s.New), number(s.Duplicate), number(s.Unknown), number(s.Refused))
+	for _, l := range s.Leaks {
+		lines := make([]string, len(l.Lines))
+		for i, n := range l.Lines {
+			lines[i] = strconv.Itoa(n)
+		}
+		more := ""
+		if l.Canaries > len(l.Lines) {
+			more = " …"
+		}
+		o.wrap(o.paint(red, "ALARM: "), fmt.Sprintf("%s of partner %s leaked: the file names %s planted there and nowhere else (line %s%s). A case of rank P1 tells of it.",
+			o.paint(red, clean(l.Channel)), o.paint(red, clean(l.Partner)), many(l.Canaries, string(l.Kind)), strings.Join(lines, ", "), more))
+	}
 	if len(s.Dropped) > 0 {
 		o.wrap("  not read: ", strings.Join(s.Dropped, ", "))
 	}
@@ -265,7 +309,10 @@ func (a *app) imported(s *imported) {
 	if s.Warning != "" {
 		o.wrap(o.paint(yellow, "warning: "), s.Warning)
 	}
-	if s.New > 0 {
-		o.line(o.paint(dim, "next: moat complaints · moat findings --detector complaint.shop_surge · moat cases"))
+	switch {
+	case len(s.Leaks) > 0:
+		o.line(o.paint(dim, "next: moat cases --rank P1 · "+s.trace+" · moat complaints"))
+	case s.New > 0:
+		o.line(o.paint(dim, "next: "+s.trace+" · moat complaints · moat findings --detector complaint.shop_surge · moat cases"))
 	}
 }

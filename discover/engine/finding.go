@@ -27,7 +27,7 @@ func (e *Engine) fire(s *slot, c *rule.Compiled, findings *[]moat.Finding) {
 	score := min(max(c.Confidence(&e.frame), 0.01), 0.99)
 	now := seconds(s.now)
 	if last := e.lastSaid(rule.Mix(key, e.cfg.Seed.Text(c.ID))|1, s); last != nil {
-		fresh := last.at == 0 || now >= last.at && float64(now-last.at) >= c.Every.Seconds()
+		fresh := c.Every == 0 || last.at == 0 || now >= last.at && float64(now-last.at) >= c.Every.Seconds()
 		if !fresh && score < float64(last.score)+0.1 {
 			e.stats.Repeats++
 			return

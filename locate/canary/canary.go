@@ -157,6 +157,13 @@ func (k Key) Token(l *Lot, n int) string {
 	return "cn_" + tokenText.EncodeToString(b[:10])
 }
 
+// Alien names a canary that somebody else planted without telling its value.
+func (k Key) Alien(value string) string {
+	mac := hmac.New(sha256.New, k[:])
+	mac.Write([]byte("alien\x00" + value))
+	return "cx_" + tokenText.EncodeToString(mac.Sum(nil)[:10])
+}
+
 // stream is bytes that are made when they are asked for.
 type stream struct {
 	next  func(block int) [sha256.Size]byte

@@ -93,17 +93,18 @@ func PatternOf(example string) string {
 	return b.String()
 }
 
-// Bits is the binary logarithm of the number of values.
+// Bits is how many bits it takes to guess a value: the binary logarithm of one over the probability of the likeliest. Each alternative is as likely as the
+// others, so one that has little room is guessed easily, whatever the others have.
 func (f *Form) Bits() float64 {
-	sum := 0.0
+	least := math.Inf(1)
 	for _, c := range f.choices {
 		n := 1.0
 		for _, p := range c {
 			n *= float64(max(1, len(p.from)))
 		}
-		sum += n
+		least = min(least, n)
 	}
-	return math.Log2(sum)
+	return math.Log2(least * float64(len(f.choices)))
 }
 
 // render fills the open places.

@@ -1,11 +1,13 @@
 package canary
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -141,19 +143,20 @@ func canon(k Kind, value string) string {
 	}, value))
 }
 
-// Find tells whether a value is a canary of that kind. For one that is not it takes some nanoseconds.
-func (x *Index) Find(k Kind, value string) (Hit, bool) {
+// Find returns the canaries of that kind that a value is, the earliest placed first. There are several where two owners share a pool of phones or
+// addresses: neither is told of the other's. For a value that is none it takes some nanoseconds.
+func (x *Index) Find(k Kind, value string) []Hit {
 	if x.n == 0 || value == "" {
-		return Hit{}, false
+		return nil
 	}
 	h := x.hash(k, value)
 	if x.filter[h>>6&uint64(len(x.filter)-1)]&(1<<(h&63)) == 0 {
-		return Hit{}, false
+		return nil
 	}
 	return x.look(k, value, h)
 }
 
-func (x *Index) look(k Kind, value string, h uint64) (Hit, bool) {
+func (x *Index) look(k Kind, value string, h uint64) (found []Hit) {
 	mask := uint64(len(x.slots) - 1)
 	for i := h >> 32 & mask; x.slots[i].hash != 0; i = (i + 1) & mask {
 		s := &x.slots[i]
@@ -165,10 +168,13 @@ func (x *Index) look(k Kind, value string, h uint64) (Hit, bool) {
 			continue
 		}
 		if v := x.key.value(l, x.forms[s.lot], int(s.n)); v == value || (k == Phone || k == Address) && canon(k, v) == canon(k, value) {
-			return Hit{l, int(s.n)}, true
+			found = append(found, Hit{l, int(s.n)})
 		}
 	}
-	return Hit{}, false
+	slices.SortFunc(found, func(a, b Hit) int {
+		return cmp.Or(cmp.Compare(a.Lot.Placed, b.Lot.Placed), cmp.Compare(a.Lot.ID, b.Lot.ID))
+	})
+	return found
 }
 
 // Token names a hit without telling its value.
@@ -184,7 +190,7 @@ func (x *Index) Values(l *Lot) []string {
 }
 
 // Fit sets First and Skip of a lot so that its canaries are new: after those of the same partner, channel, period and kind, and
-// none that is a canary already or that taken says is in use. A pattern that has no room left is [ErrLot].
+// none that is a canary already, as far as its owner may know, or that taken says is in use. A pattern that has no room left is [ErrLot].
 func (x *Index) Fit(l *Lot, taken func(values []string) (map[string]bool, error)) error {
 	f, err := ParseForm(l.Pattern)
 	if err != nil {
@@ -214,7 +220,8 @@ func (x *Index) Fit(l *Lot, taken func(values []string) (map[string]bool, error)
 		}
 		for i, v := range values {
 			h := x.hash(l.Kind, v)
-			if _, known := x.Find(l.Kind, v); known || used[v] || seen[h] {
+			known := slices.ContainsFunc(x.Find(l.Kind, v), func(h Hit) bool { return l.Owner == "" || h.Lot.Owner == l.Owner })
+			if known || used[v] || seen[h] {
 				l.Skip = append(l.Skip, begin+i)
 				continue
 			}

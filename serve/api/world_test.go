@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,10 +33,10 @@ type world struct {
 	base time.Time         // when the story begins: two days ago at ten
 }
 
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB, enforced ...string) *world {
 	t.Helper()
 	dir := t.TempDir()
-	settle(t, dir)
+	settle(t, dir, enforced...)
 	n, err := node.Open(t.Context(), node.Config{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
@@ -64,8 +65,8 @@ func newWorld(t testing.TB) *world {
 }
 
 // settle gives a data folder detectors and a playbook of its own, and turns those that ship to shadow:
-// what is found does not change when they are tuned.
-func settle(t testing.TB, dir string) {
+// what is found does not change when they are tuned. Those that are named stay as they are.
+func settle(t testing.TB, dir string, enforced ...string) {
 	t.Helper()
 	if err := os.CopyFS(filepath.Join(dir, "detectors"), os.DirFS("testdata/detectors")); err != nil {
 		t.Fatal(err)
@@ -80,7 +81,9 @@ func settle(t testing.TB, dir string) {
 	}
 	var overrides strings.Builder
 	for _, d := range shipped {
-		fmt.Fprintf(&overrides, "%s: {mode: shadow}\n", d.ID)
+		if !slices.Contains(enforced, d.ID) {
+			fmt.Fprintf(&overrides, "%s: {mode: shadow}\n", d.ID)
+		}
 	}
 	master := "moat-master 1 " + base64.StdEncoding.EncodeToString(make([]byte, 32)) + "\n" // hashes, and so estimates, hang on it
 	for name, text := range map[string]string{"playbook.yaml": string(book), "detectors.yaml": overrides.String(), "master.key": master} {

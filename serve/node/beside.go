@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/zeebo/xxh3"
 
@@ -81,8 +82,7 @@ func scopes(dir string, b *book.Book, d *diary.Diary, l *ledger.Ledger, known *i
 		return nil
 	}
 	return scope.New(scope.Config{Diary: d, Ledger: l, Country: countries(known), Complaints: complaints, Duties: duties, Planted: func(t moat.Tenant, order string) bool {
-		h, ok := planted().Find(canary.Order, order)
-		return ok && mayKnow(t, h)
+		return slices.ContainsFunc(planted().Find(canary.Order, order), func(h canary.Hit) bool { return mayKnow(t, h) })
 	}}), nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -193,17 +192,26 @@ func (n *Node) FindCanary(t moat.Tenant, k canary.Kind, value string) (Canary, b
 
 // LookCanary is [Node.FindCanary] in an index.
 func LookCanary(x *canary.Index, t moat.Tenant, k canary.Kind, value string) (Canary, bool) {
-	for _, kind := range canary.Kinds {
-		if k != "" && k != kind {
-			continue
+	for _, h := range hits(x, k, value) {
+		if mayKnow(t, h) {
+			return knownAs(x, h), true
 		}
-		h, ok := x.Find(kind, value)
-		if !ok || !mayKnow(t, h) {
-			continue
-		}
-		return Canary{kind, h.Lot.Partner, h.Lot.Channel, h.Lot.Period, h.Lot.ID, h.N, x.Token(h)}, true
 	}
 	return Canary{}, false
+}
+
+func knownAs(x *canary.Index, h canary.Hit) Canary {
+	return Canary{h.Lot.Kind, h.Lot.Partner, h.Lot.Channel, h.Lot.Period, h.Lot.ID, h.N, x.Token(h)}
+}
+
+// hits are the canaries that a value is, of one kind or of any ("").
+func hits(x *canary.Index, k canary.Kind, value string) (list []canary.Hit) {
+	for _, kind := range canary.Kinds {
+		if k == "" || k == kind {
+			list = append(list, x.Find(kind, value)...)
+		}
+	}
+	return list
 }
 
 // mayKnow tells whether t may know of a canary: the operator of all, a partner of those that it placed itself.
@@ -215,52 +223,63 @@ func mayKnow(t moat.Tenant, h canary.Hit) bool {
 // ReportCanary writes down that a canary was used outside of what events tell (its phone rang, a letter came), for the channel that it
 // was planted in. Each value that t may see gives one event a day.
 func (n *Node) ReportCanary(ctx context.Context, t moat.Tenant, k canary.Kind, value string, now moat.Time) (Canary, bool, error) {
-	c, ok := n.FindCanary(t, k, value)
-	if !ok {
-		return c, false, nil
+	x := n.canaries.index.Load()
+	found := hits(x, k, value)
+	i := slices.IndexFunc(found, func(h canary.Hit) bool { return mayKnow(t, h) })
+	if i < 0 {
+		return Canary{}, false, nil
 	}
+	h := found[i]
 	day := now / moat.Day * moat.Day
-	e := &moat.Event{Partner: c.Partner, ID: moat.TouchID(c.Token, c.Partner, "report "+day.String()), Time: now, Received: now, Type: moat.CanaryTouch,
-		Token: c.Token, Channel: c.Channel, Kind: string(c.Kind), Verdict: string(canary.Used), Count: 1}
-	if c.Kind == canary.Order {
+	e := &moat.Event{Partner: seenAt(h.Lot.Partner, h.Lot), Time: now, Received: now, Type: moat.CanaryTouch, Operation: "report", Token: x.Token(h), Channel: h.Lot.Channel,
+		Kind: string(h.Lot.Kind), Verdict: string(canary.Used), Count: 1, Extra: about(h.Lot.Partner)}
+	e.ID = moat.TouchID(e.Token, h.Lot.Partner, "report "+day.String())
+	if h.Lot.Kind == canary.Order {
 		e.Orders = []string{value}
 	}
 	e.MarkAll()
 	var w moat.BatchWriter
 	w.Append(e)
-	_, err := n.River.Append(ctx, n.River.PartitionOf(c.Partner), w.Bytes())
-	return c, true, err
+	_, err := n.River.Append(ctx, n.River.PartitionOf(e.Partner), w.Bytes())
+	return knownAs(x, h), true, err
 }
 
 // touches calls put for what the use of canaries in an event means: once for each canary at the partner that it was planted at and, if
-// that is another, once at the event's own. Neither learns of the other.
+// that is another, once at the event's own. Neither learns of the other. A partner sees what became of those that it planted itself; all else
+// is kept under [moat.Veiled] names, for the operator alone.
 func (n *Node) touches(e *moat.Event, put func(*moat.Event)) {
 	x := n.canaries.index.Load()
-	if x.Len() == 0 {
+	if x.Len() == 0 || e.Type == moat.CanaryTouch {
 		return
 	}
 	for _, o := range e.Orders {
-		if h, ok := x.Find(canary.Order, o); ok {
+		for _, h := range x.Find(canary.Order, o) {
 			n.touched(x, h, o, e, put)
 		}
 	}
-	if e.Actor != "" {
-		if h, ok := x.Find(canary.Credential, e.Actor); ok {
+	if e.Type == moat.Complaint { // its actor complains, and is none that is tried
+		return
+	}
+	for _, h := range x.Find(canary.Credential, e.Actor) {
+		n.touched(x, h, "", e, put)
+	}
+	if e.KeyID != e.Actor {
+		for _, h := range x.Find(canary.Credential, e.KeyID) {
 			n.touched(x, h, "", e, put)
 		}
 	}
-	if e.KeyID != "" && e.KeyID != e.Actor {
-		if h, ok := x.Find(canary.Credential, e.KeyID); ok {
-			n.touched(x, h, "", e, put)
-		}
+}
+
+// seenAt is the name under which it is kept at a partner what became of a canary.
+func seenAt(partner string, l *canary.Lot) string {
+	if partner != "" && partner == l.Owner {
+		return partner
 	}
+	return moat.Veiled(partner)
 }
 
 // touched makes the events of one canary that was used.
 func (n *Node) touched(x *canary.Index, h canary.Hit, order string, e *moat.Event, put func(*moat.Event)) {
-	if e.Type == moat.CanaryTouch {
-		return
-	}
 	crawler := false
 	if e.UserAgent != "" {
 		_, crawler = n.Indicators.Table().Crawler(e.UserAgent)
@@ -275,8 +294,17 @@ func (n *Node) touched(x *canary.Index, h canary.Hit, order string, e *moat.Even
 	if order != "" {
 		t.Orders = []string{order}
 	}
+	planted := t
+	planted.Partner, planted.Channel, planted.Extra = seenAt(h.Lot.Partner, h.Lot), h.Lot.Channel, about(h.Lot.Partner)
+	if e.Type == moat.Complaint { // it is about the order, whoever had it in hand: several partners are told of one complaint
+		planted.Operation = cmp.Or(e.Kind, planted.Operation)
+		planted.ID = moat.TouchID(token, h.Lot.Partner, moat.ComplaintID("", token, e.Kind, e.ContactedAt, e.Reporter, e.Channel))
+		planted.MarkAll()
+		put(&planted)
+		return
+	}
 	source := t // where it was used
-	source.Partner, source.ID = e.Partner, moat.TouchID(token, e.Partner, e.ID)
+	source.Partner, source.ID, source.Extra = seenAt(e.Partner, h.Lot), moat.TouchID(token, e.Partner, e.ID), about(e.Partner)
 	source.Actor, source.ActorKind, source.Role, source.App, source.Outlet, source.IP, source.Device, source.UserAgent, source.Session, source.Host, source.KeyID =
 		e.Actor, e.ActorKind, e.Role, e.App, e.Outlet, e.IP, e.Device, e.UserAgent, e.Session, e.Host, e.KeyID
 	if e.Type == moat.OrderTransmit {
@@ -290,31 +318,39 @@ func (n *Node) touched(x *canary.Index, h canary.Hit, order string, e *moat.Even
 	}
 	source.MarkAll()
 	put(&source)
-	t.Partner, t.ID, t.Channel = h.Lot.Partner, moat.TouchID(token, h.Lot.Partner, e.Partner+" "+e.ID), h.Lot.Channel
-	t.MarkAll()
-	put(&t)
+	planted.ID = moat.TouchID(token, h.Lot.Partner, e.Partner+" "+e.ID)
+	planted.MarkAll()
+	put(&planted)
 }
 
-// named resolves a canary.touch that the operator sent: what it names by value becomes a token, and what is not said follows.
+// about tells which partner an event is about whose own name may be veiled.
+func about(partner string) string {
+	b, err := json.Marshal(map[string]string{"at": partner})
+	if err != nil {
+		panic("BUG: text cannot be written: " + err.Error())
+	}
+	return string(b)
+}
+
+// named brings a canary.touch that the operator sent into form: what it names by value becomes a token, what is not said follows, and nobody
+// but the operator sees it. Of what Moat did not plant a token is made that tells one from the other and no value.
 func (n *Node) named(e *moat.Event) {
 	x := n.canaries.index.Load()
-	find := func(value string) (canary.Hit, bool) {
-		for _, k := range canary.Kinds {
-			if h, ok := x.Find(k, value); ok {
-				return h, true
-			}
+	found := hits(x, "", e.Token)
+	value := e.Token
+	for _, o := range e.Orders {
+		if h := x.Find(canary.Order, o); len(h) > 0 && len(found) == 0 {
+			found = h
 		}
-		return canary.Hit{}, false
+		value = cmp.Or(value, o)
 	}
-	h, ok := find(e.Token)
-	if i := slices.IndexFunc(e.Orders, func(o string) bool { _, ok := x.Find(canary.Order, o); return ok }); !ok && i >= 0 {
-		h, ok = x.Find(canary.Order, e.Orders[i])
-	}
-	switch {
-	case ok:
-		e.Token, e.Channel, e.Kind, e.Verdict = x.Token(h), cmp.Or(e.Channel, h.Lot.Channel), string(h.Lot.Kind), cmp.Or(e.Verdict, string(canary.Used))
-	case strings.ContainsAny(e.Token, "+ @") || len(strings.Trim(e.Token, "0123456789-()")) == 0:
-		e.Token = "" // nothing that may be a number or an address is kept
+	partner, _ := moat.Unveiled(e.Partner)
+	if len(found) > 0 {
+		l := found[0].Lot
+		e.Token, e.Channel, e.Kind, e.Verdict = x.Token(found[0]), cmp.Or(e.Channel, l.Channel), string(l.Kind), cmp.Or(e.Verdict, string(canary.Used))
+		e.Partner, e.Extra = seenAt(l.Partner, l), about(l.Partner)
+	} else {
+		e.Token, e.Partner, e.Extra = n.canaries.key.Alien(value), moat.Veiled(partner), about(partner)
 	}
 	e.MarkAll()
 }
@@ -326,7 +362,8 @@ func (n *Node) refreshCanaries(ctx context.Context) {
 	}
 }
 
-// askCanaries adds to the findings about an act that asks what its canaries mean; its events go into the log with the question.
+// askCanaries adds to the findings about an act that asks what its canaries mean, of those that its partner planted itself: an answer must not tell that an
+// order is another's canary. Their events go into the log with the question.
 func (p *partition) askCanaries(e *moat.Event, found []moat.Finding) []moat.Finding {
 	p.n.touches(e, func(t *moat.Event) {
 		if t.Partner == e.Partner {

@@ -8,10 +8,12 @@ import (
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/locate/canary"
+	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/locate/scope"
 	"github.com/moat-platform/moat/locate/trace"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/book"
+	"github.com/moat-platform/moat/store/run"
 )
 
 // planted is a node with two partners and canaries in both.
@@ -71,38 +73,47 @@ func TestCanary(t *testing.T) {
 		t.Fatalf("found: %+v", f)
 	}
 	put(t, n, act("x2", moat.Event{Partner: "merchant", Type: moat.AuthLogin, Actor: keys.Values[1], IP: "9.8.7.6", Outcome: moat.Failure}))
-	cases, _, err := n.Book.Cases(t.Context(), moat.Only("merchant"), book.Query{})
+	cases, _, err := n.Book.Cases(t.Context(), moat.Everyone(), book.Query{Partner: moat.Veiled("merchant")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var worst *moat.Case
 	for i := range cases {
 		for _, e := range cases[i].Entities {
-			if e == (moat.Entity{Kind: moat.Partner, ID: "merchant"}) {
+			if e == (moat.Entity{Kind: moat.Partner, ID: moat.Veiled("merchant")}) {
 				worst = &cases[i]
 			}
 		}
 	}
-	if worst == nil || worst.Rank != moat.P1 || !strings.Contains(worst.Reason, "app:erp") {
+	if worst == nil || worst.Rank != moat.P1 || !strings.Contains(worst.Reason, " of merchant: a planted ") {
 		t.Fatalf("no case of the worst rank names the channel: %+v", cases)
 	}
 	seen := map[string]bool{}
 	for _, f := range findings(t, n) {
-		seen[f.Partner+" "+f.Detector+" "+f.Entity.String()] = true
-		if f.Partner == "merchant" && strings.Contains(f.Reason, "courier") || f.Partner == "courier" && (strings.Contains(f.Reason, "erp") || strings.Contains(f.Reason, "merchant")) {
-			t.Errorf("one partner learns of the other: %s", f.Reason)
+		seen[f.Partner+" "+f.Detector+" "+f.Entity.String()], seen[f.Reason] = true, true
+		if f.Partner == moat.Veiled("merchant") && strings.Contains(f.Reason, "courier") || f.Partner == moat.Veiled("courier") && (strings.Contains(f.Reason, "erp") || strings.Contains(f.Reason, "merchant")) {
+			t.Errorf("what is told of one partner tells of the other: %s", f.Reason)
 		}
 	}
-	for _, want := range []string{"merchant access.canary_used partner:merchant", "courier access.canary_hand account:wang", "merchant account.canary_key ip:9.8.7.6"} {
+	for _, want := range []string{"app:erp of merchant: a planted order was used elsewhere (view); 1 different one within 30 days", "*merchant access.canary_used partner:*merchant", "*courier access.canary_hand account:wang", "*merchant account.canary_key ip:9.8.7.6"} {
 		if !seen[want] {
 			t.Errorf("not found: %s; but %v", want, seen)
 		}
 	}
+	if list, _, err := n.Book.Decisions(t.Context(), moat.Everyone(), book.Query{}); err != nil || len(list) > 0 {
+		t.Errorf("a decision would tell: %+v, %v", list, err)
+	}
+	own := place(t, n, moat.Only("merchant"), canary.Lot{Channel: "app:erp", Kind: canary.Order, Pattern: "44##############", Count: 1})
 	live := len(findings(t, n))
-	// A question about a planted order is answered at once.
-	a, err := n.Ask(t.Context(), act("q", moat.Event{Partner: "courier", App: "tms", Actor: "chen", Operation: "view", Orders: []string{orders.Values[5]}}))
-	if err != nil || a.Risk < 0.5 {
-		t.Errorf("the answer is %+v, %v", a, err)
+	// A question about a planted order is answered as one about any other, but for who planted it.
+	for _, c := range []struct {
+		order string
+		least bool
+	}{{orders.Values[5], false}, {own.Values[0], true}} {
+		a, err := n.Ask(t.Context(), act("q"+c.order, moat.Event{Partner: "merchant", App: "wms", Actor: "chen", Operation: "export", Orders: []string{c.order}}))
+		if err != nil || (a.Risk >= 0.5) != c.least {
+			t.Errorf("the answer is %+v, %v", a, err)
+		}
 	}
 	if _, ok, err := n.ReportCanary(t.Context(), moat.Everyone(), "", orders.Values[9], now()); err != nil || !ok {
 		t.Errorf("reporting: %v, %v", ok, err)
@@ -157,16 +168,111 @@ func TestCanaryTenants(t *testing.T) {
 	phone := place(t, n, moat.Everyone(), canary.Lot{Partner: "courier", Channel: "outlet:hz-7", Kind: canary.Phone, Pattern: "+1 202-555-01##", Count: 1})
 	e := &moat.Event{Partner: "courier", ID: "r", Time: now(), Received: now(), Type: moat.CanaryTouch, Token: phone.Values[0]}
 	n.Watch(e, func(e *moat.Event) {
-		if e.Channel != "outlet:hz-7" || !strings.HasPrefix(e.Token, "cn_") || e.Verdict != "used" {
+		if e.Channel != "outlet:hz-7" || !strings.HasPrefix(e.Token, "cn_") || e.Verdict != "used" || e.Partner != moat.Veiled("courier") {
 			t.Errorf("it became %s", moat.AppendJSON(nil, e))
 		}
 	})
 	stranger := &moat.Event{Partner: "courier", ID: "s", Time: now(), Received: now(), Type: moat.CanaryTouch, Token: "+86 138 0013 8000"}
 	n.Watch(stranger, func(e *moat.Event) {
-		if strings.Contains(string(moat.AppendJSON(nil, e)), "8000\"") {
+		if strings.Contains(string(moat.AppendJSON(nil, e)), "8000\"") || !strings.HasPrefix(e.Token, "cx_") || e.Partner != moat.Veiled("courier") {
 			t.Errorf("a number is kept: %s", moat.AppendJSON(nil, e))
 		}
 	})
+}
+
+// filed files complaints and returns what is said of them.
+func filed(t *testing.T, n *node.Node, tenant moat.Tenant, values ...string) node.Filed {
+	t.Helper()
+	var list []node.NewComplaint
+	for i, v := range values {
+		list = append(list, node.NewComplaint{Order: v, Kind: "scam_call", ContactedAt: now() - moat.Time(i)*moat.Hour})
+	}
+	f, err := n.File(t.Context(), tenant, "", list, now())
+	if err == nil {
+		err = n.Drain(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// TestCanaryComplaint: a complaint that names something planted is the loudest alarm, whatever it names and whether an event named it or not; each canary is
+// told of; filing it again changes nothing; and a partner that files one is told what it is told of any other order.
+func TestCanaryComplaint(t *testing.T) {
+	n, orders, keys := planted(t, t.TempDir())
+	defer n.Close()
+	phones := place(t, n, moat.Everyone(), canary.Lot{Partner: "merchant", Channel: "sms", Kind: canary.Phone, Pattern: "+1 202-555-01##", Count: 3})
+	put(t, n, &moat.Event{ID: "e", Type: moat.OrderAccess, Time: now() - moat.Hour, Received: now(), Partner: "merchant", App: "erp", Actor: "li", Operation: "view_list", Orders: orders.Values[5:6]})
+	alarms := func() (used int) {
+		for _, f := range findings(t, n) {
+			if f.Detector == "access.canary_used" && f.Partner == moat.Veiled("merchant") && f.Score > 0.8 {
+				used++
+			}
+		}
+		return used
+	}
+	list := []string{orders.Values[0], "unheard of", phones.Values[1], keys.Values[0], orders.Values[5]}
+	f := filed(t, n, moat.Everyone(), list...)
+	if f.New != 4 || f.Unknown != 1 || len(f.Canaries) != 4 || f.Canaries[0].Channel != "app:erp" || f.Canaries[1].Channel != "sms" || f.Canaries[1].Index != 2 || f.Canaries[3].Partner != "merchant" {
+		t.Fatalf("filed %+v", f)
+	}
+	if got := alarms(); got != 4 {
+		t.Errorf("%d alarms, want one for each canary", got)
+	}
+	cases, _, err := n.Book.Cases(t.Context(), moat.Everyone(), book.Query{Rank: moat.P1})
+	if err != nil || len(cases) != 1 || cases[0].Partner != moat.Veiled("merchant") || !strings.Contains(cases[0].Reason, " of merchant: a planted ") {
+		t.Errorf("the cases are %+v, %v", cases, err)
+	}
+	later := filed(t, n, moat.Everyone(), phones.Values[1], orders.Values[1])
+	if got := alarms(); later.New != 2 || got != 5 {
+		t.Errorf("another canary of the lot and one again: %+v, %d alarms, want 5", later, got)
+	}
+	for _, c := range complaintsIn(t, n, moat.Everyone()) {
+		if strings.Contains(c.Order, "555") {
+			t.Errorf("a number is kept: %+v", c)
+		}
+	}
+	// The suspect files about its own canaries, to see which they are.
+	was := alarms()
+	f = filed(t, n, moat.Only("merchant"), orders.Values[7], "unheard of", phones.Values[2], orders.Values[5])
+	if f.New != 1 || f.Unknown != 3 || f.Canaries != nil {
+		t.Errorf("the suspect is told %+v", f)
+	}
+	if got := alarms(); got != was+2 {
+		t.Errorf("%d alarms more, want 2", got-was)
+	}
+	unseen(t, n, moat.Only("merchant"))
+	unseen(t, n, moat.Only("courier"))
+}
+
+// unseen looks whether what a tenant may read tells of canaries.
+func unseen(t *testing.T, n *node.Node, tenant moat.Tenant) {
+	t.Helper()
+	found, _, err := n.Book.Findings(t.Context(), tenant, book.Query{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range found {
+		if f.Family == "access" || strings.Contains(f.Detector, "canary") {
+			t.Errorf("%+v sees %s: %s", tenant, f.Detector, f.Reason)
+		}
+	}
+	for _, c := range complaintsIn(t, n, tenant) {
+		if strings.HasPrefix(c.Order, "cn_") {
+			t.Errorf("%+v sees %+v", tenant, c)
+		}
+	}
+	for _, kind := range []moat.Entity{{Kind: moat.Account, ID: "li"}, {Kind: moat.App, ID: "erp"}} {
+		if _, err := n.Diary.Each(t.Context(), tenant, diary.Query{Entity: kind}, func(r *run.Row) error {
+			if a, err := r.Touch(); err != nil || a.Type == moat.CanaryTouch || strings.HasPrefix(a.Partner, "*") {
+				t.Errorf("%+v sees of %s: %+v, %v", tenant, kind, a, err)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestCanaryFigures: no count of orders or people has canaries, no letter goes to them, and a trace marks them; but who may not know

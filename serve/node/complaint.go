@@ -15,6 +15,7 @@ import (
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/ingest"
 	"github.com/moat-platform/moat/ingest/complaint"
+	"github.com/moat-platform/moat/locate/canary"
 	"github.com/moat-platform/moat/locate/ledger"
 	"github.com/moat-platform/moat/store/book"
 	"github.com/moat-platform/moat/store/run"
@@ -40,6 +41,14 @@ type Filed struct {
 	Unknown   int        `json:"unknown"`   // of orders that no event named, as far as the tenant sees
 	Refused   int        `json:"refused"`
 	Problems  []FiledBad `json:"problems"` // of the refused and the unknown, in the order of the list
+	// Canaries are those of the list that name something planted, as far as the tenant may know: what is told by them leaked by their channel.
+	Canaries []FiledCanary `json:"canaries,omitempty"`
+}
+
+// FiledCanary says that one complaint names a canary: its order, or a phone, an address or a credential in the place of the order.
+type FiledCanary struct {
+	Index int `json:"index"`
+	Canary
 }
 
 // FiledBad says why one complaint was not taken.
@@ -95,6 +104,7 @@ func (n *Node) File(ctx context.Context, t moat.Tenant, partner string, list []N
 	if one && partner != "" && partner != own {
 		return f, fmt.Errorf("cannot file complaints: %w", book.ErrNotFound)
 	}
+	mine := t
 	if partner != "" {
 		t = moat.Only(partner)
 	}
@@ -117,21 +127,57 @@ func (n *Node) File(ctx context.Context, t moat.Tenant, partner string, list []N
 	if err != nil {
 		return f, err
 	}
-	var rows [][]book.Complaint
+	var rows, unseen [][]book.Complaint
 	for _, i := range good {
 		of := ways[list[i].Order]
-		if len(of) == 0 {
-			f.Unknown++
-			f.Problems = append(f.Problems, FiledBad{i, "unknown", "no event named this order"})
+		own := p.write(&list[i], of)
+		planted, known := n.planted(p, mine, &list[i], own)
+		if known != nil {
+			f.Canaries = append(f.Canaries, FiledCanary{i, *known})
+		}
+		if len(of) > 0 || known != nil {
+			rows = append(rows, append(own, planted...))
 			continue
 		}
-		rows = append(rows, p.write(&list[i], of))
+		unseen = append(unseen, planted) // who may not know of a canary is told what is told of any unknown order
+		f.Unknown++
+		f.Problems = append(f.Problems, FiledBad{i, "unknown", "no event named this order"})
 	}
 	slices.SortFunc(f.Problems, func(a, b FiledBad) int { return a.Index - b.Index })
-	if err := n.send(ctx, t, p, rows, &f); err != nil {
+	if err := n.send(ctx, moat.Everyone(), p, unseen, &Filed{}); err != nil {
+		return f, fmt.Errorf("cannot file complaints: %w", err)
+	}
+	if err := n.send(ctx, moat.Everyone(), p, rows, &f); err != nil {
 		return f, fmt.Errorf("cannot file complaints: %w", err)
 	}
 	return f, nil
+}
+
+// planted writes down that a complaint names canaries. Beside own, what is kept of the complaint itself, an order that no event named is kept at the
+// partner that it was planted at, and a phone, address or credential by its token. It returns that, and the first canary that t may know of.
+func (n *Node) planted(p *clerk, t moat.Tenant, c *NewComplaint, own []book.Complaint) (rows []book.Complaint, known *Canary) {
+	x := n.canaries.index.Load()
+	for _, h := range hits(x, "", c.Order) {
+		if k := knownAs(x, h); known == nil && mayKnow(t, h) {
+			known = &k
+		}
+		about, order := *c, c.Order
+		if h.Lot.Kind != canary.Order {
+			about.Order, order = x.Token(h), ""
+		}
+		e := p.event(&about, h.Lot.Partner)
+		e.Partner = seenAt(h.Lot.Partner, h.Lot)
+		e.ID = moat.ComplaintID(e.Partner, about.Order, e.Kind, e.ContactedAt, e.Reporter, e.Channel)
+		of := &e.ID
+		if len(own) > 0 {
+			of = &own[0].ID
+		} else {
+			rows = append(rows, complaintOf(e))
+			p.events[e.ID] = []*moat.Event{e}
+		}
+		n.touched(x, h, order, e, func(touch *moat.Event) { p.events[*of] = append(p.events[*of], touch.Clone()) })
+	}
+	return rows, known
 }
 
 // send puts what is not known yet into the river and the book, in that order: what only the book had would never be

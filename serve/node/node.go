@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -323,6 +324,7 @@ func (n *Node) Heard(ctx context.Context) (map[string]bool, error) {
 		}
 	}
 	delete(heard, foresee.Everyone)
+	maps.DeleteFunc(heard, func(name string, _ bool) bool { _, veiled := moat.Unveiled(name); return veiled })
 	return heard, nil
 }
 

@@ -44,7 +44,7 @@ func (b *Book) Partner(ctx context.Context, t moat.Tenant, id string) (Partner, 
 func (b *Book) Heard(ctx context.Context, t moat.Tenant) (ids []string, err error) {
 	var w where
 	w.sees(t)
-	w.and("partner NOT IN (SELECT partner FROM partners)")
+	w.and("partner NOT IN (SELECT partner FROM partners) AND partner NOT LIKE '*%'") // veiled ones are known by their partners
 	rows, err := b.read.QueryContext(ctx, b.dialect.sql("SELECT DISTINCT partner FROM findings"+w.text()+" ORDER BY partner LIMIT "+strconv.Itoa(MaxLimit)), w.args...)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read partners: %w", b.explain(err))

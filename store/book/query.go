@@ -59,6 +59,7 @@ type table[T any] struct {
 	filter  func(q *Query, w *where) // moves the fields that it takes from q to w
 	scan    func(*sql.Rows) (T, error)
 	key     func(*T) (order int64, id string)
+	veiled  bool // who may sees with a partner what is kept under its veiled name
 }
 
 // where gathers conditions that must all hold.
@@ -126,6 +127,9 @@ func take[F comparable](w *where, field *F, condition string, args ...any) {
 // conditions turns q into SQL.
 func (tb *table[T]) conditions(t moat.Tenant, q Query) (w where, err error) {
 	w.sees(t)
+	if _, one := t.Partner(); !one && tb.veiled {
+		take(&w, &q.Partner, "partner IN (?, ?)", text(q.Partner), text(moat.Veiled(q.Partner)))
+	}
 	take(&w, &q.Partner, "partner = ?", text(q.Partner))
 	take(&w, &q.Since, tb.time+" >= ?", int64(q.Since))
 	take(&w, &q.Until, tb.time+" < ?", int64(q.Until))

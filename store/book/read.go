@@ -41,7 +41,7 @@ func findingsTable() *table[moat.Finding] {
 func casesTable(t moat.Tenant) *table[moat.Case] {
 	campaign := view(t)
 	return &table[moat.Case]{
-		name: "cases", columns: "SELECT body, state, owner, verdict, " + campaign, from: "cases", time: "opened", order: "opened", id: "id",
+		name: "cases", veiled: true, columns: "SELECT body, state, owner, verdict, " + campaign, from: "cases", time: "opened", order: "opened", id: "id",
 		filter: func(q *Query, w *where) {
 			const marked = "value = ? AND kind = ?"
 			if q.Entity != (moat.Entity{}) {
