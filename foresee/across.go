@@ -207,6 +207,7 @@ func (a *Across) Restore(r io.Reader) error {
 		}
 		if err == nil {
 			err = json.Unmarshal(b, &a.fold.inquiry)
+			a.fold.inquiry.Count = max(a.fold.inquiry.Count, int64(len(a.fold.inquiry.Asked))) // from before they were counted
 		}
 	}
 	if err != nil {

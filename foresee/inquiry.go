@@ -38,8 +38,10 @@ type Complaint struct {
 	Heard    moat.Time `json:"heard"` // receipt
 }
 
-// Question asks for the sources of complaints, as of a time of receipt.
+// Question asks for the sources of complaints, as of a time of receipt. Its number, from 1, tells it from others, also where time was set
+// right in between and comes a second time.
 type Question struct {
+	Number     int64
 	At         moat.Time
 	Complaints []Complaint
 }
@@ -54,6 +56,7 @@ type Named struct {
 type inquiry struct {
 	Heard []Complaint `json:"heard"` // in order of receipt
 	Asked []moat.Time `json:"asked"` // questions without an answer, oldest first
+	Count int64       `json:"count"` // of questions so far
 	Last  moat.Time   `json:"last"`  // question
 	Fresh int         `json:"fresh"` // complaints since then
 	Surge bool        `json:"surge"` // and one of them made a detector find that there are many
@@ -71,7 +74,8 @@ func (q *inquiry) hear(c Complaint, surge bool) {
 	}
 	q.Surge = q.Surge || surge
 	if i, ok := q.index[c.Order]; ok {
-		q.Heard[i].At = min(q.Heard[i].At, c.At)
+		old := &q.Heard[i]
+		old.At, old.Heard = min(old.At, c.At), min(old.Heard, c.Heard)
 		return
 	}
 	q.index[c.Order] = len(q.Heard)
@@ -89,7 +93,7 @@ func (q *inquiry) forget(n int) {
 
 // due asks if it is time to. All: also if there is little new.
 func (q *inquiry) due(now moat.Time, all bool) {
-	if q.Last == 0 || now == 0 {
+	if q.Last == 0 || now == 0 || now < q.Last-backStep { // the last was ahead of time: a file said so
 		q.Last = now
 	}
 	since := now - q.Last
@@ -97,16 +101,15 @@ func (q *inquiry) due(now moat.Time, all bool) {
 	if q.Fresh == 0 || !all && since < traceEvery && !(rise && since >= traceSoon) || len(q.Asked) >= maxAsked {
 		return
 	}
-	old := 0
-	for len(q.Asked) == 0 && old < len(q.Heard) && q.Heard[old].Heard < now-traceBack {
-		old++
+	if len(q.Asked) == 0 {
+		if kept := slices.DeleteFunc(q.Heard, func(c Complaint) bool { return c.Heard < now-traceBack }); len(kept) < len(q.Heard) {
+			q.Heard, q.index = kept, nil
+		}
 	}
-	if old > 0 {
-		q.forget(old)
-	}
-	q.Last, q.Fresh, q.Surge = max(now, q.Last+1), 0, false // no two questions are of one time
+	q.Last, q.Fresh, q.Surge = now, 0, false
 	if len(q.Heard) >= leastTraced {
 		q.Asked = append(q.Asked, q.Last)
+		q.Count++
 	}
 }
 
@@ -115,7 +118,7 @@ func (q *inquiry) question() (Question, bool) {
 	if len(q.Asked) == 0 {
 		return Question{}, false
 	}
-	out := Question{At: q.Asked[0]}
+	out := Question{Number: q.Count - int64(len(q.Asked)) + 1, At: q.Asked[0]}
 	for _, c := range q.Heard {
 		if c.Heard <= out.At && c.Heard >= out.At-traceBack {
 			out.Complaints = append(out.Complaints, c)
@@ -143,18 +146,29 @@ func (a *Across) Untraced() int {
 // Settle returns an event for the part that [Everyone] lives in, after which complaints that were heard so far are asked for. It is told
 // from others by the position in the log at which it is made.
 func (a *Across) Settle(position uint64) *moat.Event {
-	at := a.fold.inquiry.Last
-	for _, c := range a.fold.inquiry.Heard {
-		at = max(at, c.Heard)
-	}
-	return a.note(settle, at, strconv.FormatUint(position, 10))
+	return a.note(settle, a.fold.inquiry.newest(), "", strconv.FormatUint(position, 10))
 }
 
-// note makes an event of the inquiry. It waits for no part that is behind, since it has no place in the time of receipt: what the
+// newest returns when the newest fresh complaint was heard. A minority that is weeks ahead of the others does not count: its clock is wrong.
+func (q *inquiry) newest() (at moat.Time) {
+	var heard []moat.Time
+	for _, c := range q.Heard[max(0, len(q.Heard)-q.Fresh):] {
+		heard = append(heard, c.Heard)
+	}
+	slices.Sort(heard)
+	for _, t := range heard {
+		if t <= heard[len(heard)/2]+traceBack {
+			at = t
+		}
+	}
+	return at
+}
+
+// note makes an event of the inquiry; number tells it from others of its kind, time and name. It waits for no part that is behind, since it has no place in the time of receipt: what the
 // inquiry does with it depends on its place in the log.
-func (a *Across) note(kind string, at moat.Time, name string) *moat.Event {
+func (a *Across) note(kind string, at moat.Time, name, number string) *moat.Event {
 	e := &moat.Event{Partner: Everyone, Type: moat.Sighting, Kind: kind, Name: name, Time: at, Received: at, Flags: moat.FlagHistory,
-		ID: a.look.seal.name(kind, strconv.FormatInt(int64(at), 10), name)}
+		ID: a.look.seal.name(kind, strconv.FormatInt(int64(at), 10), name, number)}
 	e.MarkAll()
 	return e
 }
@@ -163,18 +177,19 @@ func (a *Across) note(kind string, at moat.Time, name string) *moat.Event {
 // finding, as long as the detector of such sightings does not say that it was told before.
 func (a *Across) Answer(q Question, named []Named) []*moat.Event {
 	var out []*moat.Event
+	number := strconv.FormatInt(q.Number, 10)
 	for _, n := range named {
 		text, err := json.Marshal(&n.Finding)
 		if err != nil {
 			panic("BUG: " + err.Error())
 		}
 		f := &n.Finding
-		e := a.note(traced, q.At, a.look.seal.name("source", f.Partner, f.Entity.Kind.String(), f.Entity.ID))
+		e := a.note(traced, q.At, a.look.seal.name("source", f.Partner, f.Entity.Kind.String(), f.Entity.ID), number)
 		e.Host, e.Count, e.Token = e.Name, int64(1000*n.Posterior), a.look.seal.close(string(text), "", "")
 		e.MarkAll()
 		out = append(out, e)
 	}
-	return append(out, a.note(answered, q.At, ""))
+	return append(out, a.note(answered, q.At, "", number))
 }
 
 // inquire takes in what the inquiry is told, and asks when it is time.

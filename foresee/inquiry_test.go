@@ -64,6 +64,55 @@ func TestDue(t *testing.T) {
 	}
 }
 
+// TestTimeSetRight: complaints of next year, out of a file, hold up those of today for no longer than a day, and the same time that comes again is
+// that of another question.
+func TestTimeSetRight(t *testing.T) {
+	const today = 1_772_409_600 * moat.Second
+	const wrong = today + 300*moat.Day
+	var q inquiry
+	hear := func(order string, at moat.Time) {
+		q.hear(Complaint{Order: order, At: at, Heard: at}, false)
+		q.due(at, false)
+	}
+	for i := range 3 {
+		hear(fmt.Sprint("w", i), wrong)
+	}
+	q.due(wrong, true)
+	for i := range 4 {
+		hear(fmt.Sprint("o", i), today+moat.Time(i)*moat.Hour)
+	}
+	if at := q.newest(); at != today+3*moat.Hour {
+		t.Errorf("the newest is of %v", at)
+	}
+	q.due(today+26*moat.Hour, false)
+	if len(q.Asked) != 2 {
+		t.Fatalf("%d questions", len(q.Asked))
+	}
+	first, _ := q.question()
+	q.Asked = q.Asked[1:]
+	second, _ := q.question()
+	if first.Number != 1 || first.At != wrong || second.Number != 2 || second.At != today+26*moat.Hour || len(second.Complaints) != 4 {
+		t.Errorf("questions %+v and %+v", first, second)
+	}
+	a := New(Config{})
+	again := second
+	again.Number++
+	if x, y := a.Answer(second, nil)[0], a.Answer(again, nil)[0]; x.Time != y.Time || x.ID == y.ID {
+		t.Errorf("answers %s and %s of one time", x.ID, y.ID)
+	}
+	for i := range 3 { // one wrong among them does not set the time of all
+		hear(fmt.Sprint("p", i), today+30*moat.Hour)
+	}
+	q.hear(Complaint{Order: "x", Heard: wrong}, false)
+	if at := q.newest(); at != today+30*moat.Hour {
+		t.Errorf("the newest is of %v", at)
+	}
+	hear("w0", today+31*moat.Hour)
+	if q.Heard[0].Heard != today+31*moat.Hour {
+		t.Errorf("what is heard again is %+v", q.Heard[0])
+	}
+}
+
 // TestHeardBounded: a flood of complaints keeps the newest, and questions that nobody answers do not pile up.
 func TestHeardBounded(t *testing.T) {
 	var q inquiry

@@ -27,6 +27,8 @@ const (
 	// file, whose partners have clocks of their own, by historySlack. What comes later is folded as of when it came.
 	slack        = 5 * moat.Second
 	historySlack = moat.Hour
+	// backStep is how far receipts go back at least where those before were wrong, and not merely out of order.
+	backStep = 6 * moat.Hour
 	// markEvery is how far a part comes between two marks.
 	markEvery = 5 * moat.Second
 	// maxHeld bounds the sightings that wait. Beyond it the oldest are folded before their time.
@@ -42,17 +44,21 @@ type Tide struct {
 	Told   moat.Time // the newest mark since the start
 }
 
-// pass takes the time from an event.
+// pass takes the time from an event. The receipts of a file are a guess, and may be ahead: others set them right.
 func (l *lookout) pass(ev *moat.Event) {
-	if ev.Received <= l.Newest {
+	history := ev.Flags&moat.FlagHistory != 0
+	wrong := !history && ev.Received < l.Upto-backStep
+	if ev.Received <= l.Newest && !wrong {
 		return
 	}
 	l.Newest = ev.Received
 	behind := slack
-	if ev.Flags&moat.FlagHistory != 0 {
+	if history {
 		behind = historySlack
 	}
-	l.Upto = max(l.Upto, ev.Received-behind)
+	if upTo := ev.Received - behind; upTo > l.Upto || wrong {
+		l.Upto = upTo
+	}
 }
 
 func (l *lookout) vouch(upTo moat.Time) {

@@ -161,7 +161,7 @@ func (l *Loader) start(ctx context.Context) (*loading, error) {
 		return nil, err
 	}
 	return &loading{
-		Loader: &c, ctx: ctx, began: c.Now(), normal: n, history: newHistory(), out: batches{river: c.River},
+		Loader: &c, ctx: ctx, began: c.Now(), normal: n, history: newHistory(moat.TimeOf(c.Now())), out: batches{river: c.River},
 		location: cmp.Or(c.Location, time.UTC), report: Report{Rejected: map[string]int64{}}, read: &counted{},
 		from: Caller{Partner: cmp.Or(c.Partner, "local"), Operator: true},
 	}, nil

@@ -292,6 +292,7 @@ func TestHistory(t *testing.T) {
 	}
 	put := func(s []moat.Time, at int, t moat.Time) []moat.Time { return slices.Insert(slices.Clone(s), at, t) }
 	ahead, behind := start+3650*day, start-3000*day
+	loaded, future := ahead+day, ahead+13_000*day
 	shuffled := steady(5000, moat.Minute)
 	rand.New(rand.NewPCG(1, 1)).Shuffle(200, func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
 	tests := []struct {
@@ -310,16 +311,20 @@ func TestHistory(t *testing.T) {
 		{"a gap of years", append(steady(100, moat.Minute), ahead, ahead+1, ahead+2), nil},
 		{"files in the wrong order", append(steady(2000, moat.Hour), steady(2000, moat.Hour)...), nil},
 		{"a little out of order", shuffled, nil},
+		{"nothing but the future", []moat.Time{future}, []int{0}},
+		{"all of it in the future", []moat.Time{future, future + 1, future + 2}, []int{0, 1, 2}},
+		{"the future, then the past", put(steady(3, moat.Minute), 0, future), []int{0}},
+		{"the past, then the future", append(steady(3, moat.Minute), future, future+1), []int{3, 4}},
 		{"two in a row", put(put(steady(100, moat.Minute), 50, ahead), 51, ahead+1), []int{50, 51}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			h := newHistory()
+			h := newHistory(loaded)
 			var wrong []int
 			var last moat.Time
 			n := 0
 			give := func(e *moat.Event) {
-				if e.Flags&moat.FlagHistory == 0 || e.Received < last || e.ID != itoa(n) {
+				if e.Flags&moat.FlagHistory == 0 || e.Received < last || e.Received > loaded || e.ID != itoa(n) {
 					t.Errorf("event %s as number %d: received %v after %v", e.ID, n, e.Received, last)
 				}
 				if e.Flags&moat.FlagClock != 0 {

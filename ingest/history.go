@@ -1,6 +1,9 @@
 package ingest
 
 import (
+	"cmp"
+	"slices"
+
 	"github.com/moat-platform/moat"
 )
 
@@ -11,7 +14,8 @@ import (
 // agrees: half at least of the partner's next lines must not be earlier, of the next 8
 // for a jump within a year, else of the next 64. A time that the others do not bear
 // out is flagged, if it is a day ahead or 30 days behind. A whole stretch that goes
-// back (files in the wrong order) is not.
+// back (files in the wrong order) is not. Whatever a file says, it was not received
+// more than a year after it is loaded.
 const (
 	historyJump    = moat.Hour      // a smaller step needs nobody's agreement
 	historyAhead   = moat.Day       // beyond it a lone time is flagged
@@ -25,6 +29,7 @@ const (
 
 // history puts events through two stages, so that each can be compared with those after it.
 type history struct {
+	now      moat.Time // when the file is loaded
 	partners map[string]int
 	high     []moat.Time // by partner: latest believed time
 	older    stage
@@ -43,9 +48,10 @@ type stage struct {
 type stamp struct {
 	partner int
 	at      moat.Time
+	absurd  bool // it is out of the question, and says nothing about others
 }
 
-func newHistory() *history { return &history{partners: map[string]int{}} }
+func newHistory(now moat.Time) *history { return &history{now: now, partners: map[string]int{}} }
 
 // add takes e in, and gives out those that have waited long enough.
 func (h *history) add(e *moat.Event, give func(*moat.Event)) error {
@@ -57,7 +63,7 @@ func (h *history) add(e *moat.Event, give func(*moat.Event)) error {
 		h.times, h.next = append(h.times, nil), append(h.next, 0)
 	}
 	h.newer.events.Append(e)
-	h.newer.stamps = append(h.newer.stamps, stamp{p, e.Time})
+	h.newer.stamps = append(h.newer.stamps, stamp{p, e.Time, e.Time > h.now+historyGap})
 	if len(h.newer.stamps) < historyStage && h.newer.events.Size() < historyMaxSize {
 		return nil
 	}
@@ -76,7 +82,9 @@ func (h *history) flush(give func(*moat.Event)) error {
 func (h *history) turn(give func(*moat.Event)) error {
 	for _, s := range [...]*stage{&h.older, &h.newer} {
 		for _, t := range s.stamps {
-			h.times[t.partner] = append(h.times[t.partner], t.at)
+			if !t.absurd {
+				h.times[t.partner] = append(h.times[t.partner], t.at)
+			}
 		}
 	}
 	if len(h.older.stamps) > 0 {
@@ -85,9 +93,10 @@ func (h *history) turn(give func(*moat.Event)) error {
 		}
 		for _, t := range h.older.stamps {
 			h.reader.Next(&h.event)
-			i := h.next[t.partner]
-			h.next[t.partner]++
-			h.date(&h.event, t.partner, h.times[t.partner][i+1:])
+			if !t.absurd {
+				h.next[t.partner]++
+			}
+			h.date(&h.event, t, h.times[t.partner][h.next[t.partner]:])
 			give(&h.event)
 		}
 		if err := h.reader.Err(); err != nil {
@@ -106,11 +115,15 @@ func (h *history) turn(give func(*moat.Event)) error {
 }
 
 // date gives e its receipt, in the light of the times of its partner's next events.
-func (h *history) date(e *moat.Event, partner int, following []moat.Time) {
+func (h *history) date(e *moat.Event, s stamp, following []moat.Time) {
 	following = following[:min(len(following), historyMany)]
-	high := &h.high[partner]
+	high := &h.high[s.partner]
 	t := e.Time
 	switch {
+	case s.absurd:
+		if *high == 0 {
+			*high = cmp.Or(middle(following), slices.Max(h.high), h.now)
+		}
 	case t > *high+historyJump && !h.believed(t, *high, following):
 		if *high == 0 { // the first of all, and wrong
 			*high = middle(following)

@@ -54,7 +54,7 @@ func (n *Node) answerOne(ctx context.Context) (more bool, err error) {
 	if err := p.do(ctx, func() { q, more = p.across.Asked() }); !more || err != nil {
 		return false, err
 	}
-	if q.At == n.answered { // its answer is on its way through the log
+	if q.Number == n.answered { // its answer is on its way through the log
 		return false, nil
 	}
 	named, err := n.traceComplaints(ctx, q)
@@ -74,7 +74,7 @@ func (n *Node) answerOne(ctx context.Context) (more bool, err error) {
 	if _, err := n.River.Append(ctx, p.id, w.Bytes()); err != nil {
 		return true, fmt.Errorf("cannot write down what a trace named: %w", err)
 	}
-	n.answered = q.At
+	n.answered = q.Number
 	return true, nil
 }
 

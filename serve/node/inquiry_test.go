@@ -1,12 +1,14 @@
 package node_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/ingest"
@@ -117,6 +119,59 @@ func TestComplaintsLead(t *testing.T) {
 		}
 		if err := n.Close(); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// asLive appends what a file says as if it came while it happened.
+type asLive struct{ ingest.River }
+
+func (l asLive) Append(ctx context.Context, partition int, batch []byte) (uint64, error) {
+	var r moat.BatchReader
+	var w moat.BatchWriter
+	var e moat.Event
+	if err := r.Open(batch); err != nil {
+		return 0, err
+	}
+	for r.Next(&e) {
+		e.Flags &^= moat.FlagHistory
+		w.Append(&e)
+	}
+	return l.River.Append(ctx, partition, w.Bytes())
+}
+
+// TestWrongYear: a file of complaints of next year, and of 2062, keeps those that come afterwards from being traced no longer than before.
+func TestWrongYear(t *testing.T) {
+	lines := robbed("clerk7")
+	var want []string
+	for _, wrong := range []moat.Time{0, moat.TimeOf(time.Now()) + 300*moat.Day, 2_903_000_000 * moat.Second} {
+		n, err := node.Open(t.Context(), node.Config{Dir: t.TempDir(), River: river.Config{Partitions: 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close()
+		load := func(to ingest.River, name, lines string) {
+			t.Helper()
+			l := ingest.Loader{River: to, Key: n.IngestKey(), Watch: n.Watch}
+			if r, err := l.Read(t.Context(), name, strings.NewReader(lines)); err != nil || r.Events != r.Lines {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			if err := n.Drain(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 2 {
+			if wrong > 0 {
+				load(n.River, "wrong", fmt.Sprintf(`{"id":"w%d","time":%q,"type":"complaint","orders":["o%d"],"kind":"scam_call"}`+"\n", i, wrong+moat.Time(i), i))
+			}
+		}
+		load(asLive{n.River}, "lines", lines)
+		got := told(t, n)
+		if want == nil {
+			want = got
+		}
+		if len(got) < 2 || !slices.Equal(got, want) {
+			t.Errorf("after complaints of %s:\n%s\nwant\n%s", wrong, strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 	}
 }

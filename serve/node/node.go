@@ -82,7 +82,7 @@ type Node struct {
 	canaries canaries
 
 	inquiring sync.Mutex // held while a question is answered
-	answered  moat.Time  // the last question that was
+	answered  int64      // number of the last question that was
 
 	closing chan struct{} // closed when nothing that fails may be tried again
 }
