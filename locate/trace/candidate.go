@@ -136,7 +136,12 @@ func (c *trial) candidate(o Owner) int {
 	if !ok {
 		i = len(c.cands)
 		c.index[o] = i
-		c.cands = append(c.cands, &candidate{Owner: o})
+		if len(c.spare) == 0 {
+			c.spare = make([]candidate, 256)
+		}
+		x := &c.spare[0]
+		c.spare, x.Owner = c.spare[1:], o
+		c.cands = append(c.cands, x)
 	}
 	return i
 }
@@ -375,8 +380,7 @@ func (c *trial) sample(found map[uint64][]Touch) {
 		order = append(order, k)
 	}
 	slices.Sort(order)
-	shown, when := map[int]float64{}, map[int]span{}
-	c.scratch = map[int]float64{}
+	shown := &c.tally[0]
 	var met, all [slots]float64
 	for _, k := range order {
 		touches := found[k]
@@ -391,8 +395,7 @@ func (c *trial) sample(found map[uint64][]Touch) {
 		if bin < 0 {
 			continue
 		}
-		clear(shown)
-		clear(when)
+		shown.clear()
 		for i := range touches {
 			w := c.counts(&touches[i], leak)
 			if w == 0 {
@@ -402,18 +405,18 @@ func (c *trial) sample(found map[uint64][]Touch) {
 			at := slotOf(touches[i].Time, c.from, c.to)
 			for _, list := range [2][]int{a, b} {
 				for _, x := range list {
-					shown[x], when[x] = max(shown[x], w), when[x]|at
+					shown.note(x, w, at)
 				}
 			}
 		}
-		for x, w := range shown {
+		for _, x := range shown.met {
 			s := c.cands[x]
 			if s.sampled == nil {
 				s.sampled = make([]float64, len(c.edges))
 			}
-			s.sampled[bin] += w
+			s.sampled[bin] += shown.most[x]
 			s.controls = append(s.controls, int32(c.population.found))
-			s.when = append(s.when, when[x])
+			s.when = append(s.when, shown.when[x])
 		}
 	}
 	sum, of := 1.0, 1.0
@@ -443,8 +446,8 @@ func (c *trial) fair(x *candidate) float64 {
 // anytime notes what an order of the sample showed to whom in the window, and of how much of that in each slot it is to be
 // compared with the leaked orders.
 func (c *trial) anytime(touches []Touch, born bool, leak moat.Time, met, all *[slots]float64) {
-	shown := c.scratch
-	clear(shown)
+	shown := &c.tally[1]
+	shown.clear()
 	for i := range touches {
 		if t := &touches[i]; t.Time >= c.from && t.Time < c.to {
 			if w := Shown(t.Act); w > 0 {
@@ -455,15 +458,42 @@ func (c *trial) anytime(touches []Touch, born bool, leak moat.Time, met, all *[s
 				a, b := c.of(t)
 				for _, list := range [2][]int{a, b} {
 					for _, x := range list {
-						shown[x] = max(shown[x], w)
+						shown.note(x, w, 0)
 					}
 				}
 			}
 		}
 	}
-	for x, w := range shown {
-		c.cands[x].anytime += w
+	for _, x := range shown.met {
+		c.cands[x].anytime += shown.most[x]
 	}
+}
+
+// showing is what one order showed to candidates, by their number, and when. For each of thousands of orders it is cleared and filled again,
+// which takes a map ten times as long.
+type showing struct {
+	met  []int // whom, in the order in which they were met
+	most []float64
+	when []span
+}
+
+// note notes that something was shown: above 0.
+func (s *showing) note(x int, shown float64, when span) {
+	if x >= len(s.most) {
+		n := x + 1 + len(s.most)
+		s.most, s.when = append(s.most, make([]float64, n-len(s.most))...), append(s.when, make([]span, n-len(s.when))...)
+	}
+	if s.most[x] == 0 {
+		s.met = append(s.met, x)
+	}
+	s.most[x], s.when[x] = max(s.most[x], shown), s.when[x]|when
+}
+
+func (s *showing) clear() {
+	for _, x := range s.met {
+		s.most[x], s.when[x] = 0, 0
+	}
+	s.met = s.met[:0]
 }
 
 // cutoff returns when a control would have leaked: as long after its birth as one of the leaked orders.

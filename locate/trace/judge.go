@@ -234,14 +234,12 @@ func keyOf(forms []int) (k [maxSources]int) {
 }
 
 func (c *trial) weighSet(forms []int) set {
-	of := make([]view, len(forms))
 	s := set{forms: forms}
-	for i, n := range forms {
+	for _, n := range forms {
 		f := &c.forms[n]
-		of[i] = f.view
 		s.log += c.units[f.unit].prior + f.prior
 	}
-	s.fit = logEvidence(c.patterns(of), len(of))
+	s.fit = logEvidence(c.patterns(forms), len(forms))
 	s.log += s.fit.log
 	return s
 }

@@ -2,6 +2,7 @@ package trace
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 )
 
@@ -11,38 +12,84 @@ type pattern struct {
 	ratio  []float64 // by source: how much likelier than noise
 }
 
-// patterns returns the leaked orders as patterns for a set of candidates, each in its window.
-func (c *trial) patterns(of []view) []pattern {
-	type key [maxSources]float32
-	at := make([]int, len(of))
-	index := make(map[key]int, 16)
-	var list []pattern
+// patterns returns the leaked orders as patterns for a set of forms. They are valid until the next call.
+func (c *trial) patterns(forms []int) []pattern {
+	r := &c.room
+	r.begin(len(c.orders))
 	for i := range c.orders {
 		if c.orders[i].taken {
 			continue
 		}
-		var k key
-		for j, x := range of {
-			for at[j] < len(x.hits) && x.hits[at[j]].order < i {
-				at[j]++
-			}
-			if at[j] < len(x.hits) && x.hits[at[j]].order == i {
-				k[j] = float32(c.ratio(x, &x.hits[at[j]]))
-			}
+		key := uint64(0)
+		for _, n := range forms {
+			key = key<<levelBits | uint64(c.forms[n].level[i])
 		}
-		p, ok := index[k]
+		p, ok := r.number(key)
 		if !ok {
-			p = len(list)
-			index[k] = p
-			r := make([]float64, len(of))
-			for j := range r {
-				r[j] = float64(k[j])
+			for _, n := range forms {
+				r.ratios = append(r.ratios, c.forms[n].ratios[c.forms[n].level[i]])
 			}
-			list = append(list, pattern{ratio: r})
+			r.list = append(r.list, pattern{})
 		}
-		list[p].weight += c.orders[i].weight
+		r.list[p].weight += c.orders[i].weight
 	}
-	return list
+	for p := range r.list {
+		r.list[p].ratio = r.ratios[p*len(forms) : (p+1)*len(forms)]
+	}
+	return r.list
+}
+
+// level finds which leaked orders a form explains equally well: those of one level. Level 0 is those that it does not explain.
+func (c *trial) level(f *form) {
+	f.level, f.ratios = make([]uint16, len(c.orders)), []float64{0}
+	for i := range f.hits {
+		r := float64(float32(c.ratio(f.view, &f.hits[i])))
+		k := slices.Index(f.ratios, r)
+		if k < 0 {
+			k = len(f.ratios)
+			f.ratios = append(f.ratios, r)
+		}
+		f.level[f.hits[i].order] = uint16(k)
+	}
+}
+
+// levelBits is enough for the level of an order: a form has no more levels than there are orders, and one.
+const levelBits = 12
+
+// room is memory for the patterns of one set after the other, with the numbers of their keys. A map would take most of the time of a comparison.
+type room struct {
+	list   []pattern
+	ratios []float64
+	slots  []numbered
+	turn   uint32
+}
+
+type numbered struct {
+	key    uint64
+	turn   uint32 // in which it was taken; those of others are free
+	number int32
+}
+
+// begin forgets all keys. There will be at most n.
+func (r *room) begin(n int) {
+	r.list, r.ratios = r.list[:0], r.ratios[:0]
+	if r.turn++; len(r.slots) < 2*n {
+		r.slots = make([]numbered, 1<<bits.Len(uint(2*n)))
+	}
+}
+
+// number returns the number of a key, and whether it had one. Numbers rise from 0.
+func (r *room) number(key uint64) (int32, bool) {
+	mask := uint64(len(r.slots) - 1)
+	for i := key * 0x9e3779b97f4a7c15 >> 32 & mask; ; i = (i + 1) & mask {
+		switch s := &r.slots[i]; {
+		case s.turn != r.turn:
+			*s = numbered{key, r.turn, int32(len(r.list))}
+			return s.number, false
+		case s.key == key:
+			return s.number, true
+		}
+	}
 }
 
 // fit is how a set of sources explains the leak.

@@ -216,7 +216,8 @@ func (c *trial) countMore(ctx context.Context, tenant moat.Tenant, rows Rows) er
 	}
 	slices.SortStableFunc(list, func(a, b *candidate) int { return cmp.Compare(sure[b], sure[a]) })
 	list = list[:min(len(list), maxMeasured)]
-	err := c.count(ctx, tenant, rows, list)
+	hopeful := slices.DeleteFunc(slices.Clone(list), func(x *candidate) bool { return !c.hopeful(x) })
+	err := c.count(ctx, tenant, rows, hopeful)
 	for _, x := range list {
 		x.uncounted = !x.exact
 	}

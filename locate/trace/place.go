@@ -70,9 +70,9 @@ func (c *trial) shapePlaces(i int) {
 	n := len(u.places)
 	each := math.Log(placesShare / float64(n)) // of one number of places
 	for k, p := range u.places {
-		c.forms = append(c.forms, form{p.members[0].whole(), i, each - math.Log(float64(n)), u.places[k : k+1]})
+		c.forms = append(c.forms, form{view: p.members[0].whole(), unit: i, prior: each - math.Log(float64(n)), places: u.places[k : k+1]})
 		if k > 0 {
-			c.forms = append(c.forms, form{u.person().across(u.places[:k+1]).whole(), i, each, u.places[:k+1]})
+			c.forms = append(c.forms, form{view: u.person().across(u.places[:k+1]).whole(), unit: i, prior: each, places: u.places[:k+1]})
 		}
 	}
 }

@@ -73,21 +73,19 @@ func (k *kept) Exposures(ctx context.Context, tenant moat.Tenant, list []Owner, 
 		}
 	}
 	had := make([]hand, len(read))
+	for i, k := range place {
+		had[i].index = make(map[uint64]int32, counts[k])
+	}
+	var e seen
 	_, err = k.diary.EachOf(ctx, tenant, read, from, to, func(i int, r *run.Row) error {
-		a, err := r.Act()
-		if err != nil {
+		if err := e.read(r); err != nil {
 			return err
 		}
-		shown := Shown(a)
-		if shown == 0 {
-			return nil
-		}
 		when := slotOf(r.Time, from, to)
-		return r.IDs(func(n int, id []byte) {
-			if n > 0 {
-				had[i].take(xxh3.Hash(id), shown, when)
-			}
-		})
+		for _, order := range e.orders {
+			had[i].take(order, e.shown, when)
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -98,8 +96,33 @@ func (k *kept) Exposures(ctx context.Context, tenant moat.Tenant, list []Owner, 
 	return out, nil
 }
 
-// hand is what an entity had in it.
-type hand map[uint64]held
+// seen is what an event showed. Several entities have the same events, which come one after the other.
+type seen struct {
+	at     run.At
+	shown  float64
+	orders []uint64 // hashes of their ids
+}
+
+func (s *seen) read(r *run.Row) error {
+	if r.At == s.at {
+		return nil
+	}
+	a, err := r.Act()
+	if err != nil {
+		return err
+	}
+	s.at, s.shown, s.orders = r.At, Shown(a), s.orders[:0]
+	if s.shown == 0 {
+		return nil
+	}
+	return r.Orders(func(id []byte) { s.orders = append(s.orders, xxh3.Hash(id)) })
+}
+
+// hand is what an entity had in it, in the order in which it was met.
+type hand struct {
+	index map[uint64]int32
+	list  []held
+}
 
 type held struct {
 	shown float64
@@ -107,18 +130,23 @@ type held struct {
 }
 
 func (h *hand) take(order uint64, shown float64, when span) {
-	if *h == nil {
-		*h = hand{}
+	if h.index == nil {
+		h.index = map[uint64]int32{}
 	}
-	was := (*h)[order]
-	(*h)[order] = held{max(was.shown, shown), was.when | when}
+	i, ok := h.index[order]
+	if !ok {
+		i = int32(len(h.list))
+		h.index[order], h.list = i, append(h.list, held{})
+	}
+	x := &h.list[i]
+	x.shown, x.when = max(x.shown, shown), x.when|when
 }
 
-func (h hand) exposure() Exposure {
-	e := Exposure{Known: true, Orders: len(h)}
-	for _, x := range h {
+func (h *hand) exposure() Exposure {
+	e := Exposure{Known: true, Orders: len(h.list), When: make([]uint64, len(h.list))}
+	for i, x := range h.list {
 		e.Weight += x.shown
-		e.When = append(e.When, uint64(x.when))
+		e.When[i] = uint64(x.when)
 	}
 	return e
 }

@@ -34,6 +34,7 @@ const (
 	maxRead    = 30_000  // events of diaries
 	maxOneRead = 15_000  // of one diary
 	maxShown   = 100     // ids in a list of an answer
+	usual      = 1 << 14 // candidates, of whom most are met with orders that did not leak
 )
 
 // ErrInvalid says that a question cannot be answered as it is put; the text says why.
@@ -200,12 +201,14 @@ type trial struct {
 	index    map[Owner]int
 	bySource map[*run.Source][]int
 	byAct    map[actOf][]int
-	scratch  map[int]float64
+	spare    []candidate // memory for the next
+	tally    [2]showing
 	kinds    [kinds]kindStats
 
 	units []*unit
 	forms []form
 	sets  []set
+	room  room
 	most  int        // sources of a set
 	among bool       // there are several leaks
 	focus *candidate // for which the narrowest was found
@@ -245,7 +248,8 @@ func open(q Question) (*trial, error) {
 	if q.Skew == 0 {
 		q.Skew = DefaultSkew
 	}
-	c := &trial{q: q, asked: len(q.Orders), index: map[Owner]int{}, bySource: map[*run.Source][]int{}, byAct: map[actOf][]int{}}
+	c := &trial{q: q, asked: len(q.Orders), index: make(map[Owner]int, usual),
+		bySource: make(map[*run.Source][]int, usual/2), byAct: make(map[actOf][]int, usual/2)}
 	place := make(map[string]int, len(q.Orders))
 	for _, o := range q.Orders {
 		switch {

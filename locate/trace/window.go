@@ -190,6 +190,9 @@ type form struct {
 	prior float64 // log, beside that of the unit
 
 	places []*place // if it is what the unit's person had in hand at some places only
+
+	level  []uint16  // of each leaked order, see [trial.level]
+	ratios []float64 // by level: how much likelier an order is than by noise
 }
 
 // shape makes the forms of the units.
@@ -199,13 +202,16 @@ func (c *trial) shape() {
 		if len(u.places) > 0 {
 			prior += math.Log(1 - placesShare)
 		}
-		c.forms = append(c.forms, form{x.whole(), i, prior, nil})
+		c.forms = append(c.forms, form{view: x.whole(), unit: i, prior: prior})
 		if x.window != always && x.inWindow > x.full-windowLog {
 			v := x.in(x.window)
-			c.forms = append(c.forms, form{v, i, x.inWindow + prior - c.lone(x).evidence(c, x.window), nil})
+			c.forms = append(c.forms, form{view: v, unit: i, prior: x.inWindow + prior - c.lone(x).evidence(c, x.window)})
 		}
 		if len(u.places) > 0 {
 			c.shapePlaces(i)
 		}
+	}
+	for i := range c.forms {
+		c.level(&c.forms[i])
 	}
 }

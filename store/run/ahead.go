@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"encoding/binary"
 	"slices"
 
@@ -18,8 +19,7 @@ type ahead struct {
 	pieces []piece
 	ords   []uint32
 	parts  [parts][]uint32 // entries of the dictionaries
-	buf    []uint32
-	split  bool // others read the same keys: only pieces of lists are this one's own
+	split  bool            // others read the same keys: only pieces of lists are this one's own
 }
 
 // piece is bytes of a file from off to end.
@@ -27,11 +27,12 @@ type piece struct{ off, end uint64 }
 
 // Bounds of ahead.
 const (
-	aheadEvents  = 1 << 16  // that it asks for before they are read
+	aheadEvents  = 1 << 16  // that keys lead to and are asked for together
 	aheadBuckets = 1 << 10  // of a scan, likewise
 	aheadGap     = 16 << 10 // bytes between pieces up to which it is cheaper to read them, too
 	aheadBucket  = 4 << 10  // about the size of a bucket
 	coldProbes   = 24       // pages that are looked for
+	pieceProbes  = 16       // one piece in so many is
 )
 
 // cold tells whether some of the file is not in memory, by a few pages of it.
@@ -48,18 +49,25 @@ func (r *file) cold() bool {
 	return false
 }
 
-// ask asks for the pieces, and forgets them.
+// ask asks for the pieces, and forgets them. If every sixteenth of them is in memory, nearly all are: to ask for each would take longer than to wait
+// for the few that are not.
 func (a *ahead) ask() {
-	slices.SortFunc(a.pieces, func(x, y piece) int { return int(min(1, max(-1, int64(x.off-y.off)))) })
-	var now piece
-	for _, p := range a.pieces {
-		if p.off > now.end+aheadGap {
-			prefetch(a.file.data, now.off, now.end-now.off)
-			now = p
-		}
-		now.end = max(now.end, p.end)
+	slices.SortFunc(a.pieces, func(x, y piece) int { return cmp.Compare(x.off, y.off) })
+	absent := false
+	for i := 0; i < len(a.pieces) && !absent; i += pieceProbes {
+		absent = a.pieces[i].off < uint64(len(a.file.data)) && !resident(a.file.data, a.pieces[i].off)
 	}
-	prefetch(a.file.data, now.off, now.end-now.off)
+	if absent {
+		var now piece
+		for _, p := range a.pieces {
+			if p.off > now.end+aheadGap {
+				prefetch(a.file.data, now.off, now.end-now.off)
+				now = p
+			}
+			now.end = max(now.end, p.end)
+		}
+		prefetch(a.file.data, now.off, now.end-now.off)
+	}
 	a.pieces = a.pieces[:0]
 }
 
@@ -74,11 +82,11 @@ func (a *ahead) indexes() {
 	a.ask()
 }
 
-// keys asks for what the first keys lead to, and returns how many that are: at least one. If events is false only the buckets are asked for.
-func (a *ahead) keys(keys []uint64, from, to moat.Time, events bool) (n int) {
+// entries asks for the buckets of keys.
+func (a *ahead) entries(keys []uint64) {
 	r := a.file
 	if a.split {
-		return len(keys)
+		return
 	}
 	for _, k := range keys {
 		a.want(r.foot.Directory+bucketOf(k, r.foot.Buckets)*dirEntry, dirEntry)
@@ -90,16 +98,15 @@ func (a *ahead) keys(keys []uint64, from, to moat.Time, events bool) (n int) {
 		}
 	}
 	a.ask()
-	if !events {
+}
+
+// keys asks for what leads from the first keys to their events, and returns how many keys that are: at least one.
+func (a *ahead) keys(keys []uint64) (n int) {
+	a.entries(keys)
+	if a.split {
 		return len(keys)
 	}
-	a.ords = a.ords[:0]
-	type entry struct {
-		b       bucket
-		slot, n int
-	}
-	var lists []entry
-	total := 0
+	r, total := a.file, 0
 	for n < len(keys) && (n == 0 || total < aheadEvents) {
 		k := keys[n]
 		n++
@@ -110,21 +117,13 @@ func (a *ahead) keys(keys []uint64, from, to moat.Time, events bool) (n int) {
 		slot := b.slot(first)
 		for j := first; j < b.n && b.key(j) == k && total < aheadEvents; j++ {
 			m := b.count(j)
-			total += m
-			if m > inlineMax {
+			if total += m; m > inlineMax {
 				a.list(&b, slot, m)
-				lists = append(lists, entry{b, slot, m})
-			} else {
-				a.numbers(&b, slot, m)
 			}
 			slot += slots(m)
 		}
 	}
 	a.ask()
-	for _, l := range lists {
-		a.numbers(&l.b, l.slot, l.n)
-	}
-	a.events(from, to)
 	return n
 }
 
@@ -142,15 +141,8 @@ func (a *ahead) list(b *bucket, slot, n int) {
 	}
 }
 
-func (a *ahead) numbers(b *bucket, slot, n int) {
-	var err error
-	if a.buf, err = a.file.numbers(a.buf[:0], b, slot, n); err == nil {
-		a.ords = append(a.ords, a.buf...)
-	}
-}
-
-// buckets asks for what buckets lead to, from one of them up to another.
-func (a *ahead) buckets(first, last uint64, from, to moat.Time) {
+// buckets asks for buckets, from one of them up to another, and for their lists.
+func (a *ahead) buckets(first, last uint64) {
 	r := a.file
 	a.want(r.foot.Directory+first*dirEntry, (last-first)*dirEntry)
 	a.ask()
@@ -160,7 +152,6 @@ func (a *ahead) buckets(first, last uint64, from, to moat.Time) {
 		}
 	}
 	a.ask()
-	a.ords = a.ords[:0]
 	for at := first; at < last; at++ {
 		dir, err := r.dirEntry(at)
 		if err != nil {
@@ -173,30 +164,30 @@ func (a *ahead) buckets(first, last uint64, from, to moat.Time) {
 		slot := 0
 		for j := range b.n {
 			m := b.count(j)
-			if len(a.ords) < aheadEvents {
-				a.numbers(&b, slot, m)
+			if m > inlineMax && len(a.pieces) < aheadEvents/inlineMax {
+				a.list(&b, slot, m)
 			}
 			slot += slots(m)
 		}
 	}
-	a.events(from, to)
+	a.ask()
 }
 
-// few asks for what some events of a list lead to.
-func (a *ahead) few(ords []uint32, from, to moat.Time) {
-	a.ords = append(a.ords[:0], ords...)
-	a.events(from, to)
-}
-
-// events asks for the blocks of the events that may be in the window, and for what their dictionaries say of them.
-func (a *ahead) events(from, to moat.Time) {
+// events asks for the blocks of the events that may be in the window, and for what their dictionaries say of them. The numbers of the events are
+// the upper halves of list.
+func (a *ahead) events(list []uint64, from, to moat.Time) {
 	r := a.file
-	a.ords = slices.DeleteFunc(a.ords, func(ord uint32) bool { return !r.maybe(ord, from, to) })
+	a.ords = a.ords[:0]
+	for i, x := range list {
+		if ord := uint32(x >> 32); (i == 0 || ord != uint32(list[i-1]>>32)) && r.maybe(ord, from, to) {
+			a.ords = append(a.ords, ord)
+		}
+	}
 	slices.Sort(a.ords)
 	for i, ord := range a.ords {
 		if b := ord / blockEvents; i == 0 || b != a.ords[i-1]/blockEvents {
-			off := binary.LittleEndian.Uint64(r.blocks[24*b:])
-			a.want(off, binary.LittleEndian.Uint64(r.blocks[24*(b+1):])-off)
+			off := r.blockAt(b)
+			a.want(off, r.blockAt(b+1)-off)
 		}
 	}
 	a.ask()

@@ -174,9 +174,12 @@ func (r *file) raw(off, end uint64, what string) ([]byte, error) {
 	return r.data[off : end-4], nil
 }
 
+// blockAt returns where a block of events starts, and that after the last one ends.
+func (r *file) blockAt(b uint32) uint64 { return binary.LittleEndian.Uint64(r.blocks[24*uint64(b):]) }
+
 // block returns the grid and the ids of a block of events.
 func (r *file) block(i int) (g grid, tails []byte, err error) {
-	off, end := binary.LittleEndian.Uint64(r.blocks[24*i:]), binary.LittleEndian.Uint64(r.blocks[24*(i+1):])
+	off, end := r.blockAt(uint32(i)), r.blockAt(uint32(i)+1)
 	b, err := r.checked[parts].frame(r, uint64(i), off, end, "events")
 	if err != nil {
 		return g, nil, err

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"bytes"
 	"cmp"
 	"container/heap"
 	"context"
@@ -196,33 +197,19 @@ func (v *View) Each(ctx context.Context, tenant moat.Tenant, keys []uint64, from
 		if lo >= to || hi < from {
 			return nil
 		}
-		ask := t.ahead(v)
-		row, piece := Row{in: t}, 0
+		g := gathering{ctx: ctx, table: t, ask: t.ahead(v), tenant: tenant, from: from, to: to,
+			fn: func(i int, r *Row) error { return fn(order[i], r) }}
+		piece := 0
 		for done := 0; done < len(sorted); {
 			next := len(sorted)
-			if ask != nil {
-				next = done + ask.keys(sorted[done:], from, to, true)
+			if g.ask != nil {
+				next = done + g.ask.keys(sorted[done:])
 			}
 			err := t.find(sorted[done:next], func(i int, ords []uint32) error {
-				if err := ctx.Err(); err != nil {
-					return err
-				}
 				for ords := range slices.Chunk(ords, maxPiece) {
-					if piece++; !v.mine(t.place, piece) {
-						continue
-					}
-					if ask != nil && len(ords) > inlineMax {
-						ask.few(ords, from, to)
-					}
-					for _, ord := range ords {
-						ok, err := t.load(&row, ord, tenant, from, to)
-						if err != nil {
+					if piece++; v.mine(t.place, piece) {
+						if err := g.add(done+i, ords); err != nil {
 							return err
-						}
-						if ok {
-							if err := fn(order[done+i], &row); err != nil {
-								return stopped(err)
-							}
 						}
 					}
 				}
@@ -233,7 +220,7 @@ func (v *View) Each(ctx context.Context, tenant moat.Tenant, keys []uint64, from
 			}
 			done = next
 		}
-		return nil
+		return g.read()
 	})
 }
 
@@ -253,7 +240,7 @@ func (v *View) Counts(ctx context.Context, keys []uint64) ([]int64, error) {
 	n := make([]int64, len(keys))
 	err := v.eachTable(ctx, func(t *reader) error {
 		if ask := t.ahead(v); ask != nil {
-			ask.keys(keys, 0, 0, false)
+			ask.entries(keys)
 		}
 		return t.count(keys, n)
 	})
@@ -272,38 +259,33 @@ func (v *View) Scan(ctx context.Context, tenant moat.Tenant, lo, hi uint64, from
 		if first >= to || last < from {
 			return nil
 		}
-		row := Row{in: t}
-		read := func(key uint64, ords []uint32) error {
-			if err := ctx.Err(); err != nil {
+		var keys []uint64 // of the events that are gathered
+		g := gathering{ctx: ctx, table: t, ask: t.ahead(v), tenant: tenant, from: from, to: to,
+			fn: func(i int, r *Row) error { return fn(keys[i], r) }}
+		add := func(key uint64, ords []uint32) error {
+			keys = append(keys, key)
+			return g.add(len(keys)-1, ords)
+		}
+		if g.ask == nil {
+			if err := t.scan(lo, hi, add); err != nil {
 				return err
 			}
-			for _, ord := range ords {
-				ok, err := t.load(&row, ord, tenant, from, to)
-				if err != nil {
-					return err
-				}
-				if ok {
-					if err := fn(key, &row); err != nil {
-						return stopped(err)
-					}
-				}
-			}
-			return nil
-		}
-		ask := t.ahead(v)
-		if ask == nil {
-			return t.scan(lo, hi, read)
+			return g.read()
 		}
 		n := t.file.foot.Buckets
 		for at, end := bucketOf(lo, n), bucketOf(hi, n)+1; at < end; at += aheadBuckets {
 			next, most := min(end, at+aheadBuckets), hi
-			ask.buckets(at, next, from, to)
+			g.ask.buckets(at, next)
 			if next < end {
 				most = bucketStart(next, n) - 1
 			}
-			if err := t.scan(max(lo, bucketStart(at, n)), most, read); err != nil {
+			if err := t.scan(max(lo, bucketStart(at, n)), most, add); err != nil {
 				return err
 			}
+			if err := g.read(); err != nil {
+				return err
+			}
+			keys = keys[:0]
 		}
 		return nil
 	})
@@ -476,9 +458,12 @@ func cached[T any](r *Row, memo *Memo[T], p Part, read func([]byte) (T, bool)) (
 		if ref > math.MaxUint32 {
 			return v, r.damaged()
 		}
-		b, err := r.in.text(nil, p, uint32(ref))
+		b, err := r.in.text(r.in.buf[:0], p, uint32(ref))
 		if err != nil {
 			return v, err
+		}
+		if r.in.file != nil { // what is in memory stays as it is
+			r.in.buf, b = b, bytes.Clone(b)
 		}
 		v, ok := read(b)
 		if !ok {
