@@ -323,6 +323,7 @@ func (a *app) steps(s *story.Story) {
 	if s.Usual > 0 {
 		o.line(o.paint(dim, fmt.Sprintf("besides, %s of the same accounts in that time look like their usual work", many(s.Usual, "event"))))
 	}
+	a.undetailed(s.Undetailed)
 	if s.Cut {
 		o.line(o.paint(dim, "there was more than can be told here: moat entity shows all of it"))
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/risk"
 	"github.com/moat-platform/moat/locate/diary"
+	"github.com/moat-platform/moat/locate/story"
 	"github.com/moat-platform/moat/serve/api"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/book"
@@ -36,6 +37,8 @@ type dossier struct {
 	Summary  *api.Summary   `json:"summary"`
 	Findings []moat.Finding `json:"findings"` // the newest 100, oldest first
 	Acts     []api.Touch    `json:"acts"`     // newest first
+	// Undetailed is there if the lake could not tell more of some acts.
+	Undetailed *story.Undetailed `json:"undetailed,omitempty"`
 }
 
 // peak is a risk when it was last fed, and what is left of it now.
@@ -81,7 +84,7 @@ func (c *entityCmd) diary(a *app, kind moat.EntityKind, d *dossier) error {
 			return err
 		}
 		a.damaged(f.Damaged)
-		d.Summary, d.Acts = f.Summary, f.Items
+		d.Summary, d.Acts, d.Undetailed = f.Summary, f.Items, f.Undetailed
 		return nil
 	}
 	l, stories, err := node.ReadStories(a.Data, a.log)
@@ -103,8 +106,8 @@ func (c *entityCmd) diary(a *app, kind moat.EntityKind, d *dossier) error {
 	if err != nil {
 		return err
 	}
-	what, err := stories.Details(a.ctx, moat.Everyone(), page.Touches)
-	d.Acts = api.TouchesOf(page.Touches)
+	what, undetailed, err := stories.Details(a.ctx, moat.Everyone(), page.Touches)
+	d.Acts, d.Undetailed = api.TouchesOf(page.Touches), undetailed
 	for i := range what {
 		d.Acts[i].What = what[i]
 	}
@@ -195,6 +198,7 @@ func (c *entityCmd) show(a *app, d *dossier) {
 		list := slices.Clone(d.Acts)
 		slices.Reverse(list)
 		a.touches(list)
+		a.undetailed(d.Undetailed)
 		if int64(len(list)) < s.Events {
 			o.line(o.paint(dim, fmt.Sprintf("… the newest %s of %s; --limit N shows more", number(len(list)), number(s.Events))))
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/locate/canary"
+	"github.com/moat-platform/moat/locate/story"
 	"github.com/moat-platform/moat/serve/api"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/book"
@@ -124,6 +125,13 @@ func shown(x *api.Touch) string {
 		s = strings.TrimLeft(s+" → "+x.Destination, " ")
 	}
 	return cmp.Or(s, x.What)
+}
+
+// undetailed tells of what the lake could not tell more.
+func (a *app) undetailed(u *story.Undetailed) {
+	if u != nil {
+		a.out.line(a.out.paint(dim, u.String()))
+	}
 }
 
 // damaged warns that an answer may be incomplete.

@@ -14,26 +14,42 @@ import (
 	"github.com/moat-platform/moat/store/run"
 )
 
+// Undetailed says of how many acts no more is told than the diary keeps, and why.
+type Undetailed struct {
+	Acts int    `json:"acts"`
+	Why  string `json:"why"` // a sentence without its end
+}
+
+// String is the whole sentence.
+func (u *Undetailed) String() string {
+	return fmt.Sprintf("%s without details: %s", many(int64(u.Acts), "act"), u.Why)
+}
+
 // Details tells of each touch, as far as t sees it, what a diary does not keep: which program, file, page, statement or setting it was. It is ""
-// where there is nothing more to tell, beyond the first [maxDetails], and where the lake does not have the event, or not within three seconds.
-func (t *Teller) Details(ctx context.Context, tenant moat.Tenant, touches []diary.Touch) ([]string, error) {
+// where there is nothing more to tell, and where the lake could not tell it: beyond the first [maxDetails], where it does not have the event, cannot be
+// read, or takes longer than three seconds. Then it is said of how many touches, and why; else that is nil.
+func (t *Teller) Details(ctx context.Context, tenant moat.Tenant, touches []diary.Touch) ([]string, *Undetailed, error) {
 	out := make([]string, len(touches))
 	want := map[run.At]int{}
 	var from, to moat.Time
+	over := 0
 	for i := range touches {
 		x := &touches[i]
-		if !detailed[x.Type] && x.Type != moat.HTTPRequest && x.Type != moat.APICall && x.Type != moat.HostLogin || len(want) >= maxDetails {
+		switch {
+		case !detailed[x.Type] && x.Type != moat.HTTPRequest && x.Type != moat.APICall && x.Type != moat.HostLogin:
 			continue
-		}
-		if len(want) == 0 {
+		case len(want) >= maxDetails:
+			over++
+			continue
+		case len(want) == 0:
 			from, to = x.Time, x.Time
 		}
 		from, to, want[x.At] = min(from, x.Time), max(to, x.Time), i
 	}
 	if len(want) == 0 || t.cfg.Scan == nil {
-		return out, nil
+		return out, nil, nil
 	}
-	return out, t.look(ctx, lake.Filter{Tenant: tenant, From: from, To: to + 1}, func(at lake.Position, e *moat.Event) bool {
+	why, err := t.look(ctx, lake.Filter{Tenant: tenant, From: from, To: to + 1}, func(at lake.Position, e *moat.Event) bool {
 		key := run.At{Partition: at.Partition, Seq: at.Seq, Row: uint32(at.Row)}
 		if i, ok := want[key]; ok {
 			out[i] = short(detail(e))
@@ -41,23 +57,38 @@ func (t *Teller) Details(ctx context.Context, tenant moat.Tenant, touches []diar
 		}
 		return len(want) == 0
 	})
+	if left := len(want) + over; left > 0 {
+		return out, &Undetailed{left, why}, err
+	}
+	return out, nil, err
 }
 
-// look reads events of the lake until found says that it has enough. What takes longer than the lake may take, or is damaged, is
-// done without.
-func (t *Teller) look(ctx context.Context, f lake.Filter, found func(lake.Position, *moat.Event) bool) error {
+// look reads events of the lake until found says that it has enough, and tells why others were not found. What takes longer than the
+// lake may take, or cannot be read, is done without.
+func (t *Teller) look(ctx context.Context, f lake.Filter, found func(lake.Position, *moat.Event) bool) (why string, err error) {
 	brief, cancel := context.WithTimeout(ctx, detailsFor)
 	defer cancel()
-	err := t.cfg.Scan(brief, f, func(at lake.Position, e *moat.Event) error {
+	err = t.cfg.Scan(brief, f, func(at lake.Position, e *moat.Event) error {
 		if found(at, e) {
 			return errEnough
 		}
 		return nil
 	})
-	if errors.Is(err, errEnough) || errors.Is(err, lake.ErrDamaged) || errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return nil
+	switch {
+	case err == nil:
+		return "the lake does not have their events: not yet, not any more, or their file is lost", nil
+	case errors.Is(err, errEnough):
+		return fmt.Sprintf("no more than %d are looked up at once", maxDetails), nil
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("the lake takes longer than %s", detailsFor), nil
 	}
-	return err
+	t.cfg.Logger.Warn("events cannot be looked up in the lake", "error", err)
+	if errors.Is(err, lake.ErrDamaged) {
+		return "a file of the lake is damaged", nil
+	}
+	return "the lake cannot be read", nil
 }
 
 // detail says what an event was about.

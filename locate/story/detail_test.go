@@ -1,6 +1,10 @@
 package story
 
 import (
+	"context"
+	"errors"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,7 +42,7 @@ func TestDetails(t *testing.T) {
 	if err != nil || len(page.Touches) != len(events) {
 		t.Fatal(len(page.Touches), err)
 	}
-	got, err := teller.Details(t.Context(), moat.Everyone(), page.Touches)
+	got, missing, err := teller.Details(t.Context(), moat.Everyone(), page.Touches)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,11 +51,36 @@ func TestDetails(t *testing.T) {
 			t.Errorf("%s: %q, want %q", events[i].Type, got[at], want[i])
 		}
 	}
-	if got, err := teller.Details(t.Context(), moat.Only("other"), page.Touches); err != nil || strings.Join(got, "") != "" {
+	if missing == nil || missing.String() != "1 act without details: the lake does not have their events: not yet, not any more, or their file is lost" {
+		t.Errorf("of the lost one it is said: %v", missing)
+	}
+	if got, _, err := teller.Details(t.Context(), moat.Only("other"), page.Touches); err != nil || strings.Join(got, "") != "" {
 		t.Errorf("another partner is told %q, %v", got, err)
 	}
-	torn := New(Config{Diary: d, Scan: scanOf(nil, lake.ErrDamaged)})
-	if got, err := torn.Details(t.Context(), moat.Everyone(), page.Touches); err != nil || len(got) != len(events) {
-		t.Errorf("of a damaged lake: %q, %v", got, err)
+	whole := New(Config{Diary: d, Scan: scanOf(events)})
+	if _, missing, err := whole.Details(t.Context(), moat.Everyone(), page.Touches); err != nil || missing != nil {
+		t.Errorf("of a whole lake: %v, %v", missing, err)
+	}
+	for _, c := range []struct {
+		err error
+		why string
+	}{{lake.ErrDamaged, "a file of the lake is damaged"}, {os.ErrPermission, "the lake cannot be read"}, {context.DeadlineExceeded, "the lake takes longer than 3s"}} {
+		torn := New(Config{Diary: d, Scan: scanOf(events[:4], c.err)})
+		got, missing, err := torn.Details(t.Context(), moat.Everyone(), page.Touches)
+		if err != nil || missing == nil || missing.Acts != 9 || missing.Why != c.why || got[len(got)-1] != want[0] {
+			t.Errorf("when %v: %q, %+v, %v", c.err, got, missing, err)
+		}
+	}
+	many := slices.Repeat(page.Touches, 1+maxDetails/len(page.Touches))
+	for i := range many {
+		many[i].At.Seq += uint64(i / len(page.Touches))
+	}
+	if _, missing, err := whole.Details(t.Context(), moat.Everyone(), many); err != nil || missing == nil || missing.Acts != len(many)/len(events)*13-13 {
+		t.Errorf("of %d acts: %+v, %v", len(many), missing, err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := New(Config{Diary: d, Scan: scanOf(nil, context.Canceled)}).Details(ended, moat.Everyone(), page.Touches); !errors.Is(err, context.Canceled) {
+		t.Errorf("when nobody waits any more: %v", err)
 	}
 }

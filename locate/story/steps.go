@@ -93,6 +93,7 @@ func (g *gathering) choose(ctx context.Context, s *Story) (list []*group, err er
 		// With its usual hands an account does its usual work, too.
 		return !g.usual(x) || anchored[sort{x.actor, x.operation, x.kind}]
 	}
+	var why string
 	for _, looked := range []bool{false, true} {
 		list = list[:0]
 		for _, x := range all {
@@ -101,9 +102,17 @@ func (g *gathering) choose(ctx context.Context, s *Story) (list []*group, err er
 			}
 		}
 		if !looked {
-			if err := g.details(ctx, list); err != nil {
+			if why, err = g.details(ctx, list); err != nil {
 				return nil, err
 			}
+		}
+	}
+	for _, x := range list {
+		if why != "" && detailed[x.kind] && x.detail == nil {
+			if s.Undetailed == nil {
+				s.Undetailed = &Undetailed{Why: why}
+			}
+			s.Undetailed.Acts++
 		}
 	}
 	for _, x := range all {
@@ -278,8 +287,8 @@ func (g *gathering) door(x *group, failed int64) string {
 	return ""
 }
 
-// details looks whole events up in the lake, for as long as that may take.
-func (g *gathering) details(ctx context.Context, list []*group) error {
+// details looks whole events up in the lake, for as long as that may take, and tells why it did not find others.
+func (g *gathering) details(ctx context.Context, list []*group) (why string, err error) {
 	want := map[string]*group{}
 	var from, to moat.Time
 	for _, x := range list {
@@ -292,7 +301,7 @@ func (g *gathering) details(ctx context.Context, list []*group) error {
 		want[x.sample], to = x, max(to, x.first)
 	}
 	if len(want) == 0 || g.t.cfg.Scan == nil {
-		return nil
+		return "", nil
 	}
 	return g.t.look(ctx, lake.Filter{Tenant: moat.Only(g.c.Partner), From: from, To: to + 1}, func(_ lake.Position, e *moat.Event) bool {
 		if x := want[e.ID]; x != nil && x.detail == nil {

@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"time"
@@ -53,6 +54,7 @@ type Config struct {
 	Scan func(ctx context.Context, f lake.Filter, fn func(lake.Position, *moat.Event) error) error
 	// Country tells the country of an address, ISO 3166-1 alpha-2, or "". Nil knows none.
 	Country func(ip string) string
+	Logger  *slog.Logger // told why the lake cannot be read; nil = nobody is
 }
 
 // Teller tells stories. It is safe for concurrent use.
@@ -62,6 +64,9 @@ type Teller struct{ cfg Config }
 func New(cfg Config) *Teller {
 	if cfg.Country == nil {
 		cfg.Country = func(string) string { return "" }
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Teller{cfg}
 }
@@ -78,6 +83,8 @@ type Story struct {
 	Cut bool `json:"cut,omitempty"`
 	// Damaged is how many parts of the diary could not be read.
 	Damaged int `json:"damaged,omitempty"`
+	// Undetailed is there if the lake could not tell more of some steps, such as the path of a file.
+	Undetailed *Undetailed `json:"undetailed,omitempty"`
 }
 
 // Step is one thing that happened, or many alike.

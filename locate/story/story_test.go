@@ -20,6 +20,12 @@ const day0 = 20_000 * moat.Day
 // begins with an exclamation mark.
 func told(t *testing.T, entities []moat.Entity, events ...*moat.Event) *Story {
 	t.Helper()
+	return toldBy(t, scanOf(events), entities, events...)
+}
+
+// toldBy is told with a lake that is read by scan.
+func toldBy(t *testing.T, scan func(context.Context, lake.Filter, func(lake.Position, *moat.Event) error) error, entities []moat.Entity, events ...*moat.Event) *Story {
+	t.Helper()
 	c := &moat.Case{ID: "c", Partner: "acme", Entities: entities}
 	var findings []moat.Finding
 	for i, e := range events {
@@ -33,7 +39,7 @@ func told(t *testing.T, entities []moat.Entity, events ...*moat.Event) *Story {
 			findings = append(findings, moat.Finding{ID: "f" + e.ID, Detector: "d", Time: e.Time, Reason: "it was odd", Events: []string{e.ID}})
 		}
 	}
-	s, err := New(Config{Diary: diaryOf(t, events), Scan: scanOf(events), Country: func(string) string { return "NL" }}).Tell(t.Context(), c, findings,
+	s, err := New(Config{Diary: diaryOf(t, events), Scan: scan, Country: func(string) string { return "NL" }}).Tell(t.Context(), c, findings,
 		[]moat.Decision{{Action: moat.Deny, Scope: "account", Value: "eve", From: day0, Until: day0 + moat.Hour}})
 	if err != nil {
 		t.Fatal(err)
@@ -181,6 +187,25 @@ func TestUnknown(t *testing.T) {
 	s = told(t, eve, view("!", day0, "eve", "203.0.113.9", "1"))
 	if got := s.Steps[0].Why; strings.Contains(got, "before") && strings.Contains(got, "had not been used") {
 		t.Errorf("nothing is known of eve, but the story says %q", got)
+	}
+}
+
+// TestUndetailed tells what a diary knows, and says that the lake could not tell more.
+func TestUndetailed(t *testing.T) {
+	host := []moat.Entity{{Kind: moat.Host, ID: "web-1"}}
+	events := []*moat.Event{
+		{ID: "!", Time: day0, Type: moat.HostFile, Host: "web-1", Path: "/srv/upload/a.php", Operation: "create", User: "www"},
+		{ID: "!", Time: day0 + moat.Minute, Type: moat.HostNetwork, Host: "web-1", Peer: "198.51.100.7", Direction: "out", Bytes: 3 << 20},
+	}
+	if s := told(t, host, events...); s.Undetailed != nil {
+		t.Errorf("of a whole lake: %v", s.Undetailed)
+	}
+	s := toldBy(t, scanOf(events[:1], lake.ErrDamaged), host, events...)
+	if s.Undetailed == nil || s.Undetailed.String() != "1 act without details: a file of the lake is damaged" || len(s.Steps) != 4 {
+		t.Errorf("%v\n%s", s.Undetailed, s)
+	}
+	if s := toldBy(t, scanOf(nil), host, events...); s.Undetailed == nil || s.Undetailed.Acts != 2 {
+		t.Errorf("of a lake that is gone: %v\n%s", s.Undetailed, s)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/moat-platform/moat/locate/canary"
 	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/locate/ledger"
+	"github.com/moat-platform/moat/locate/story"
 	"github.com/moat-platform/moat/serve/node"
 )
 
@@ -64,6 +65,8 @@ type EntityFile struct {
 	Items     []Touch         `json:"items"` // its diary, newest first
 	Next      string          `json:"next,omitempty"`
 	Damaged   int             `json:"damaged,omitempty"` // parts of the diary that could not be read: touches may be missing
+	// Undetailed is there if details were asked for and the lake could not tell all of them.
+	Undetailed *story.Undetailed `json:"undetailed,omitempty"`
 }
 
 // destination is the kind of entity that only the diary knows.
@@ -109,13 +112,14 @@ func (a *API) getEntity(c *call) error {
 	}
 	out.Items, out.Next, out.Damaged = TouchesOf(page.Touches), page.Next, page.Damaged
 	if details {
-		what, err := a.node.Stories.Details(c.ctx, c.tenant(), page.Touches)
+		what, undetailed, err := a.node.Stories.Details(c.ctx, c.tenant(), page.Touches)
 		if err != nil {
 			return err
 		}
 		for i := range what {
 			out.Items[i].What = what[i]
 		}
+		out.Undetailed = undetailed
 	}
 	if cursor == "" {
 		s, err := a.node.Diary.Summary(c.ctx, c.tenant(), q)

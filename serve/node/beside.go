@@ -126,7 +126,7 @@ func ReadStories(dir string, log *slog.Logger) (d *diary.Diary, t *story.Teller,
 	scan := func(ctx context.Context, f lake.Filter, fn func(lake.Position, *moat.Event) error) error {
 		return lake.ScanDir(ctx, filepath.Join(dir, "lake"), f, nil, fn)
 	}
-	return d, story.New(story.Config{Diary: d, Scan: scan, Country: countries(known)}), nil
+	return d, story.New(story.Config{Diary: d, Scan: scan, Country: countries(known), Logger: log}), nil
 }
 
 // OpenIndicators opens what is known of addresses: what is built in, and what is in the folder

@@ -201,7 +201,7 @@ func (n *Node) openStores(dir string) (err error) {
 	if n.Diary, err = diary.Open(diary.Config{Dir: filepath.Join(dir, "diary"), Key: hashKey(n.Master, "diary"), Retention: n.cfg.Retention, Logger: n.log}); err != nil {
 		return err
 	}
-	n.Stories = story.New(story.Config{Diary: n.Diary, Scan: n.Lake.Scan, Country: countries(n.Indicators)})
+	n.Stories = story.New(story.Config{Diary: n.Diary, Scan: n.Lake.Scan, Country: countries(n.Indicators), Logger: n.log})
 	n.Scopes, err = scopes(dir, n.Book, n.Diary, n.Ledger, n.Indicators, n.canaries.index.Load)
 	return err
 }
