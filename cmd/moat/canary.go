@@ -30,6 +30,7 @@ type canaryCmd struct {
 // Help shows how to use it.
 func (canaryCmd) Help() string {
 	return examples("moat canary plan --leak 0.1 --use 0.2", "moat canary place --partner acme --channel app:erp --kind order --count 150 --example 4401234567890123",
+		"moat canary place --partner acme --channel sms --kind phone --count 20 --example '+44 7700 900123'",
 		"moat canary list", "moat canary check < found.txt", "moat canary check --report '+1 202-555-0151'")
 }
 
@@ -39,7 +40,7 @@ type canaryPlaceCmd struct {
 	Channel string `required:"" placeholder:"NAME" help:"By which the partner gets them: app:ID, outlet:ID, shop:ID, account:ID, or any name."`
 	Kind    string `enum:"order,phone,address,credential" default:"order" placeholder:"KIND" help:"order, phone, address or credential (${default})."`
 	Count   int    `short:"n" default:"10" placeholder:"N" help:"How many (${default})."`
-	Example string `xor:"form" placeholder:"ID" help:"A real id, whose form they are to have."`
+	Example string `xor:"form" placeholder:"ID" help:"A real id, whose form they are to have; of phones one that is set aside for fiction."`
 	Pattern string `xor:"form" placeholder:"TEXT" help:"# a digit, @ a letter, ^ a capital, * either, | between alternatives."`
 	Period  string `placeholder:"TEXT" help:"Such as 2026-11; this month if left out."`
 }
@@ -62,7 +63,7 @@ func (c *canaryPlaceCmd) Run(a *app) (err error) {
 	}
 	switch {
 	case errors.Is(err, book.ErrNotFound):
-		return hint(err, "add the partner first: moat partner add "+shell(c.Partner))
+		return hint(fmt.Errorf("cannot place canaries: nobody added a partner %q", c.Partner), "add it first: moat partner add "+shell(c.Partner))
 	case err != nil:
 		return err
 	case a.JSON:
@@ -77,12 +78,16 @@ func (c *canaryPlaceCmd) Run(a *app) (err error) {
 }
 
 func (c *canaryPlaceCmd) alone(a *app, in *api.NewCanaries) (p node.Planted, err error) {
+	l, err := in.Lot()
+	if err != nil {
+		return p, err
+	}
 	n, err := a.open(c.logFlags, a.log)
 	if err != nil {
 		return p, err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	return n.PlaceCanaries(a.ctx, moat.Everyone(), in.Lot(), a.by(), moat.TimeOf(time.Now()))
+	return n.PlaceCanaries(a.ctx, moat.Everyone(), l, a.by(), moat.TimeOf(time.Now()))
 }
 
 type canaryListCmd struct {

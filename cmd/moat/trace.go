@@ -1,15 +1,20 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/ingest/complaint"
 	"github.com/moat-platform/moat/locate/trace"
 	"github.com/moat-platform/moat/serve/api"
 	"github.com/moat-platform/moat/serve/node"
@@ -18,7 +23,8 @@ import (
 // traceCmd leads from leaked orders to their source.
 type traceCmd struct {
 	span
-	File     string        `placeholder:"FILE" help:"Read the orders from a file, or - for standard input. A line is an id; or id,time,reporter,weight; or a JSON object; or a complaint."`
+	File     string        `placeholder:"FILE" help:"Read the orders from a file, or - for standard input: ids, a table as moat complaint import takes it, id,time,reporter,weight, or JSON objects; one a line."`
+	Zone     zone          `placeholder:"ZONE" help:"Where the clock of a table's times without a zone stands, such as Asia/Shanghai (UTC)."`
 	LeakedAt when          `placeholder:"TIME" help:"When the orders that come without a time had leaked: later touches do not count."`
 	Skew     time.Duration `default:"5m" placeholder:"SPAN" help:"How far the clocks of partners may be apart (${default})."`
 	IDs      []string      `arg:"" optional:"" name:"order" help:"Ids of leaked orders; - reads them from standard input."`
@@ -33,7 +39,7 @@ func (traceCmd) Help() string {
 
 // Run traces.
 func (c *traceCmd) Run(a *app) error {
-	orders, err := c.orders(os.Stdin)
+	orders, err := c.orders(a, os.Stdin)
 	if err != nil {
 		return err
 	}
@@ -53,12 +59,15 @@ func (c *traceCmd) Run(a *app) error {
 }
 
 // orders reads the leaked orders from the command line, the file and standard input.
-func (c *traceCmd) orders(in io.Reader) ([]trace.Leaked, error) {
+func (c *traceCmd) orders(a *app, in io.Reader) ([]trace.Leaked, error) {
 	var list []trace.Leaked
-	add := func(r io.Reader) error {
-		more, err := trace.ReadOrders(r)
+	add := func(name string, r io.Reader) error {
+		more, bad, err := readLeaked(r, c.Zone.Location)
 		if err != nil {
-			return hint(err, "a line is an id, or id,time,reporter,weight, or a JSON object with id and at")
+			return hint(err, "a line is an id, or id,time,reporter,weight, or a JSON object with id and at, or the file is a table with a column named order")
+		}
+		if n := len(bad); n > 0 {
+			a.err.line(a.err.paint(yellow, "warning:"), fmt.Sprintf("%s of %s passed over: %s", many(n, "line"), name, strings.Join(bad[:min(n, shownBad)], "; ")))
 		}
 		list = append(list, more...)
 		return nil
@@ -66,7 +75,7 @@ func (c *traceCmd) orders(in io.Reader) ([]trace.Leaked, error) {
 	for _, id := range c.IDs {
 		if id != "-" {
 			list = append(list, trace.Leaked{ID: id})
-		} else if err := add(in); err != nil {
+		} else if err := add("standard input", in); err != nil {
 			return nil, err
 		}
 	}
@@ -74,15 +83,67 @@ func (c *traceCmd) orders(in io.Reader) ([]trace.Leaked, error) {
 	case "":
 		return list, nil
 	case "-":
-		return list, add(in)
+		return list, add("standard input", in)
 	}
 	f, err := os.Open(c.File)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read leaked orders: %w", err)
 	}
 	defer f.Close()
-	err = add(f)
+	err = add(c.File, f)
 	return list, err
+}
+
+// readLeaked reads leaked orders, one a line: a table of complaints as they are filed, or what [trace.ReadOrders] reads. It returns what is wrong with the lines
+// of a table that are passed over.
+func readLeaked(r io.Reader, clock *time.Location) (list []trace.Leaked, bad []string, err error) {
+	in := bufio.NewReaderSize(r, 64<<10)
+	head, err := in.Peek(64 << 10)
+	if err != nil && err != io.EOF {
+		return nil, nil, fmt.Errorf("cannot read leaked orders: %w", err)
+	}
+	first, err := complaint.NewReader(bytes.NewReader(head), complaint.Options{})
+	if !isTable(first, err, head) {
+		list, lines := trace.ReadOrders(in)
+		if lines != nil && err != nil && !utf8.Valid(head) { // it says how to turn the file into UTF-8
+			lines = fmt.Errorf("cannot read leaked orders: %w", err)
+		}
+		return list, nil, lines
+	}
+	t, err := complaint.NewReader(in, complaint.Options{Location: clock})
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot read leaked orders: %w", err)
+	}
+	for len(list) <= trace.MaxOrders {
+		row, err := t.Next()
+		var line *complaint.LineError
+		switch {
+		case err == io.EOF && len(list) == 0 && len(bad) > 0:
+			return nil, nil, fmt.Errorf("cannot read leaked orders: %s", bad[0])
+		case err == io.EOF:
+			return list, bad, nil
+		case errors.As(err, &line):
+			bad = append(bad, line.Error())
+		case err != nil:
+			return nil, nil, fmt.Errorf("cannot read leaked orders: %w", err)
+		default:
+			list = append(list, trace.Leaked{ID: row.Order, At: row.ContactedAt, By: row.Reporter})
+		}
+	}
+	return nil, nil, fmt.Errorf("cannot read leaked orders: there are more than %d; trace a part of them", trace.MaxOrders)
+}
+
+// isTable tells whether a file that begins with head, and that first reads or err refuses, is a table of complaints: with names of columns, none of which is a weight,
+// or with several columns of which the second says what the complaint is about.
+func isTable(first *complaint.Reader, err error, head []byte) bool {
+	if err != nil || bytes.HasPrefix(bytes.TrimLeft(head, " \t\r\n\ufeff"), []byte("{")) {
+		return false
+	}
+	if named, dropped := first.Header(); named {
+		return !slices.ContainsFunc(dropped, func(s string) bool { return strings.EqualFold(strings.TrimSpace(s), "weight") })
+	}
+	line, _, _ := bytes.Cut(head, []byte("\n"))
+	return bytes.ContainsAny(line, ",;\t")
 }
 
 // ask asks the server, which knows the last half minute too, or the files: also for more orders than it takes.
@@ -116,6 +177,7 @@ func (a *app) traced(t *trace.Answer) {
 	o := a.out
 	n := &t.Orders
 	o.line(o.paint(bold, many(n.Distinct, "leaked order")+":"), verdictOf(a, t))
+	a.leaks(t.Canaries)
 	counted := fmt.Sprintf("%s known here, %s not", number(n.Known), number(n.Unknown))
 	if n.Looked < n.Distinct {
 		counted = fmt.Sprintf("%s of them looked up, %s", number(n.Looked), counted)
@@ -130,13 +192,6 @@ func (a *app) traced(t *trace.Answer) {
 		o.line()
 		o.wrap("not explained: ", fmt.Sprintf("%s: %s", many(n.Unexplained, "order"), sample(t.Unexplained, n.Unexplained)))
 	}
-	for i, c := range t.Canaries[:min(len(t.Canaries), shownGroup)] {
-		if i == 0 {
-			o.line()
-			o.linef("%s: nobody bought these orders, they were planted to be found", many(len(t.Canaries), "canary"))
-		}
-		o.linef("  %s leaked by %s of partner %s", clean(c.Order), o.paint(red, clean(c.Channel)), o.paint(red, clean(c.Partner)))
-	}
 	if n.Unknown > 0 {
 		o.line()
 		o.wrap("never seen here: ", sample(n.UnknownIDs, n.Unknown))
@@ -150,10 +205,34 @@ func (a *app) traced(t *trace.Answer) {
 	a.traceNext(t)
 }
 
+// leaks tells which channels the canaries among the orders were planted in: it needs no statistics, and so stands first.
+func (a *app) leaks(list []trace.Canary) {
+	type channel struct{ partner, name, kind string }
+	of := map[channel][]string{}
+	var order []channel
+	for _, c := range list {
+		k := channel{c.Partner, c.Channel, c.Kind}
+		if of[k] == nil {
+			order = append(order, k)
+		}
+		of[k] = append(of[k], c.Order)
+	}
+	for _, k := range order {
+		a.out.wrap(a.out.paint(red, "ALARM: "), fmt.Sprintf("%s of partner %s leaked: %s among them stood there and nowhere else: %s", a.out.paint(red, clean(k.name)), a.out.paint(red, clean(k.partner)),
+			many(len(of[k]), "planted "+k.kind), sample(of[k], len(of[k]))))
+	}
+	if len(order) > 0 {
+		a.out.wrap("", "Once it is filed a case tells of it: moat complaint import, --dump for a list that was found.")
+	}
+}
+
 // shownNames is how many sources the first line names.
 const shownNames = 4
 
 func verdictOf(a *app, t *trace.Answer) string {
+	if t.Verdict != trace.Found && len(t.Canaries) > 0 {
+		return "the channel is known; " + a.out.paint(yellow, "not enough evidence") + " to say who"
+	}
 	if t.Verdict != trace.Found {
 		return a.out.paint(yellow, "not enough evidence") + fmt.Sprintf(" to name a source (%s that none was seen here)", percent(t.None))
 	}
@@ -259,10 +338,26 @@ func sample(ids []string, all int) string {
 
 // traceNext says what to do with an answer.
 func (a *app) traceNext(t *trace.Answer) {
-	if len(t.Sources) == 0 {
-		return
+	next, ok := scopeOf(t)
+	if ok {
+		a.out.line()
+		a.out.line(a.out.paint(dim, "next: moat scope "+next))
 	}
-	a.out.line()
+}
+
+// scopeOf is what scope is to be asked of: the source that is named, else a channel that leaked a canary, else the first of the list.
+func scopeOf(t *trace.Answer) (string, bool) {
+	for i := range t.Canaries {
+		c := &t.Canaries[i]
+		if kind, id, ok := strings.Cut(c.Channel, ":"); ok && t.Verdict != trace.Found {
+			if k, err := moat.ParseEntityKind(kind); err == nil {
+				return fmt.Sprintf("%s %s --partner %s", k, shell(id), shell(c.Partner)), true
+			}
+		}
+	}
+	if len(t.Sources) == 0 {
+		return "", false
+	}
 	s := &t.Sources[0]
 	kind, id := s.Kind, s.ID
 	if i := strings.LastIndexByte(id, ' '); kind == trace.KindName(trace.Version) && i > 0 { // only the app has a diary
@@ -272,8 +367,11 @@ func (a *app) traceNext(t *trace.Answer) {
 	if s.Partner != "" && s.Kind != "partner" {
 		next += " --partner " + shell(s.Partner)
 	}
-	if s.Since != 0 {
-		next += fmt.Sprintf(" --since %s --until %s", s.Since.Std().Format(time.RFC3339), (s.Until + moat.Second).Std().Format(time.RFC3339))
+	if w := s.Reach; w.Since != 0 {
+		next += " --since " + w.Since.Std().Format(time.DateOnly)
+		if w.Until != 0 {
+			next += " --until " + w.Until.Std().Format(time.RFC3339)
+		}
 	}
-	a.out.line(a.out.paint(dim, "next: moat scope "+next))
+	return next, true
 }

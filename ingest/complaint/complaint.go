@@ -54,8 +54,8 @@ var columns = [...]struct {
 }{
 	{"order", []string{"order", "order_id", "orderid", "order_no", "order_number", "order_sn", "tid", "id", "waybill", "tracking_no", "订单", "订单号", "订单编号", "运单号"}},
 	{"kind", []string{"kind", "type", "complaint_type", "类型", "投诉类型"}},
-	{"contacted_at", []string{"contacted_at", "contacted", "contact_time", "call_time", "called_at", "time", "date", "时间", "来电时间", "联系时间", "日期"}},
-	{"reporter", []string{"reporter", "reported_by", "complainant", "customer", "投诉人", "举报人"}},
+	{"contacted_at", []string{"contacted_at", "contacted", "at", "contact_time", "call_time", "called_at", "time", "date", "时间", "来电时间", "联系时间", "日期"}},
+	{"reporter", []string{"reporter", "reported_by", "by", "complainant", "customer", "投诉人", "举报人"}},
 	{"channel", []string{"channel", "source", "渠道", "来源"}},
 }
 

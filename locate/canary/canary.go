@@ -99,6 +99,11 @@ func (l *Lot) Check() error {
 	if err != nil {
 		return no("%v", err)
 	}
+	if l.Kind == Phone {
+		if err := f.checkPhones(); err != nil {
+			return no("%v", err)
+		}
+	}
 	least := map[Kind]float64{Order: 30, Credential: 40}[l.Kind]
 	if f.Bits() < least {
 		return no("pattern %.80q has room for 2^%.0f values, want 2^%.0f at least: by chance others would have the same; leave more places open (# digit, @ letter, ^ capital, * either)", l.Pattern, f.Bits(), least)

@@ -74,6 +74,18 @@ func ParseForm(pattern string) (*Form, error) {
 	return f, nil
 }
 
+// PatternFor makes a pattern of an example: of an order or a credential by [PatternOf], of a phone by [PhonePattern]. No other address can be
+// made of one.
+func PatternFor(k Kind, example string) (string, error) {
+	switch k {
+	case Phone:
+		return PhonePattern(example)
+	case Address:
+		return "", fmt.Errorf("%w: addresses like the example would be somebody's: give a pattern of rooms that are yours, such as 12 Quay Street, Room ##", ErrLot)
+	}
+	return PatternOf(example), nil
+}
+
 // PatternOf makes a pattern from an example: letters, signs and the first two digits stay, all other digits are open. So the ids
 // begin like the real ones and have their length.
 func PatternOf(example string) string {

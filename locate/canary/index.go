@@ -122,7 +122,9 @@ func (x *Index) put(s slot) {
 // hash is of a value in its one form.
 func (x *Index) hash(k Kind, value string) uint64 {
 	switch k {
-	case Phone, Address:
+	case Phone:
+		value = phoneKey(canon(k, value))
+	case Address:
 		value = canon(k, value)
 	}
 	return xxh3.HashStringSeed(value, x.seed+uint64(len(k))) | 1<<63
@@ -167,7 +169,7 @@ func (x *Index) look(k Kind, value string, h uint64) (found []Hit) {
 		if l.Kind != k {
 			continue
 		}
-		if v := x.key.value(l, x.forms[s.lot], int(s.n)); v == value || (k == Phone || k == Address) && canon(k, v) == canon(k, value) {
+		if v := x.key.value(l, x.forms[s.lot], int(s.n)); same(k, v, value) {
 			found = append(found, Hit{l, int(s.n)})
 		}
 	}
@@ -175,6 +177,17 @@ func (x *Index) look(k Kind, value string, h uint64) (found []Hit) {
 		return cmp.Or(cmp.Compare(a.Lot.Placed, b.Lot.Placed), cmp.Compare(a.Lot.ID, b.Lot.ID))
 	})
 	return found
+}
+
+// same tells whether two texts are one value.
+func same(k Kind, a, b string) bool {
+	switch {
+	case a == b:
+		return true
+	case k == Phone:
+		return samePhone(canon(k, a), canon(k, b))
+	}
+	return k == Address && canon(k, a) == canon(k, b)
 }
 
 // Token names a hit without telling its value.

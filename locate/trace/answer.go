@@ -80,13 +80,22 @@ type Source struct {
 	Guilt     float64   `json:"guilt"`    // by the guilt model, which looks at leaked orders only
 	Since     moat.Time `json:"since"`    // the shortest span in which it touched 95 % of those that it explains
 	Until     moat.Time `json:"until"`
-	Shown     float64   `json:"shown"` // what it saw of them on average, 0 to 1
-	Path      []Step    `json:"path"`
-	Reason    string    `json:"reason"`
-	Findings  []Finding `json:"findings"`
+	// Reach is what scope is to be asked for to know whom to tell: the days from the first sign of it on, until the last of the orders had leaked.
+	Reach    Reach     `json:"reach"`
+	Shown    float64   `json:"shown"` // what it saw of them on average, 0 to 1
+	Path     []Step    `json:"path"`
+	Reason   string    `json:"reason"`
+	Findings []Finding `json:"findings"`
 
 	lead *candidate
 	unit *unit
+}
+
+// Reach is since when a source may have leaked: the day of its first touch of any leaked order, or of the first finding about it if that is
+// earlier; and until when: the last complaint. 0 is open: nobody says when the orders had leaked, so it may still go on.
+type Reach struct {
+	Since moat.Time `json:"since"`
+	Until moat.Time `json:"until,omitzero"`
 }
 
 // Member is one of the entities that a source is.
@@ -224,6 +233,7 @@ func (c *trial) source(i int) Source {
 		mine = x.hits
 	}
 	s.Since, s.Until = window(mine)
+	s.Reach = c.reach(x)
 	s.Path = c.path(x, mine)
 	s.Reason = c.reason(u, &s, mine)
 	return s
@@ -262,6 +272,31 @@ func window(hits []hit) (since, until moat.Time) {
 	return since, until
 }
 
+// reach is that of a candidate, before it is known what detectors saw.
+func (c *trial) reach(x *candidate) (e Reach) {
+	for _, list := range [][]hit{x.hits, x.every} {
+		for _, h := range list {
+			for _, t := range h.times {
+				if e.Since == 0 || t < e.Since {
+					e.Since = t
+				}
+			}
+		}
+	}
+	e.Since = dayOf(e.Since)
+	for i := range c.orders {
+		if c.orders[i].At == 0 {
+			e.Until = 0
+			break
+		}
+		e.Until = max(e.Until, c.orders[i].At)
+	}
+	return e
+}
+
+// dayOf is the beginning of a day in UTC.
+func dayOf(t moat.Time) moat.Time { return t / moat.Day * moat.Day }
+
 // explain adds what detectors saw of the sources around their windows.
 func (c *trial) explain(ctx context.Context, tenant moat.Tenant, find func(context.Context, moat.Tenant, Owner, moat.Time, moat.Time) ([]moat.Finding, error), a *Answer) error {
 	for i := range a.Sources {
@@ -280,6 +315,7 @@ func (c *trial) explain(ctx context.Context, tenant moat.Tenant, find func(conte
 		}
 		for _, f := range strongest(all, 5) {
 			s.Findings = append(s.Findings, Finding{f.ID, f.Time, f.Detector, f.Score, f.Reason, f.Entity.String()})
+			s.Reach.Since = min(s.Reach.Since, dayOf(f.Time))
 		}
 	}
 	return nil

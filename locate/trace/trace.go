@@ -119,6 +119,7 @@ type Tracer struct {
 // Canary is a leaked order that is nobody's: whoever leaked it got it by the channel that it was planted in.
 type Canary struct {
 	Order   string `json:"order"`
+	Kind    string `json:"kind"` // order, phone, address or credential: dumps have all of them
 	Partner string `json:"partner"`
 	Channel string `json:"channel"`
 	Token   string `json:"token"` // names it in events and findings

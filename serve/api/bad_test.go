@@ -135,7 +135,7 @@ func badParameters(t *testing.T, w *world) {
 		"/v1/partners": {`{"name":"x"}`, `{"id":"a b","name":"x"}`, `{"id":"x","name":""}`, `{"id":"` + strings.Repeat("x", 65) + `","name":"x"}`},
 		"/v1/keys":     {`{}`, `{"name":"x","operator":true,"partner":"acme"}`, `{"name":"\n","partner":"acme"}`},
 		"/v1/traces": {`{}`, `{"ids":[]}`, `{"ids":[""]}`, `{"orders":[{"id":""}]}`, `{"ids":["a"],"skew":-1}`, `{"ids":["a"],"since":"2026-03-02T00:00:00Z","until":"2026-03-01T00:00:00Z"}`,
-			`{"orders":[{"id":"a","weight":2}]}`, `{"orders":[{"id":"a","kind":"x"}]}`, `{"ids":["` + strings.Repeat("x", 129) + `"]}`, `{"ids":["a\u0000"]}`},
+			`{"orders":["1"]}`, `{"orders":[{"id":"a","weight":2}]}`, `{"orders":[{"id":"a","kind":"x"}]}`, `{"ids":["` + strings.Repeat("x", 129) + `"]}`, `{"ids":["a\u0000"]}`},
 		"/v1/orders": {`{}`, `{"ids":[]}`, `{"ids":[""]}`, `{"ids":["a"],"from":"x"}`, `{"ids":[1]}`, `{"ids":"a"}`, `{"ids":["a\u0000"]}`},
 		"/v1/risk": {`{}`, `{"type":"auth.login","time":1}`, `{"partner":"acme","type":"dragon","time":1763700000}`, `{"partner":"a b","type":"auth.logout","time":1763700000,"actor":"x"}`,
 			`{"type":"auth.logout","time":1763700000,"actor":"x"}`, `{"partner":"acme","type":"auth.logout","time":1763700000,"actor":"x","ip":"1.2.3"}`},
@@ -143,6 +143,23 @@ func badParameters(t *testing.T, w *world) {
 		for _, body := range bodies {
 			w.wants("POST "+path+" "+body, w.call("boss", "POST", path, body), http.StatusBadRequest, "")
 		}
+	}
+	for body, text := range map[string][2]string{
+		`{"orders":["1"]}`:     {"the body cannot be read: orders: string stands where an object is wanted", `ids alone stand in ids`},
+		`{"ids":[1]}`:          {"the body cannot be read: ids: number stands where a text is wanted", ""},
+		`{"ids":"1"}`:          {"the body cannot be read: ids: string stands where a list is wanted", ""},
+		`{"orders":[{"i":1}]}`: {`the body cannot be read: unknown field "i"`, ""},
+	} {
+		var got struct {
+			Error struct{ Message, Hint string }
+		}
+		if err := decode(w.call("boss", "POST", "/v1/traces", body), &got); err != nil || got.Error.Message != text[0] || !strings.Contains(got.Error.Hint, text[1]) {
+			t.Errorf("%s: %+v, %v", body, got.Error, err)
+		}
+	}
+	nobody := w.call("boss", "POST", "/v1/canaries", `{"partner":"nobody","channel":"x","kind":"order","count":1,"pattern":"44##############"}`)
+	if w.wants("canaries at nobody", nobody, http.StatusNotFound, "not_found"); !strings.Contains(nobody.Body.String(), "POST /v1/partners") {
+		t.Errorf("canaries at nobody: %s", nobody.Body)
 	}
 	w.wants("a partner twice", w.call("boss", "POST", "/v1/partners", `{"id":"acme","name":"x"}`), http.StatusConflict, "exists")
 	w.wants("a key of nobody", w.call("boss", "POST", "/v1/keys", `{"partner":"nobody","name":"x"}`), http.StatusNotFound, "not_found")

@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -128,7 +130,26 @@ func badJSON(err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return &Error{Status: http.StatusBadRequest, Code: "unreadable", Message: "the body is not a whole JSON object", cause: err}
 	}
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) && wrong.Field != "" {
+		return &Error{Status: http.StatusBadRequest, Code: "unreadable", Message: fmt.Sprintf("the body cannot be read: %s: %s stands where %s is wanted", wrong.Field, wrong.Value, wanted(wrong.Type.Kind())), cause: err}
+	}
 	return &Error{Status: http.StatusBadRequest, Code: "unreadable", Message: "the body cannot be read: " + strings.TrimPrefix(err.Error(), "json: "), cause: err}
+}
+
+// wanted names what JSON is read into something of a kind.
+func wanted(k reflect.Kind) string {
+	switch k {
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	case reflect.Slice, reflect.Array:
+		return "a list"
+	case reflect.String:
+		return "a text"
+	case reflect.Bool:
+		return "true or false"
+	}
+	return "a number"
 }
 
 // form is the query parameters of a request, each read once; the first thing that is wrong stays.

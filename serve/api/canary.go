@@ -1,10 +1,13 @@
 package api
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/moat-platform/moat/locate/canary"
 	"github.com/moat-platform/moat/serve/node"
+	"github.com/moat-platform/moat/store/book"
 )
 
 // NewCanaries asks for canaries. One of Pattern and Example is needed.
@@ -19,11 +22,16 @@ type NewCanaries struct {
 }
 
 // Lot is what the request asks for.
-func (in *NewCanaries) Lot() canary.Lot {
-	if in.Pattern == "" && in.Example != "" {
-		in.Pattern = canary.PatternOf(in.Example)
+func (in *NewCanaries) Lot() (canary.Lot, error) {
+	l := canary.Lot{Partner: in.Partner, Channel: in.Channel, Kind: in.Kind, Count: in.Count, Pattern: in.Pattern, Period: in.Period}
+	if in.Pattern != "" || in.Example == "" {
+		return l, nil
 	}
-	return canary.Lot{Partner: in.Partner, Channel: in.Channel, Kind: in.Kind, Count: in.Count, Pattern: in.Pattern, Period: in.Period}
+	var err error
+	if l.Pattern, err = canary.PatternFor(in.Kind, in.Example); err != nil {
+		return l, fmt.Errorf("%w: %w", book.ErrInvalid, err)
+	}
+	return l, nil
 }
 
 func (a *API) postCanaries(c *call) error {
@@ -39,7 +47,14 @@ func (a *API) postCanaries(c *call) error {
 	if in.Pattern != "" && in.Example != "" {
 		return invalid("give a pattern or an example, not both")
 	}
-	p, err := a.node.PlaceCanaries(c.ctx, c.tenant(), in.Lot(), c.by(), c.now())
+	l, err := in.Lot()
+	if err != nil {
+		return err
+	}
+	p, err := a.node.PlaceCanaries(c.ctx, c.tenant(), l, c.by(), c.now())
+	if errors.Is(err, book.ErrNotFound) {
+		return &Error{Status: http.StatusNotFound, Code: "not_found", Message: fmt.Sprintf("nobody added a partner %.64q", partner), Hint: "add it first: POST /v1/partners, or moat partner add", cause: err}
+	}
 	if err != nil {
 		return err
 	}

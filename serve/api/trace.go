@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
@@ -24,6 +25,10 @@ const MaxTraced = 20_000
 func (a *API) postTrace(c *call) error {
 	var q TraceQuestion
 	if err := c.read(&q); err != nil {
+		var e *Error
+		if errors.As(err, &e) && strings.Contains(e.Message, "orders") {
+			e.Hint = `orders are objects, such as {"id": "4401234567", "at": "2026-03-02T09:30:00Z"}; ids alone stand in ids`
+		}
 		return err
 	}
 	if n := len(q.IDs) + len(q.Orders); n == 0 || n > MaxTraced {
