@@ -43,11 +43,10 @@ func (e *Engine) Ask(ev *moat.Event) []moat.Finding {
 	s.owner = partner
 	s.partner = e.cfg.Seed.Text(ev.Partner)
 	s.now = plausible(ev)
-	tp := &e.plan.Types[ev.Type]
 	e.frame.Open(&s.scene, &s.ev)
-	e.identify(s, tp)
-	e.reach(s, tp) // a question is alone, but its own records are many: they are fetched at the same time
-	e.touch(s)
+	for _, pass := range [...]func(*slot){e.identify, e.seek, e.prepare, e.touch} {
+		pass(s) // a question is alone, but its own records are many: they are fetched at the same time
+	}
 	var found []moat.Finding
 	if !known {
 		// A partner that never sent an event has no number yet, and gets none by asking.

@@ -30,11 +30,14 @@ func TestBudget(t *testing.T) {
 	sorter, frame := p.NewSorter(), p.NewFrame()
 	frame.Look = net
 	s := load.New(load.Config{Accounts: 10_000, Seed: 2})
+	sittings := map[string]rule.Sitting{}
 	var n [moat.EventTypes]float64
 	var sum [moat.EventTypes]work
 	for range 20_000 {
 		ev := s.Next()
 		frame.Begin(ev)
+		who := ev.Partner + " " + ev.Actor
+		sittings[who] = frame.Sitting(sittings[who], ev.Time)
 		shape, w := sorter.Shape(&frame), &sum[ev.Type]
 		n[ev.Type]++
 		for _, run := range shape.Runs {

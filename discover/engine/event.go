@@ -25,6 +25,9 @@ func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 		}
 	}
 	e.frame.Return(&s.scene)
+	if tp.Sits {
+		e.sit(s)
+	}
 	e.features(s)
 	for i := range s.shape.Detectors {
 		if ask := &s.shape.Detectors[i]; ask.Fires(&e.frame) {
@@ -41,6 +44,20 @@ func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 		if h := (*entity)(e.records[k].at); h != nil {
 			h.seen = max(h.seen, sec)
 		}
+	}
+}
+
+// sit notes what the sitting of the account has become. What s concerns was found by the sitting as it stood
+// before the events of its group: if one of them changed that, it is found again.
+func (e *Engine) sit(s *slot) {
+	account := e.records[moat.Account].at
+	if account == nil {
+		return
+	}
+	likely := s.scene.Begins()
+	at := (*rule.Sitting)(unsafe.Add(account, e.plan.Sitting))
+	if *at = e.frame.Sitting(*at, s.now); s.scene.Begins() != likely {
+		e.sort(s)
 	}
 }
 

@@ -83,6 +83,13 @@ func (e *Engine) Step(batch []byte, pause func()) (Result, error) {
 			e.open(&e.slots[n])
 			n++
 		}
+		// Each pass asks memory for what the next one looks at, of the whole group, so that none waits for one miss after the other.
+		for i := range n {
+			e.identify(&e.slots[i])
+		}
+		for i := range n {
+			e.seek(&e.slots[i])
+		}
 		for i := range n {
 			e.prepare(&e.slots[i])
 		}
@@ -142,22 +149,64 @@ func (e *Engine) open(s *slot) {
 	}
 }
 
-// prepare computes the keys of s and touches their places in the index.
-func (e *Engine) prepare(s *slot) {
+// identify computes the keys of the entities of s and reaches for their places in the index.
+func (e *Engine) identify(s *slot) {
 	e.frame.Return(&s.scene)
-	tp := &e.plan.Types[s.ev.Type]
-	e.identify(s, tp)
-	e.reach(s, tp)
-}
-
-// reach brings the places of the records of s in the index into the cache.
-func (e *Engine) reach(s *slot, tp *rule.TypePlan) {
 	e.far = e.far[:0]
-	for _, k := range tp.Kinds {
+	for _, k := range e.plan.Types[s.ev.Type].Kinds {
+		s.keys[k], s.recs[k] = e.entityKey(s, k), anywhere
 		if t := e.tables[k]; t != nil && s.keys[k] != 0 {
 			e.far = append(e.far, t.indexAt(s.keys[k]))
 		}
 	}
+	prefetchAll(e.far)
+}
+
+// seek finds where the records of the entities of s are likely to be, and reaches for the account's sitting.
+func (e *Engine) seek(s *slot) {
+	tp := &e.plan.Types[s.ev.Type]
+	for _, k := range tp.Kinds {
+		if t := e.tables[k]; t != nil && s.keys[k] != 0 {
+			s.recs[k] = int32(t.guess(s.keys[k]))
+		}
+	}
+	if tp.Sits && s.recs[moat.Account] >= 0 {
+		prefetch(unsafe.Pointer(e.sittingAt(s)))
+	}
+}
+
+// sittingAt is where the last sitting of the account of s is likely to be remembered.
+func (e *Engine) sittingAt(s *slot) *rule.Sitting {
+	return (*rule.Sitting)(unsafe.Add(e.tables[moat.Account].at(int(s.recs[moat.Account])), e.plan.Sitting))
+}
+
+// prepare finds what s is likely to concern, and reaches for it.
+func (e *Engine) prepare(s *slot) {
+	e.frame.Return(&s.scene)
+	if e.plan.Types[s.ev.Type].Sits {
+		var last rule.Sitting
+		if s.recs[moat.Account] >= 0 {
+			last = *e.sittingAt(s)
+		}
+		e.frame.Sitting(last, s.now)
+	}
+	e.sort(s)
+	e.reach(s)
+}
+
+// reach brings the lines of the records of s into the cache, and the places of its pairs in the index.
+func (e *Engine) reach(s *slot) {
+	for i := range s.shape.Lines {
+		l := &s.shape.Lines[i]
+		if rec := s.recs[l.Of]; rec >= 0 {
+			for word, bits := range l.Bits {
+				if bits != 0 {
+					prefetchLines(unsafe.Add(e.tables[l.Of].at(int(rec)), word*64*rule.LineBytes), bits)
+				}
+			}
+		}
+	}
+	e.far = e.far[:0]
 	for i := range s.shape.Fetch {
 		if key := s.early[s.shape.Fetch[i].Early].key; key != 0 {
 			e.far = append(e.far, e.pairs.indexAt(key))
@@ -169,22 +218,8 @@ func (e *Engine) reach(s *slot, tp *rule.TypePlan) {
 	prefetchAll(e.far)
 }
 
-// touch brings the records of s into the cache. It comes after the index was touched for the whole group, so
-// that neither waits for one miss after the other.
+// touch brings the pairs of s into the cache.
 func (e *Engine) touch(s *slot) {
-	for i := range s.shape.Lines {
-		l := &s.shape.Lines[i]
-		if t := e.tables[l.Of]; t != nil && s.keys[l.Of] != 0 {
-			if rec := t.guess(s.keys[l.Of]); rec >= 0 {
-				s.recs[l.Of] = int32(rec)
-				for word, bits := range l.Bits {
-					if bits != 0 {
-						prefetchLines(unsafe.Add(t.at(rec), word*64*rule.LineBytes), bits)
-					}
-				}
-			}
-		}
-	}
 	e.far = e.far[:0]
 	for i := range s.shape.Fetch {
 		p := &s.early[s.shape.Fetch[i].Early]
@@ -204,12 +239,8 @@ func (e *Engine) touch(s *slot) {
 	prefetchAll(e.far)
 }
 
-// identify computes the keys of the entities of s, what features and detectors it concerns, and the pairs that can
-// be told from the event alone.
-func (e *Engine) identify(s *slot, tp *rule.TypePlan) {
-	for _, k := range tp.Kinds {
-		s.keys[k], s.recs[k] = e.entityKey(s, k), anywhere
-	}
+// sort finds what features and detectors s concerns, and the keys of the pairs that can be told from the event alone.
+func (e *Engine) sort(s *slot) {
 	s.shape = e.sorter.Shape(&e.frame)
 	clear(s.known)
 	copy(s.known, s.shape.Known)

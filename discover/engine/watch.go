@@ -157,7 +157,8 @@ func (e *Engine) quiet(now *slot, w *watch, findings *[]moat.Finding) bool {
 	s.owner, s.partner, s.now = now.owner, now.partner, s.ev.Time
 	tp := &e.plan.Types[w.typ]
 	e.frame.Open(&s.scene, &s.ev)
-	e.identify(s, tp)
+	e.identify(s)
+	e.sort(s)
 	e.slot, e.tp = s, tp
 	clear(e.records[:])
 	for _, k := range tp.Kinds {

@@ -48,6 +48,9 @@ type Scene struct {
 	looked bool // net is known
 	read   bool // agent is known
 	judged bool // weight is known
+	begins bool // a sitting
+	// sitting is one that had this event alone; 0 = not worked out.
+	sitting Sitting
 }
 
 // NewScene returns a scene for frames of p.
@@ -65,7 +68,7 @@ func (f *Frame) Begin(ev *moat.Event) { f.Open(&f.own, ev) }
 // Open begins the scene of ev, which must stay as it is as long as somebody returns to it.
 func (f *Frame) Open(sc *Scene, ev *moat.Event) {
 	f.turns++
-	sc.event, sc.turn, sc.looked, sc.read, sc.judged = ev, f.turns, false, false, false
+	sc.event, sc.turn, sc.looked, sc.read, sc.judged, sc.begins, sc.sitting = ev, f.turns, false, false, false, true, 0
 	f.Return(sc)
 }
 
@@ -100,11 +103,14 @@ func (f *Frame) Entity(k moat.EntityKind) uint64 {
 
 // entityTexts are the words of texts that are ids of entities, too, and share their places.
 func entityTexts() map[string]int {
-	return map[string]int{"event.app": int(moat.App), "event.host": int(moat.Host), "event.device": int(moat.Device), "event.ip": int(moat.IP), "event.outlet": int(moat.Outlet), "event.shop": int(moat.Shop), "event.user_agent": agentPlace}
+	return map[string]int{"event.app": int(moat.App), "event.host": int(moat.Host), "event.device": int(moat.Device), "event.ip": int(moat.IP), "event.outlet": int(moat.Outlet), "event.shop": int(moat.Shop), "event.user_agent": agentPlace, "event.session": sessionPlace}
 }
 
-// agentPlace is the place of the hash of the event's user agent, behind those of entities.
-const agentPlace = int(moat.EntityKinds)
+// The places of the hashes of the event's user agent and session, behind those of entities.
+const (
+	agentPlace = int(moat.EntityKinds) + iota
+	sessionPlace
+)
 
 // Net returns what is known of the event's address. It is looked up when it is first asked for: most
 // conditions are decided before.

@@ -59,12 +59,13 @@ func buildVocabulary() map[string]*variable {
 		"ip.self":    {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Net().Self }, doc: "the address is that of the machine itself, 127.0.0.1 or ::1"},
 		"ip.place":   {typ: placeType, doc: "where the address is; only as the value of a travel feature"},
 
-		"event.touched":   {typ: cel.DoubleType, num: func(f *Frame) float64 { return float64(f.Event.Touched()) }, doc: "order records touched"},
-		"event.weight":    {typ: cel.DoubleType, num: func(f *Frame) float64 { return f.Weight() }, doc: "sensitivity of what was shown, 0..1"},
-		"event.leaves":    {typ: cel.BoolType, bool: func(f *Frame) bool { return Leaves(f.Event) }, doc: "the data leaves the application"},
-		"event.shop":      {typ: cel.StringType, str: func(f *Frame) string { return f.Event.EntityID(moat.Shop) }, doc: "the shop whose data it is, if it is one shop's"},
-		"event.bad_clock": {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Event.Flags&moat.FlagClock != 0 }, doc: "the event's time is implausible"},
-		"event.network":   {typ: cel.StringType, str: func(f *Frame) string { return network(f.Event.IP) }, doc: "the address cut to its /24 or /48 network"},
+		"event.touched":        {typ: cel.DoubleType, num: func(f *Frame) float64 { return float64(f.Event.Touched()) }, doc: "order records touched"},
+		"event.weight":         {typ: cel.DoubleType, num: func(f *Frame) float64 { return f.Weight() }, doc: "sensitivity of what was shown, 0..1"},
+		"event.leaves":         {typ: cel.BoolType, bool: func(f *Frame) bool { return Leaves(f.Event) }, doc: "the data leaves the application"},
+		"event.shop":           {typ: cel.StringType, str: func(f *Frame) string { return f.Event.EntityID(moat.Shop) }, doc: "the shop whose data it is, if it is one shop's"},
+		"event.bad_clock":      {typ: cel.BoolType, bool: func(f *Frame) bool { return f.Event.Flags&moat.FlagClock != 0 }, doc: "the event's time is implausible"},
+		"event.begins_sitting": {typ: cel.BoolType, bool: func(f *Frame) bool { return f.scene.begins }, doc: "the event is the first of its type for ten minutes that the account sends with this session, device, address, browser, app, role and outcome: what only changes from one sitting to the next need not be looked at more often"},
+		"event.network":        {typ: cel.StringType, str: func(f *Frame) string { return network(f.Event.IP) }, doc: "the address cut to its /24 or /48 network"},
 	}
 	for i := 1; i < len(moat.Fields); i++ {
 		fd := &moat.Fields[i]

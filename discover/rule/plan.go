@@ -34,6 +34,8 @@ type Plan struct {
 	Types     [moat.EventTypes]TypePlan
 	// Records is the size of a record of each kind in bytes, header included, a multiple of [LineBytes]; 0 = none kept.
 	Records [RecordKinds]int
+	// Sitting is where in the record of an account its [Sitting] lies; 0 = no account is kept, or nobody asks for it.
+	Sitting int
 	// Exposure tells, per kind of subject, how to read of how many orders it saw personal data in a day.
 	Exposure [moat.EntityKinds]*Exposure
 	// Layout lists, per kind, where each feature's state lies; a snapshot written under
@@ -68,6 +70,8 @@ type TypePlan struct {
 	Conditions []Condition
 	// Early is how many ops look up one pair whose key follows from the event alone, so that it can be fetched ahead.
 	Early int
+	// Sits says that such an event may have an account, whose sittings are told apart.
+	Sits bool
 	// Wheres is how many conditions that do not follow from the event alone several ops have in common.
 	Wheres int
 	// At gives the place in Ops of the feature with that first slot, or -1.
@@ -598,6 +602,11 @@ func (b *builder) layout() {
 	for _, s := range order {
 		if p.Records[s.op.Of] == 0 {
 			p.Records[s.op.Of] = HeaderBytes
+			if s.op.Of == moat.Account {
+				const size = int(unsafe.Sizeof(Sitting(0)))
+				p.Sitting, p.Records[s.op.Of] = HeaderBytes, HeaderBytes+size
+				p.Layout[s.op.Of] = append(p.Layout[s.op.Of], Place{"sitting", HeaderBytes, size})
+			}
 		}
 		s.op.Offset = p.Records[s.op.Of]
 		p.Layout[s.op.Of] = append(p.Layout[s.op.Of], Place{s.canon, s.op.Offset, s.size})
@@ -708,6 +717,7 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 		}
 	}
 	slices.Sort(tp.Kinds)
+	tp.Sits = b.plan.Sitting > 0 && slices.Contains(tp.Kinds, moat.Account)
 	tp.At = slices.Repeat([]int16{-1}, len(b.bySlot))
 	wheres := map[string]*Op{}
 	for i := range tp.Ops {
