@@ -32,7 +32,7 @@ type NewComplaint struct {
 
 // MaxComplaints bounds one [Node.File]. A request brings fewer, but a file is filed in larger steps: the book
 // writes each page of its indexes once a step, and complaints touch all of them.
-const MaxComplaints = 1 << 12
+const MaxComplaints = 1 << 14
 
 // Filed is what became of complaints.
 type Filed struct {
@@ -180,6 +180,9 @@ func (n *Node) planted(p *clerk, t moat.Tenant, c *NewComplaint, own []book.Comp
 	return rows, known
 }
 
+// maxPut is about how many bytes of events go to the river at once.
+const maxPut = 1 << 20
+
 // send puts what is not known yet into the river and the book, in that order: what only the book had would never be
 // judged, while what only the river has comes into the book with the fold.
 func (n *Node) send(ctx context.Context, t moat.Tenant, p *clerk, rows [][]book.Complaint, f *Filed) error {
@@ -195,6 +198,14 @@ func (n *Node) send(ctx context.Context, t moat.Tenant, p *clerk, rows [][]book.
 	}
 	var fresh []book.Complaint
 	batches := make([]moat.BatchWriter, n.River.Partitions())
+	put := func(i, most int) error {
+		if batches[i].Size() <= most {
+			return nil
+		}
+		defer batches[i].Reset()
+		_, err := n.River.Append(ctx, i, batches[i].Bytes())
+		return err
+	}
 	for _, of := range rows {
 		isNew := false
 		for i := range of {
@@ -204,7 +215,11 @@ func (n *Node) send(ctx context.Context, t moat.Tenant, p *clerk, rows [][]book.
 			known[of[i].ID], isNew = true, true
 			fresh = append(fresh, of[i])
 			for _, ev := range p.events[of[i].ID] {
-				batches[n.River.PartitionOf(ev.Partner)].Append(ev)
+				part := n.River.PartitionOf(ev.Partner)
+				batches[part].Append(ev)
+				if err := put(part, maxPut); err != nil {
+					return err
+				}
 			}
 		}
 		if isNew {
@@ -217,7 +232,7 @@ func (n *Node) send(ctx context.Context, t moat.Tenant, p *clerk, rows [][]book.
 		if batches[i].Len() == 0 {
 			continue
 		}
-		if _, err := n.River.Append(ctx, i, batches[i].Bytes()); err != nil {
+		if err := put(i, 0); err != nil {
 			return err
 		}
 	}

@@ -39,6 +39,15 @@ func (d dialect) sql(q string) string {
 	return string(b)
 }
 
+// insert is how a statement begins that adds rows in a transaction that any error ends. SQLite must be told that it does, or it copies every page
+// that the statement touches, so that it can take back the statement alone.
+func (d dialect) insert() string {
+	if d == lite {
+		return "INSERT OR ROLLBACK INTO "
+	}
+	return "INSERT INTO "
+}
+
 // openSQLite makes a pool on a file; nothing is opened before it is used.
 func openSQLite(path, mode string, conns int, pragmas ...string) (*sql.DB, error) {
 	q := url.Values{"mode": {mode}, "_txlock": {"immediate"}, "_pragma": pragmas}

@@ -105,7 +105,7 @@ func (t *tx) insert(into, tail string, width int, args []any) (inserted int64, e
 		if len(args) >= insertRows*width {
 			n = insertRows
 		}
-		q := "INSERT INTO " + into + " VALUES " + strings.Repeat(", "+row, n)[2:] + " " + tail
+		q := t.book.dialect.insert() + into + " VALUES " + strings.Repeat(", "+row, n)[2:] + " " + tail
 		took, err := t.exec(q, args[:n*width]...)
 		if err != nil {
 			return inserted, err
