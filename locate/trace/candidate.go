@@ -17,8 +17,7 @@ type candidate struct {
 	partners []located // where it was seen with leaked orders; of those that may be at many
 	hits     []hit     // leaked orders, by place, as far as they are not taken
 	every    []hit     // with those that are; nil if none is
-	named    int       // the source that it stands in, from 1
-	spent    bool      // others explain better what it would
+	service  bool      // it is the account of a program
 	sampled  []float64 // by bin: what the controls that it touched showed it, summed
 	controls []int32   // that it touched, by number
 	anytime  float64   // what all orders of the sample that it touched showed it, whenever they were born or leaked
@@ -81,6 +80,7 @@ func slot(k moat.EntityKind) int {
 // kindStats counts how many entities of a kind there are.
 type kindStats struct {
 	seen, once, twice float64
+	inside            map[string]float64 // those that were seen, by partner
 }
 
 // all estimates how many there are, with those not seen (Chao 1984).
@@ -91,6 +91,9 @@ func (k *kindStats) all() float64 {
 // shares is the prior probability that a source is of a kind: people steal more often than servers are broken into.
 var shares = [kinds]float64{moat.Account: 0.35, moat.Device: 0.15, moat.IP: 0.10, moat.App: 0.13, version: 0.02, moat.Host: 0.08,
 	moat.Outlet: 0.05, destination: 0.07, moat.Partner: 0.05}
+
+// serviceShare is that of the account of a program, which is as likely as a server.
+const serviceShare = 0.08
 
 // of returns the candidates that a touch points at.
 func (c *trial) of(t *Touch) (bySource, byAct []int) {
@@ -104,6 +107,9 @@ func (c *trial) of(t *Touch) (bySource, byAct []int) {
 		}
 		if s.ActorKind != moat.ActorSystem {
 			add(moat.Account, s.Partner, s.Actor)
+			if s.ActorKind == moat.ActorService && s.Actor != "" {
+				c.cands[bySource[0]].service = true
+			}
 		}
 		add(moat.App, s.Partner, s.App)
 		if s.App != "" && s.Version != "" {
@@ -526,6 +532,12 @@ func (c *trial) density() {
 	for _, x := range c.cands {
 		k := &c.kinds[slot(x.Kind)]
 		k.seen++
+		if k.inside == nil {
+			k.inside = map[string]float64{}
+		}
+		if p := x.owners(); len(p) == 1 {
+			k.inside[p[0]]++
+		}
 		switch len(x.hits) + len(x.controls) {
 		case 1:
 			k.once++
@@ -590,6 +602,9 @@ func (c *trial) ratio(x view, h *hit) float64 {
 	r := h.shown / x.exposed / c.background[o.bin]
 	if o.canary {
 		r /= plantedNoise
+	}
+	if c.mix != nil {
+		r /= c.mix[h.order]
 	}
 	return r
 }
@@ -777,6 +792,22 @@ func (c *trial) weighAlone(x *candidate, watched bool) {
 	mean /= float64(max(1, len(x.hits)))
 	k := slot(x.Kind)
 	// Who saw masked data only is an unlikely source, however well it fits.
-	x.prior = math.Log(max(shares[k], 1e-3)) - math.Log(c.kinds[k].all()) + 1.5*math.Log(max(mean, 1e-3))
+	share := shares[k]
+	if x.service {
+		share = serviceShare
+	}
+	x.prior = math.Log(max(share, 1e-3)) + math.Log(c.chosen(x)) + 1.5*math.Log(max(mean, 1e-3))
 	c.watch(x, watched)
+}
+
+// chosen is the prior probability that the source is x if it is of x's kind: half of it as likely as any other, half as likely as any other
+// of a partner that is as likely as any other. Else a partner of one clerk would be likelier than the clerk, since there are fewer partners than clerks.
+func (c *trial) chosen(x *candidate) float64 {
+	k := &c.kinds[slot(x.Kind)]
+	any := 1 / k.all()
+	p := x.owners()
+	if len(p) != 1 || x.Kind == moat.Partner {
+		return any
+	}
+	return (any + 1/c.kinds[moat.Partner].all()/max(1, k.inside[p[0]])) / 2
 }

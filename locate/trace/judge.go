@@ -132,7 +132,7 @@ func (c *trial) twin(x *candidate) *unit {
 		}
 		both = alike(u.lead, x)
 		either := len(u.lead.hits) + len(u.lead.controls) + len(x.hits) + len(x.controls) - both
-		if far <= twinLog && machine(u.lead.Kind) && machine(x.Kind) && float64(both) >= alikeShare*float64(either) {
+		if far <= twinLog && machine(u.lead) && machine(x) && float64(both) >= alikeShare*float64(either) {
 			return u
 		}
 	}
@@ -142,16 +142,16 @@ func (c *trial) twin(x *candidate) *unit {
 // joinable tells whether x may be a member of u.
 func joinable(u *unit, x *candidate) bool {
 	for _, m := range u.members {
-		if m.Kind == x.Kind && (!machine(x.Kind) || x.Kind == moat.Partner) {
+		if m.Kind == x.Kind && (!machine(x) || x.Kind == moat.Account || x.Kind == moat.Partner) {
 			return false
 		}
 	}
 	return true
 }
 
-// machine tells whether a kind is no person and nothing that a person holds.
-func machine(k moat.EntityKind) bool {
-	return k != moat.Account && k != moat.Device && k != moat.Outlet
+// machine tells whether x is no person and nothing that a person holds.
+func machine(x *candidate) bool {
+	return x.service || x.Kind != moat.Account && x.Kind != moat.Device && x.Kind != moat.Outlet
 }
 
 // alike counts the leaked orders and controls that both had in hand.

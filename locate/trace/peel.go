@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/moat-platform/moat"
@@ -15,6 +14,7 @@ const (
 	namedFrom = 0.5  // posterior
 	namedLift = 2.0  // times more leaked orders than chance would have it: less is business, not guilt
 	amongLift = 3.0  // the same where there are several leaks, since who works beside a thief has more of them, too
+	namedRisk = 5.0  // times more often orders that it had in hand leaked than others: enough for who had half of all in hand
 	namedP    = 0.01 // corrected
 	namedHits = 3    // leaked orders
 	maxNamed  = 64
@@ -73,12 +73,21 @@ func (c *trial) unfit(x *candidate) string {
 	switch l := c.lift(x); {
 	case len(x.hits) < namedHits:
 		return fmt.Sprintf("it had %d of these orders in hand, fewer than %d", len(x.hits), namedHits)
-	case l < c.least():
+	case l < c.least() && c.risk(x) < namedRisk:
 		return fmt.Sprintf("it had %s times as many of these orders in hand as chance would give: that is its business, want %g times", round(l), c.least())
 	case !(x.adjusted <= namedP):
 		return fmt.Sprintf("somebody innocent has as many of these orders with a chance of %.2g, want %g at most", x.adjusted, namedP)
 	}
 	return ""
+}
+
+// risk is how many times more often orders that x had in hand leaked than others did, as if one more of these had. Who had half of all orders in
+// hand can have no lift above two.
+func (c *trial) risk(x *candidate) float64 {
+	all := max(c.population.orders-float64(len(c.orders)-c.left), float64(c.left))
+	had := c.had(x)
+	others := max(1, all-had)
+	return float64(len(x.hits)) / had / (float64(c.left-len(x.hits)+1) / (others + 1))
 }
 
 // least is the lift that is wanted.
@@ -89,7 +98,7 @@ func (c *trial) least() float64 {
 	return namedLift
 }
 
-// peel names the sources: those of the first look if they explain it all, else one after the other.
+// peel names the sources: those of the first look if they explain it all, else those of the mixture that explains it best.
 func (c *trial) peel(ctx context.Context, tenant moat.Tenant, rows Rows) error {
 	wide, likely := false, []int(nil)
 	for i, u := range c.units {
@@ -105,30 +114,33 @@ func (c *trial) peel(ctx context.Context, tenant moat.Tenant, rows Rows) error {
 	defer c.restore()
 	if !wide && len(likely) <= maxSources {
 		c.credit(likely)
-		if err := c.strip(ctx, tenant, rows, len(first)); err != nil {
-			return err
-		}
-		if len(c.sources) == len(first) {
-			return nil
-		}
-		c.restore()
-		for i := range c.orders {
-			c.orders[i].explained = false
-		}
 	}
-	first, c.sources, c.among = c.sources[:len(first)], nil, true
-	if err := c.strip(ctx, tenant, rows, maxNamed); err != nil {
+	m, err := c.pursue(ctx, tenant, rows)
+	if err != nil {
 		return err
 	}
-	found := c.sources
+	was := c.explained()
+	found := c.held(m)
+	if !wide && len(found) <= len(likely) {
+		c.settleOrders(was)
+		return nil
+	}
 	if len(found) == 0 {
 		for i := range first {
 			first[i].Named, first[i].Explains = false, 0
 		}
-		c.sources = first
+		c.settleOrders(nil)
 		return nil
 	}
+	c.sources = found
 	slices.SortStableFunc(found, func(a, b Source) int { return cmp.Compare(b.Explains, a.Explains) })
+	mine := make([]int, len(c.orders))
+	for i := range mine {
+		if mine[i] = -1; c.orders[i].explained {
+			mine[i] = 0
+		}
+	}
+	c.remove(mine)
 	c.again(c.top, maxSources)
 	c.partners = c.inside()
 	for i := range found { // each is likely where it is, whatever the others are
@@ -148,16 +160,70 @@ func (c *trial) peel(ctx context.Context, tenant moat.Tenant, rows Rows) error {
 	return nil
 }
 
-// strip names the narrowest of all again and again, while no more than so many are named.
-func (c *trial) strip(ctx context.Context, tenant moat.Tenant, rows Rows, most int) error {
-	for len(c.sources) <= most {
-		u, err := c.narrowest(ctx, tenant, rows)
-		if u == nil || err != nil {
-			return err
-		}
-		c.take(u)
+// explained returns which orders a source explains.
+func (c *trial) explained() []bool {
+	list := make([]bool, len(c.orders))
+	for i := range c.orders {
+		list[i] = c.orders[i].explained
 	}
-	return nil
+	return list
+}
+
+// settleOrders notes which orders a source explains.
+func (c *trial) settleOrders(list []bool) {
+	for i := range c.orders {
+		c.orders[i].explained = list != nil && list[i]
+	}
+}
+
+// held names the parts of a mixture that the evidence carries: each is held against those that had a good part of its orders in hand, too,
+// without the orders that others explain better.
+func (c *trial) held(m *mixture) (found []Source) {
+	owner := c.owedTo(m)
+	c.settleOrders(nil)
+	c.among = len(m.parts) > 1
+	named := map[*candidate]int{}
+	for j, v := range m.parts {
+		others, n := slices.Clone(owner), 0
+		for i := range others {
+			if others[i] == j {
+				others[i] = -1
+				n++
+			}
+		}
+		if n == 0 {
+			continue
+		}
+		c.remove(others)
+		if u := c.against(v.candidate); u != nil {
+			at, ok := named[u.members[0]]
+			if !ok {
+				s := c.source(slices.Index(c.units, u))
+				s.Named, s.Unnamed = true, ""
+				found, at = append(found, s), len(found)
+				for _, x := range u.everybody() {
+					named[x] = at
+				}
+			}
+			for i := range owner {
+				if owner[i] == j {
+					found[at].Explains++
+					c.orders[i].explained = true
+				}
+			}
+		}
+		c.restore()
+	}
+	return found
+}
+
+// everybody is the members of u and its places.
+func (u *unit) everybody() []*candidate {
+	list := slices.Clone(u.members)
+	for _, p := range u.places {
+		list = append(list, p.members...)
+	}
+	return list
 }
 
 // again compares hypotheses of up to so many sources among some candidates about the orders that are left.
@@ -172,91 +238,25 @@ func (c *trial) again(list []*candidate, most int) {
 	c.top = all
 }
 
-// narrowest returns the narrowest source that the orders that are left carry, or nil. Each that may be named is held against those that
-// had a good part of its orders in hand, too; all others are noise for it.
-func (c *trial) narrowest(ctx context.Context, tenant moat.Tenant, rows Rows) (*unit, error) {
-	if c.left < namedHits {
-		return nil, nil
-	}
-	if err := c.countMore(ctx, tenant, rows); err != nil {
-		return nil, err
-	}
-	list := c.suspects()
-	slices.SortStableFunc(list, func(a, b *candidate) int { return cmp.Compare(c.lift(b), c.lift(a)) })
-	tried := 0
-	for _, x := range list {
-		if x.spent || c.unfit(x) != "" {
-			continue
-		}
-		if tried++; tried > maxTried {
-			break
-		}
-		if u := c.against(x, list); u != nil {
-			c.focus = x
-			return u, nil
-		}
-	}
-	return nil, nil
-}
-
-// countMore counts what those had in hand who might be named by the little that the controls tell.
-func (c *trial) countMore(ctx context.Context, tenant moat.Tenant, rows Rows) error {
-	var list []*candidate
-	sure := map[*candidate]float64{}
-	for _, x := range c.pool {
-		if x.exact || x.uncounted || !counted(x.Kind) || len(x.controls) >= sureControls || len(x.hits) < namedHits {
-			continue
-		}
-		if by := float64(c.left) * x.touched / max(1, c.population.orders); float64(len(x.hits)) >= c.least()*by {
-			list, sure[x] = append(list, x), float64(len(x.hits))*math.Log(float64(len(x.hits))/max(by, 1e-9))
-		}
-	}
-	if len(list) == 0 {
-		return nil
-	}
-	slices.SortStableFunc(list, func(a, b *candidate) int { return cmp.Compare(sure[b], sure[a]) })
-	list = list[:min(len(list), maxMeasured)]
-	hopeful := slices.DeleteFunc(slices.Clone(list), func(x *candidate) bool { return !c.hopeful(x) })
-	err := c.count(ctx, tenant, rows, hopeful)
-	for _, x := range list {
-		x.uncounted = !x.exact
-	}
-	return err
-}
-
-// suspects returns who had more of the orders that are left in hand than chance and than what is wide would have it, named or not: who
-// cannot be named may be why somebody else seems guilty.
-func (c *trial) suspects() (list []*candidate) {
-	c.correct(c.pool)
-	var wide []*candidate
-	for _, x := range c.pool {
-		if x.adjusted <= namedP && len(x.hits) >= namedHits && c.lift(x) < namedLift {
-			wide = append(wide, x)
-		}
-	}
-	for _, x := range c.pool {
-		if len(x.hits) >= namedHits && c.lift(x) >= namedLift && !c.carried(x, wide) {
-			list = append(list, x)
-		}
-	}
-	return list
-}
-
-// against holds x against those of list that explain the same orders and returns who is left, or nil: x, or who had it, or a person in its place.
-func (c *trial) against(x *candidate, list []*candidate) *unit {
-	near := []*candidate{x}
-	for _, y := range list {
-		if both := shared(x, y); y != x && float64(both) >= nearShare*float64(len(x.hits)) {
+// against holds x against those that explain the same of the orders that are left and returns who is left, or nil: x, or who had it, or a person
+// in its place.
+func (c *trial) against(x *candidate) *unit {
+	c.weighAlone(x, true)
+	var near []*candidate
+	for _, y := range c.pool {
+		if both := shared(x, y); y != x && len(y.hits) > 0 && float64(both) >= nearShare*float64(len(x.hits)) {
+			c.glance(y)
 			near = append(near, y)
 		}
 	}
-	slices.SortStableFunc(near[1:], func(a, b *candidate) int { return cmp.Compare(a.p, b.p) })
-	near = near[:min(len(near), maxNear)]
+	slices.SortStableFunc(near, func(a, b *candidate) int { return cmp.Compare(b.alone+b.prior, a.alone+a.prior) })
+	near = append([]*candidate{x}, near[:min(len(near), maxNear-1)]...)
 	for _, y := range slices.Clone(near) {
 		if p := c.holder(y); p != nil && !slices.Contains(near, p) {
 			near = append(near, p)
 		}
 	}
+	c.correct(c.pool)
 	c.again(near, maxBeside)
 	for _, u := range c.units {
 		if u.posterior >= namedFrom && c.unfit(u.lead) == "" && u.has(x) {
@@ -268,16 +268,6 @@ func (c *trial) against(x *candidate, list []*candidate) *unit {
 
 // has tells whether x is a member or a place of u.
 func (u *unit) has(x *candidate) bool { return slices.Contains(u.members, x) || u.placed(x) }
-
-// carried tells whether x only has its share of what is wide: of an app that leaked, each of its users has leaked orders.
-func (c *trial) carried(x *candidate, wide []*candidate) bool {
-	for _, w := range wide {
-		if c.lift(x) < namedLift*c.lift(w) && float64(shared(x, w)) >= alikeShare*float64(len(x.hits)) {
-			return true
-		}
-	}
-	return false
-}
 
 // shared counts the leaked orders that both had in hand.
 func shared(a, b *candidate) (n int) {
@@ -294,9 +284,9 @@ func shared(a, b *candidate) (n int) {
 	return n
 }
 
-// personOf returns the person who explains as well what a shared address, device or outlet does, or u.
+// personOf returns the person who explains nearly as well what u does, if u is none, or u.
 func (c *trial) personOf(u *unit) *unit {
-	if k := u.lead.Kind; !standing(k) && k != moat.Outlet || slices.ContainsFunc(u.members, func(m *candidate) bool { return m.Kind == moat.Account }) {
+	if slices.ContainsFunc(u.members, func(m *candidate) bool { return m.Kind == moat.Account }) {
 		return u
 	}
 	for _, v := range c.units {
@@ -308,48 +298,6 @@ func (c *trial) personOf(u *unit) *unit {
 		}
 	}
 	return u
-}
-
-// take names u, or notes that it explains more if it is named, and takes out the orders that it explains.
-func (c *trial) take(u *unit) {
-	i := slices.Index(c.units, u)
-	mine, n := c.owed(&c.sets[u.best]), 0
-	for k, of := range mine {
-		if of == i {
-			n++
-		} else {
-			mine[k] = -1
-		}
-	}
-	at := u.named()
-	switch {
-	case n == 0: // others explain each of its orders better
-		c.focus.spent = true
-		return
-	case at == 0:
-		s := c.source(i)
-		s.Named, s.Unnamed = true, ""
-		c.sources = append(c.sources, s)
-		at = len(c.sources)
-		u.mark(at)
-	}
-	c.sources[at-1].Explains += n
-	c.remove(mine)
-}
-
-// named returns which source its first member stands in already, from 1, or 0.
-func (u *unit) named() int { return u.members[0].named }
-
-// mark notes which source u is.
-func (u *unit) mark(at int) {
-	for _, m := range u.members {
-		m.named = at
-	}
-	for _, p := range u.places {
-		for _, m := range p.members {
-			m.named = at
-		}
-	}
 }
 
 // credit names units of the first look, notes what each of them explains, and takes it out.
@@ -371,7 +319,6 @@ func (c *trial) credit(units []int) {
 		if !slices.Contains(units, i) {
 			continue
 		}
-		s.unit.mark(k + 1)
 		s.Named = true
 		for _, of := range mine {
 			if of == i {
@@ -379,14 +326,16 @@ func (c *trial) credit(units []int) {
 			}
 		}
 	}
-	c.remove(mine)
+	for i, of := range mine {
+		c.orders[i].explained = of >= 0
+	}
 }
 
 // remove takes out the orders that belong to somebody.
 func (c *trial) remove(mine []int) {
 	for i, of := range mine {
 		if o := &c.orders[i]; of >= 0 && !o.taken {
-			o.taken, o.explained, o.kept, o.weight = true, true, o.weight, 0
+			o.taken, o.kept, o.weight = true, o.weight, 0
 			c.left--
 		}
 	}
@@ -408,7 +357,7 @@ func (c *trial) restore() {
 		}
 	}
 	for _, x := range c.cands {
-		if x.named, x.spent = 0, false; x.every != nil {
+		if x.every != nil {
 			x.hits, x.every = x.every, nil
 		}
 	}
@@ -418,6 +367,5 @@ func (c *trial) restore() {
 const (
 	maxNear   = 16  // candidates that are held against each other when the narrowest is looked for
 	maxBeside = 3   // sources of one hypothesis then
-	maxTried  = 24  // that may be the narrowest, before it is given up
 	nearShare = 0.2 // of the orders of one that another must have had in hand
 )

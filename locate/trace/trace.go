@@ -210,11 +210,13 @@ type trial struct {
 	forms []form
 	sets  []set
 	room  room
-	most  int        // sources of a set
-	among bool       // there are several leaks
-	focus *candidate // for which the narrowest was found
-	left  int        // orders that nobody explains yet
-	none  float64    // probability that no source was seen
+	mix   []float64 // by order: how much likelier sources make it than noise, of which candidates are what is beside them; nil is 1
+	most  int       // sources of a set
+	among bool      // there are several leaks
+	left  int       // orders that are not taken
+	none  float64   // probability that no source was seen
+
+	recounted int // candidates counted to build a mixture
 
 	sources  []Source
 	partners map[string]float64 // probability of a source in each

@@ -174,6 +174,63 @@ func TestMany(t *testing.T) {
 	}
 }
 
+// depot is a past of one partner whose clerks act from one address, with couriers whose address changes every day: 3,000 orders in 25 days. Of
+// three fifths clerk0 had all in hand.
+func depot() []*moat.Event {
+	r := rand.New(rand.NewPCG(9, 9))
+	var events []*moat.Event
+	for i := range 3000 {
+		at := day0 + moat.Time(i)*12*moat.Minute
+		look := func(partner, app, who, ip string) {
+			at += moat.Minute
+			events = append(events, &moat.Event{Type: moat.OrderAccess, Time: at, Partner: partner, App: app, Actor: who, Device: "d-" + who, IP: ip, Operation: "view",
+				Fields: []string{"phone", "address"}, Orders: []string{id(i)}, Shops: []string{"s"}})
+		}
+		if i%5 < 3 {
+			look("depot", "wms", "clerk0", "192.0.2.1")
+		}
+		look("depot", "wms", fmt.Sprint("clerk", 1+r.IntN(9)), "192.0.2.1")
+		rider := r.IntN(5)
+		look("post", "hub", fmt.Sprint("rider", rider), fmt.Sprintf("100.64.%d.%d", rider, i/120))
+		if rider == 1 && r.IntN(2) == 0 {
+			look("post", "hub", "rider2", fmt.Sprintf("100.64.2.%d", i/120))
+		}
+	}
+	return events
+}
+
+// TestNarrow leaks what people had in hand beside whom others had much of the same: all of them and nobody else are named.
+func TestNarrow(t *testing.T) {
+	events := depot()
+	rows := memory(events)
+	for _, c := range []struct {
+		name   string
+		tenant moat.Tenant
+		who    []string
+		n      int
+	}{
+		{"who had three fifths of all that the partner sees", moat.Only("depot"), []string{"clerk0"}, 25},
+		{"two who share an address with everybody", moat.Everyone(), []string{"clerk3", "clerk4"}, 60},
+		{"a rider, of whose orders another had half, by an address a day", moat.Everyone(), []string{"rider1"}, 25},
+		{"five at once", moat.Everyone(), []string{"clerk1", "clerk2", "clerk3", "rider1", "rider3"}, 30},
+	} {
+		q := Question{}
+		for _, who := range c.who {
+			q.Orders = append(q.Orders, every(had(events, who), c.n)...)
+		}
+		a := ask(t, rows, c.tenant, q)
+		var named []string
+		for _, s := range a.Sources {
+			if s.Named {
+				named = append(named, s.ID)
+			}
+		}
+		if slices.Sort(named); !slices.Equal(named, c.who) {
+			t.Errorf("%s: named %v, want %v; first %+v", c.name, named, c.who, a.Sources[0])
+		}
+	}
+}
+
 // TestUnnamed says why what is likely is not named.
 func TestUnnamed(t *testing.T) {
 	events := office()
