@@ -2,7 +2,11 @@ package node_test
 
 import (
 	"bytes"
+	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -13,6 +17,7 @@ import (
 	"time"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/river"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/lake"
@@ -325,6 +330,89 @@ func TestRepetitions(t *testing.T) {
 	reopen(60, 61)
 	if strings.Contains(log.String(), "missing") || strings.Contains(log.String(), "lost") {
 		t.Errorf("of a whole folder the log says %s", &log)
+	}
+}
+
+// logins counts the logins of alice that the lake holds, and those that the diary tells of.
+func logins(t *testing.T, n *node.Node) (kept, indexed int64) {
+	t.Helper()
+	err := n.Lake.Scan(t.Context(), lake.Filter{Tenant: moat.Everyone()}, func(_ lake.Position, e *moat.Event) error {
+		if e.Actor == "alice" && e.Type == moat.AuthLogin {
+			kept++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := n.Diary.Summary(t.Context(), moat.Everyone(), diary.Query{Partner: "acme", Entity: moat.Entity{Kind: moat.Account, ID: "alice"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kept, s.Events
+}
+
+// TestMalformedBatch appends a batch whose checksum is right and whose third event is not: the two before it are judged and kept, and so is
+// what comes after it.
+func TestMalformedBatch(t *testing.T) {
+	n, log := reopen(t, t.TempDir())
+	defer n.Close()
+	send(t, n, 0, 5)
+	var w moat.BatchWriter
+	third := 0
+	for _, id := range []string{"x1", "x2", "x3"} {
+		third = w.Size()
+		e := &moat.Event{Partner: "acme", ID: id, Time: 1772442000 * moat.Second, Received: 1772442000 * moat.Second, Type: moat.AuthLogin, Actor: "alice"}
+		e.MarkAll()
+		w.Append(e)
+	}
+	batch := slices.Clone(w.Bytes())
+	binary.LittleEndian.PutUint32(batch[third:], 1<<20) // the length of the event
+	binary.LittleEndian.PutUint32(batch[12:], crc32.Checksum(batch[16:], crc32.MakeTable(crc32.Castagnoli)))
+	if _, err := n.River.Append(t.Context(), n.River.PartitionOf("acme"), batch); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := n.Drain(ctx); err != nil {
+		t.Fatal(err)
+	}
+	send(t, n, 5, 10)
+	if kept, indexed := logins(t, n); kept != 12 || indexed != 12 || !strings.Contains(log.String(), "a batch cannot be read to its end") {
+		t.Errorf("%d events are kept and %d indexed, log %s", kept, indexed, log)
+	}
+}
+
+// TestDrainGivesUp has a store that cannot be written: whoever waits for it need not wait longer than they said, and nothing is lost.
+func TestDrainGivesUp(t *testing.T) {
+	dir := t.TempDir()
+	n := open(t, dir)
+	defer n.Close()
+	events := filepath.Join(dir, "lake", "events")
+	if err := errors.Join(os.RemoveAll(events), os.WriteFile(events, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	part := n.River.PartitionOf("acme")
+	for i, wait := range []time.Duration{time.Minute, time.Second} { // the first file fails; after that no batch is taken
+		var w moat.BatchWriter
+		e := &moat.Event{Partner: "acme", ID: fmt.Sprint("x", i), Time: 1772442000 * moat.Second, Received: 1772442000 * moat.Second, Type: moat.AuthLogin, Actor: "alice"}
+		e.MarkAll()
+		w.Append(e)
+		if _, err := n.River.Append(t.Context(), part, w.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		defer cancel()
+		if err := n.Drain(ctx); err == nil || i > 0 && !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("of a store that cannot be written: %v", err)
+		}
+	}
+	if err := os.Remove(events); err != nil {
+		t.Fatal(err)
+	}
+	send(t, n, 0, 5)
+	if kept, indexed := logins(t, n); kept != 7 || indexed != 7 {
+		t.Errorf("%d events are kept and %d indexed, want 7", kept, indexed)
 	}
 }
 

@@ -70,7 +70,7 @@ func (p *partition) run(ctx context.Context) {
 			p.leave()
 		case <-flush.C:
 			p.own()
-			p.warn("cannot flush", p.flush())
+			p.warn("cannot flush", p.flush(context.Background()))
 			p.leave()
 		case <-snapshot:
 			p.own()
@@ -81,7 +81,7 @@ func (p *partition) run(ctx context.Context) {
 	stop()
 	end := p.snapshot
 	if snapshot == nil {
-		end = p.flush
+		end = func() error { return p.flush(context.Background()) }
 	}
 	p.own()
 	p.err = end()
@@ -180,12 +180,26 @@ func (p *partition) take(m river.Message) {
 	r, err := p.engine.Step(m.Data, p.pause)
 	if err != nil {
 		p.n.log.Error("a batch cannot be read to its end", "partition", p.id, "seq", m.Seq, "error", err)
+		m.Data = readable(m.Data) // the store would refuse it for ever
 	}
 	out, err := p.across.Step()
 	p.warn("cannot watch across partners", err)
 	p.seq = m.Seq
 	p.hand(work{seq: m.Seq, batch: m.Data, skip: r.Skip, changes: p.digest(&r, &out), out: out})
 	p.handed = m.Seq
+}
+
+// readable returns a batch of the events of one that can be read, as far as the first that cannot.
+func readable(batch []byte) []byte {
+	var (
+		r moat.BatchReader
+		e moat.Event
+		w moat.BatchWriter
+	)
+	for err := r.Open(batch); err == nil && r.Next(&e); {
+		w.Append(&e)
+	}
+	return w.Bytes()
 }
 
 // digest is what came of the message p.seq.
@@ -308,23 +322,32 @@ func (p *partition) drain(ctx context.Context) (upTo uint64, err error) {
 		wait(ctx, 5*time.Millisecond)
 	}
 	var flushed error
-	if err := p.do(ctx, func() { upTo = p.handed; flushed = p.flush() }); err != nil {
+	if err := p.do(ctx, func() { upTo = p.handed; flushed = p.flush(ctx) }); err != nil {
 		return 0, err
 	}
 	return upTo, flushed
 }
 
-// flush makes all that the keeper was given durable in the store and the book. Others have their turns meanwhile.
-func (p *partition) flush() error {
+// flush makes all that the keeper was given durable in the store and the book. Others have their turns meanwhile. If ctx ends first, it
+// happens all the same, later.
+func (p *partition) flush(ctx context.Context) error {
 	w := work{seq: p.handed, flushed: make(chan error, 1)}
-	p.hand(w)
 	p.leave()
 	defer p.own()
+	select {
+	case p.keep <- w:
+	case <-p.ended:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	select {
 	case err := <-w.flushed:
 		return err
 	case <-p.ended:
 		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

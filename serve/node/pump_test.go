@@ -15,7 +15,7 @@ func TestFlushWaiting(t *testing.T) {
 	}()
 	go func() {
 		if err := p.do(t.Context(), func() {
-			if err := p.flush(); err != nil {
+			if err := p.flush(t.Context()); err != nil {
 				t.Error(err)
 			}
 		}); err != nil {

@@ -191,7 +191,7 @@ func (p *partition) snapshots() []string {
 // snapshots are kept, and the river from the older on, so that a damaged one costs
 // only time.
 func (p *partition) snapshot() error {
-	if err := p.flush(); err != nil {
+	if err := p.flush(context.Background()); err != nil {
 		return err
 	}
 	if p.seq == p.saved {
