@@ -126,6 +126,14 @@ func putBatchHeader(b []byte, n uint32) {
 
 // openBatch checks the header and the checksum of b.
 func openBatch(b []byte) (rows []byte, n uint32, err error) {
+	if rows, n, err = rowsOf(b); err == nil && crc32.Checksum(rows, castagnoli) != binary.LittleEndian.Uint32(b[12:]) {
+		return nil, 0, fmt.Errorf("cannot open batch of %d rows: checksum differs: %w", n, ErrCorruptBatch)
+	}
+	return rows, n, err
+}
+
+// rowsOf checks the header of b, but for the checksum.
+func rowsOf(b []byte) (rows []byte, n uint32, err error) {
 	if len(b) < batchHeader || string(b[:4]) != batchMagic {
 		return nil, 0, fmt.Errorf("cannot open batch of %d bytes: no header: %w", len(b), ErrCorruptBatch)
 	}
@@ -135,9 +143,6 @@ func openBatch(b []byte) (rows []byte, n uint32, err error) {
 	}
 	if uint64(n)*(4+rowHeader) > uint64(len(rows)) || n == 0 && len(rows) != 0 {
 		return nil, 0, fmt.Errorf("cannot open batch: %d bytes cannot be %d rows: %w", len(rows), n, ErrCorruptBatch)
-	}
-	if crc32.Checksum(rows, castagnoli) != binary.LittleEndian.Uint32(b[12:]) {
-		return nil, 0, fmt.Errorf("cannot open batch of %d rows: checksum differs: %w", n, ErrCorruptBatch)
 	}
 	return rows, n, nil
 }
@@ -177,6 +182,14 @@ type BatchReader struct {
 // lengths and checksum are right.
 func (r *BatchReader) Open(b []byte) error {
 	rows, n, err := openBatch(b)
+	*r = BatchReader{rest: rows, n: n, left: n, err: err}
+	return err
+}
+
+// OpenAgain is [BatchReader.Open] for a batch that somebody in this process opened before and nobody
+// has changed: it does not look at the checksum again, which takes two thirds as long as to read the events.
+func (r *BatchReader) OpenAgain(b []byte) error {
+	rows, n, err := rowsOf(b)
 	*r = BatchReader{rest: rows, n: n, left: n, err: err}
 	return err
 }

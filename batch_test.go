@@ -204,6 +204,8 @@ func TestCorruptBatch(t *testing.T) {
 				if !errors.Is(err, ErrCorruptBatch) {
 					t.Fatalf("bit %d of byte %d: %v", bit, i, err)
 				}
+				for err := r.OpenAgain(b); err == nil && r.Next(&out); { // whatever comes of it, there is no panic
+				}
 			}
 		}
 	})
@@ -211,6 +213,9 @@ func TestCorruptBatch(t *testing.T) {
 		for i := range whole {
 			if err := r.Open(whole[:i]); !errors.Is(err, ErrCorruptBatch) {
 				t.Fatalf("%d bytes: %v", i, err)
+			}
+			if err := r.OpenAgain(whole[:i]); !errors.Is(err, ErrCorruptBatch) {
+				t.Fatalf("%d bytes, again: %v", i, err)
 			}
 		}
 	})
@@ -250,6 +255,9 @@ func TestCorruptBatch(t *testing.T) {
 			}
 			if r.Next(&out) || !errors.Is(r.Err(), ErrCorruptBatch) {
 				t.Fatalf("read: %v", r.Err())
+			}
+			if err := r.OpenAgain(sealed(1, rows)); err != nil || r.Next(&out) || !errors.Is(r.Err(), ErrCorruptBatch) {
+				t.Fatalf("read again: %v", r.Err())
 			}
 			if d := differs(&Event{}, &out); d != "" {
 				t.Fatalf("a failed read leaves %s", d)
@@ -405,15 +413,19 @@ func BenchmarkBatchDecode(b *testing.B) {
 		w.Append(benchEvent())
 	}
 	batch := w.Bytes()
-	var r BatchReader
-	var e Event
-	b.ReportAllocs()
-	b.SetBytes(int64(len(batch) / 512))
-	for b.Loop() {
-		if !r.Next(&e) {
-			if err := r.Open(batch); err != nil {
-				b.Fatal(err)
+	for name, open := range map[string]func(*BatchReader, []byte) error{"first": (*BatchReader).Open, "again": (*BatchReader).OpenAgain} {
+		b.Run(name, func(b *testing.B) {
+			var r BatchReader
+			var e Event
+			b.ReportAllocs()
+			b.SetBytes(int64(len(batch) / 512))
+			for b.Loop() {
+				if !r.Next(&e) {
+					if err := open(&r, batch); err != nil {
+						b.Fatal(err)
+					}
+				}
 			}
-		}
+		})
 	}
 }

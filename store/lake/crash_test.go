@@ -3,6 +3,7 @@ package lake
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -433,7 +434,7 @@ func TestEmptyAndCorruptMessages(t *testing.T) {
 		t.Fatalf("position %d, files %+v after messages without rows", l.Position(0), f)
 	}
 	bad := message(3)
-	bad[len(bad)-1] ^= 1
+	binary.LittleEndian.PutUint32(bad[16+4+binary.LittleEndian.Uint32(bad[16:]):], 1<<30) // the length of its second event
 	for range 2 {
 		if err := w.Append(3, bad, nil); !errors.Is(err, moat.ErrCorruptBatch) {
 			t.Fatalf("corrupt batch: %v", err)

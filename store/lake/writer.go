@@ -81,11 +81,12 @@ func (l *Lake) Writer(partition int) *Writer {
 	return w
 }
 
-// Append takes the events of the message with sequence seq, except the rows whose
-// bit is set in skip (bit n&63 of word n>>6 for row n). A message that was taken before
-// is ignored. When Append returns an error the message was not taken, and the
-// caller may try again: after a full disk, for example, Append fails until what is
-// waiting could be written. An error that wraps [moat.ErrCorruptBatch] will not go away.
+// Append takes the events of the message with sequence seq, which was opened before
+// (see [moat.BatchReader.OpenAgain]), except the rows whose bit is set in skip (bit n&63
+// of word n>>6 for row n). A message that was taken before is ignored. When Append
+// returns an error the message was not taken, and the caller may try again: after a
+// full disk, for example, Append fails until what is waiting could be written. An error
+// that wraps [moat.ErrCorruptBatch] will not go away.
 func (w *Writer) Append(seq uint64, batch []byte, skip []uint64) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -179,7 +180,7 @@ func (w *Writer) block() *block {
 func (w *Writer) addRows(seq uint64, batch []byte, skip []uint64) (day int64, err error) {
 	g := &w.grp
 	day = w.today
-	err = w.reader.Open(batch)
+	err = w.reader.OpenAgain(batch)
 	g.begin(w.reader.Len())
 	if err != nil {
 		return day, err

@@ -3,6 +3,7 @@ package run
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -790,7 +791,7 @@ func TestCorruptBatch(t *testing.T) {
 	w := writer(t, s, 0)
 	load := runtest.New(1, 10, 100)
 	bad, _ := batchOf(load, oracle{}, x, 0, 1, 300, r)
-	bad[len(bad)/2] ^= 1
+	binary.LittleEndian.PutUint32(bad[16:], 1<<30) // the length of its first event
 	good, skip := batchOf(load, o, x, 0, 2, 300, r)
 	if err := errors.Join(w.Append(1, bad, nil), w.Append(2, good, skip)); err != nil {
 		t.Fatal(err)

@@ -66,7 +66,8 @@ func (s *Set) Writer(id int) (*Writer, error) {
 	return p.writer, nil
 }
 
-// Append takes in a batch of the log. skip has a bit for each event that is a
+// Append takes in a batch of the log, which was opened before: see
+// [moat.BatchReader.OpenAgain]. skip has a bit for each event that is a
 // duplicate; nil means none. A sequence that is not above all before it is
 // ignored, so that replaying the log changes nothing; one that is passed over
 // counts as appended. The batch and skip must
@@ -206,7 +207,7 @@ func (w *Writer) add(m message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last, w.last = m.seq, m.seq
-	err := w.reader.Open(m.batch)
+	err := w.reader.OpenAgain(m.batch)
 	for row := uint32(0); err == nil && w.reader.Next(&w.event); row++ {
 		if int(row/64) < len(m.skip) && m.skip[row/64]>>(row%64)&1 == 1 {
 			continue
