@@ -36,8 +36,8 @@ func (c *scopeCmd) Run(a *app) error {
 	kind := diary.Destination
 	if c.Kind != "destination" {
 		var err error
-		if kind, err = moat.ParseEntityKind(c.Kind); err != nil {
-			return usage(err, "a destination, too, has a scope: moat scope destination ID")
+		if kind, err = moat.ParseEntityKind(c.Kind); err != nil || kind == moat.Order || kind == moat.Peers {
+			return usage(fmt.Errorf("%q has no scope", c.Kind), "want account, app, host, device, ip, shop, outlet, destination or partner; who touched an order tells moat orders ID")
 		}
 	}
 	q := api.ScopeQuestion{Kind: c.Kind, ID: c.ID, Partner: c.Partner, Since: moat.Time(c.Since), Until: moat.Time(c.Until), Discovered: moat.Time(c.Discovered)}
@@ -141,7 +141,7 @@ func (a *app) scope(s *api.ScopeFile) {
 		o.linef("%s%s more shown only encrypted or masked", about, many(s.Masked, "order"))
 	}
 	if s.Unnamed > 0 {
-		o.linef("%s more that events counted and did not name", many(s.Unnamed, "record"))
+		o.wrap("", fmt.Sprintf("%s more were told of without naming the orders: nobody can be traced or told by them", many(s.Unnamed, "record")))
 	}
 	if s.Planted > 0 {
 		o.linef("%s among them, which no figure counts", many(s.Planted, "canary order"))
@@ -268,6 +268,10 @@ func (a *app) next(s *scope.Scope) {
 func (a *app) deadlines(s *api.ScopeFile) {
 	o := a.out
 	o.line()
+	if s.People.Most == 0 {
+		o.line("nobody is exposed, so no deadline runs")
+		return
+	}
 	o.line("discovered", instant(s.Discovered)+"; check which of these apply:")
 	for _, d := range s.Deadlines {
 		due := "at once"

@@ -84,7 +84,7 @@ func (e *Engine) count(s *slot) {
 		return // Moat's own: the counts are of what partners send
 	}
 	e.stats.Events++
-	if late && s.ev.Type != moat.Complaint { // whose time is that of the contact, days ago as a rule
+	if late && s.ev.Type != moat.Complaint && s.ev.Type != moat.CanaryTouch { // whose time is that of the contact, days ago as a rule
 		e.stats.Late++
 	}
 	if s.ev.Flags&moat.FlagClock != 0 {

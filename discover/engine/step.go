@@ -354,7 +354,7 @@ func (e *Engine) partner(name string) uint32 {
 
 func (e *Engine) duplicate(s *slot) bool {
 	if s.id != 0 && e.ids.add(s.id, day(s.ev.Received)) {
-		if s.ev.Type != moat.Sighting {
+		if s.ev.Type != moat.Sighting && s.ev.Type != moat.CanaryTouch { // Moat's own
 			e.stats.Duplicates++
 		}
 		return true

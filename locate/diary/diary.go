@@ -152,6 +152,22 @@ func (d *Diary) open(ctx context.Context, tenant moat.Tenant, q *Query) (v *run.
 	return v, keys, nil
 }
 
+// Partners returns the partners that have rows and that the tenant sees, sorted.
+func (d *Diary) Partners(ctx context.Context, tenant moat.Tenant) ([]string, error) {
+	v, err := d.set.View(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read diary: %w", err)
+	}
+	defer v.Close()
+	var list []string
+	for _, name := range v.Partners() {
+		if tenant.Sees(name) {
+			list = append(list, name)
+		}
+	}
+	return list, nil
+}
+
 // keysOf returns the keys of an entity of a partner, or of all partners that the tenant sees.
 func (d *Diary) keysOf(v *run.View, tenant moat.Tenant, partner string, e moat.Entity) (keys []uint64, err error) {
 	switch e.Kind {

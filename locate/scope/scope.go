@@ -111,7 +111,7 @@ type Scope struct {
 
 	Next       Next       `json:"next"`
 	Complained Complained `json:"complained"`
-	Deadlines  []Deadline `json:"deadlines"` // the earliest first
+	Deadlines  []Deadline `json:"deadlines"` // the earliest first; none if nobody is exposed
 	// Damaged is how many parts of the indexes could not be read: if it is not
 	// 0, there may be more.
 	Damaged int `json:"damaged,omitempty"`
@@ -180,7 +180,7 @@ func (f *Finder) Scope(ctx context.Context, tenant moat.Tenant, q Question) (*Sc
 	if out.Next, err = f.follow(ctx, tenant, &q, s, out.Orders); err != nil {
 		return nil, err
 	}
-	if q.Discovered != 0 {
+	if q.Discovered != 0 && out.People.Most > 0 { // where nobody is exposed nobody must be told
 		out.Deadlines = deadlines(f.cfg.Duties, q.Discovered)
 	}
 	out.Damaged = s.damaged + out.Next.damaged

@@ -32,7 +32,9 @@ type Answer struct {
 	Unexplained []string   `json:"unexplained"`
 	Population  Population `json:"population"`
 	// Canaries are the leaked orders that are planted, as far as the tenant may know: the channels name where they leaked.
-	Canaries []Canary  `json:"canaries"`
+	Canaries []Canary `json:"canaries"`
+	// Blind are partners that counted orders in the same time without naming them: whoever had the leaked ones in hand there cannot be seen.
+	Blind    []Blind   `json:"blind,omitempty"`
 	Warnings []Warning `json:"warnings"`
 	Damaged  int       `json:"damaged,omitempty"` // files that could not be read: touches may be missing
 }

@@ -114,6 +114,16 @@ type Tracer struct {
 	Complaints func(ctx context.Context, tenant moat.Tenant, orders []string) (map[string]moat.Time, error)
 	// Planted, if not nil, tells what an order is planted as, if it is a canary that the tenant may know of.
 	Planted func(tenant moat.Tenant, order string) (Canary, bool)
+	// Blind, if not nil, tells which partners counted orders in a window without naming them, those with the most first.
+	Blind func(ctx context.Context, tenant moat.Tenant, from, to moat.Time) ([]Blind, error)
+}
+
+// Blind is a partner that tells how many orders were in hand there, and not which: nobody can be traced by them.
+type Blind struct {
+	Partner string `json:"partner"`
+	Records int64  `json:"records"`        // that it did not name, as often as they were in hand
+	Of      int64  `json:"of"`             // all that it told of
+	More    bool   `json:"more,omitempty"` // there are more events than were looked at
 }
 
 // Canary is a leaked order that is nobody's: whoever leaked it got it by the channel that it was planted in.
@@ -151,6 +161,13 @@ func (t *Tracer) Trace(ctx context.Context, tenant moat.Tenant, q Question) (*An
 		if err := c.explain(ctx, tenant, t.Findings, a); err != nil {
 			return nil, fmt.Errorf("cannot trace orders: %w", err)
 		}
+	}
+	if t.Blind != nil {
+		from, to := c.seen()
+		if a.Blind, err = t.Blind(ctx, tenant, from, to); err != nil {
+			return nil, fmt.Errorf("cannot trace orders: %w", err)
+		}
+		warnBlind(a, from, to)
 	}
 	return a, nil
 }

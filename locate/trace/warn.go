@@ -1,9 +1,11 @@
 package trace
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/moat-platform/moat"
 )
@@ -30,6 +32,7 @@ const (
 	WarnSmall      = "small_population"  // there is little to compare with
 	WarnOwnOnly    = "own_touches_only"  // a partner sees only its own
 	WarnNoLeakTime = "no_leak_time"      // touches after the leak may have counted
+	WarnBlind      = "blind_hands"       // a partner tells how many orders were in hand, and not which
 )
 
 // warn adds the warnings to an answer.
@@ -56,6 +59,65 @@ func (c *trial) warn(a *Answer) {
 	c.warnTimes(add)
 	c.warnReporters(a, add)
 	c.warnPopulation(a, add)
+}
+
+// blindBack is how long before a leak hands are looked for if no order of it is known.
+const blindBack = 28 * moat.Day
+
+// seen is the window in which those who had the orders in hand had them: from their first day to the last complaint.
+func (c *trial) seen() (from, to moat.Time) {
+	for i := range c.q.Orders {
+		if at := cmp.Or(c.q.Orders[i].At, c.q.At); at != 0 {
+			if from == 0 || at < from {
+				from = at
+			}
+			to = max(to, at)
+		}
+	}
+	for i := range c.orders {
+		to = max(to, c.orders[i].At)
+	}
+	if to = max(to, c.to); c.to != 0 {
+		from = c.from
+	} else {
+		from = max(0, from-blindBack, c.q.Since)
+	}
+	if c.q.Until != 0 {
+		to = min(to, c.q.Until)
+	}
+	return from, to
+}
+
+// Of which partners it is told in words that they do not name orders: the largest, if it is a tenth of what they tell of.
+const (
+	shownBlind = 3
+	blindShare = 10
+)
+
+// warnBlind tells of hands that cannot be traced.
+func warnBlind(a *Answer, from, to moat.Time) {
+	when := ""
+	if to != 0 {
+		when = fmt.Sprintf(" from %s to %s", from.Std().Format(time.DateOnly), to.Std().Format(time.DateOnly))
+	}
+	told := 0
+	for _, x := range a.Blind {
+		if x.Records*blindShare < x.Of {
+			continue
+		}
+		if told++; told > shownBlind {
+			continue
+		}
+		least := ""
+		if x.More {
+			least = "at least "
+		}
+		a.Warnings = append(a.Warnings, Warning{WarnBlind, fmt.Sprintf("partner %s told of %s%d records that it had in hand%s without naming the orders: they cannot be traced, and nobody there is found by them",
+			x.Partner, least, x.Records, when)})
+	}
+	if n := told - shownBlind; n > 0 {
+		a.Warnings = append(a.Warnings, Warning{WarnBlind, fmt.Sprintf("%d more partners do not name orders, either", n)})
+	}
 }
 
 func (c *trial) warnTimes(add func(string, string, ...any)) {

@@ -75,11 +75,21 @@ func TestPeople(t *testing.T) {
 	if len(entity.Decisions) != 1 || entity.Decisions[0].ID != d.ID {
 		t.Errorf("in force for the app is %+v", entity.Decisions)
 	}
-	do("acme", "DELETE", "/v1/decisions/"+d.ID, "", 200, &d)
-	if d.Undone == 0 || d.UndoneBy != w.ids["acme"] || risk().Action != moat.Allow {
+	w.wants("a partner ends what two operators decided", w.call("acme", "DELETE", "/v1/decisions/"+d.ID, ""), 403, "forbidden")
+	if risk().Action != moat.Deny {
+		t.Error("a partner ended what two operators decided")
+	}
+	do("boss", "DELETE", "/v1/decisions/"+d.ID, "", 200, &d)
+	if d.Undone == 0 || d.UndoneBy != w.ids["boss"] || risk().Action != moat.Allow {
 		t.Errorf("undone, the decision is %+v", d)
 	}
-	do("acme", "DELETE", "/v1/decisions/"+d.ID, "", 200, nil)
+	do("boss", "DELETE", "/v1/decisions/"+d.ID, "", 200, nil)
+	var own moat.Decision
+	do("acme", "POST", "/v1/decisions", `{"scope":"account","value":"carol","action":"deny","until":"`+until+`","reason":"left us"}`, 201, &own)
+	do("acme", "DELETE", "/v1/decisions/"+own.ID, "", 200, &own)
+	if own.Undone == 0 || risk().Action != moat.Allow {
+		t.Errorf("of its own, undone, the decision is %+v", own)
+	}
 	w.wants("approval of what was undone", w.call("boss", "POST", "/v1/decisions/"+d.ID+"/approve", ""), 400, "invalid")
 
 	var trail api.Page[book.Record]
@@ -88,7 +98,7 @@ func TestPeople(t *testing.T) {
 	for _, r := range trail.Items {
 		got = r.Act + " by " + strings.NewReplacer(w.ids["boss"], "boss", w.ids["deputy"], "deputy", w.ids["acme"], "acme").Replace(r.By) + "; " + got
 	}
-	if want := "decision.make by boss; decision.approve by deputy; decision.undo by acme; "; got != want {
+	if want := "decision.make by boss; decision.approve by deputy; decision.undo by boss; "; got != want {
 		t.Errorf("the trail says %q, want %q", got, want)
 	}
 	var whole api.Vouched

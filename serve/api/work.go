@@ -212,6 +212,9 @@ func (a *API) deleteDecision(c *call) error {
 		return err
 	}
 	d, err := a.node.Desk.Undo(c.ctx, c.tenant(), c.now(), c.r.PathValue("id"), c.by())
+	if errors.Is(err, book.ErrOperator) {
+		return &Error{Status: http.StatusForbidden, Code: "forbidden", Message: "an operator made this decision or approved it", Hint: "ask the operator to end it", cause: err}
+	}
 	if err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ func (n *Node) traceComplaints(ctx context.Context, q foresee.Question) ([]fores
 		t.Orders = append(t.Orders, trace.Leaked{ID: c.Order, At: c.At, By: c.Reporter})
 	}
 	tr := n.Tracer()
-	tr.Findings, tr.Complaints = nil, nil
+	tr.Findings, tr.Complaints, tr.Blind = nil, nil, nil
 	a, err := tr.Trace(ctx, moat.Everyone(), t)
 	if err != nil {
 		return nil, err

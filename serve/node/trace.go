@@ -32,7 +32,7 @@ func ReadTracer(ctx context.Context, dir string, b *book.Book, log *slog.Logger)
 }
 
 func tracer(l *ledger.Ledger, d *diary.Diary, b *book.Book, x *canary.Index) *trace.Tracer {
-	return &trace.Tracer{Rows: trace.Kept(l, d), Findings: trace.Findings(b), Complaints: b.ComplaintTimes, Planted: func(t moat.Tenant, order string) (trace.Canary, bool) {
+	return &trace.Tracer{Rows: trace.Kept(l, d), Findings: trace.Findings(b), Complaints: b.ComplaintTimes, Blind: blind(d), Planted: func(t moat.Tenant, order string) (trace.Canary, bool) {
 		c, ok := LookCanary(x, t, "", order)
 		return trace.Canary{Order: order, Kind: string(c.Kind), Partner: c.Partner, Channel: c.Channel, Token: c.Token}, ok
 	}}

@@ -82,12 +82,18 @@ func (b *Book) AssignCase(ctx context.Context, t moat.Tenant, id, owner, by stri
 }
 
 // Undo ends a decision now and returns it as it is then. Undoing it again
-// changes nothing.
+// changes nothing. A partner may end what was decided by itself or by its own keys alone; one that an operator made, or approved, gives
+// [ErrOperator].
 func (b *Book) Undo(ctx context.Context, t moat.Tenant, id, by string) (moat.Decision, error) {
 	err := b.act(ctx, "undo decision", id, by, func(tx *tx) error {
 		partner, err := tx.partnerOf(t, "decisions", id)
 		if err != nil {
 			return err
+		}
+		if own, one := t.Partner(); one {
+			if err := tx.mayUndo(own, id); err != nil {
+				return err
+			}
 		}
 		n, err := tx.exec("UPDATE decisions SET undone = ?, undone_by = ? WHERE id = ? AND undone = 0", int64(b.now()), by, text(id))
 		if err != nil || n == 0 {
@@ -101,6 +107,20 @@ func (b *Book) Undo(ctx context.Context, t moat.Tenant, id, by string) (moat.Dec
 	}
 	return b.Decision(ctx, t, id)
 }
+
+// mayUndo returns why a partner may not end a decision: somebody had a hand in it who is none of its own.
+func (t *tx) mayUndo(partner, id string) error {
+	var others int
+	err := t.row("SELECT COUNT(*) FROM (SELECT origin AS person FROM decisions WHERE id = ? AND origin <> ? UNION SELECT person FROM approvals WHERE decision = ?) AS hands"+
+		" WHERE person NOT IN (SELECT id FROM api_keys WHERE partner = ? AND operator = 0)", []any{text(id), playbook, text(id), text(partner)}, &others)
+	if err == nil && others > 0 {
+		err = fmt.Errorf("%w: an operator made the decision or approved it", ErrOperator)
+	}
+	return err
+}
+
+// playbook is the origin of decisions that no person made.
+const playbook = "playbook"
 
 // Approve writes down that a person approves a waiting decision, and puts it
 // in force once need different people have; package decision knows how many a

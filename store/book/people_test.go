@@ -191,7 +191,7 @@ func TestDecideAndApprove(t *testing.T) {
 			t.Errorf("approved by %v, %v", people, err)
 		}
 		for i := range 2 {
-			if got, err := b.Undo(ctx, a, made.ID, "lin"); err != nil || got.Undone == 0 || got.UndoneBy != "lin" {
+			if got, err := b.Undo(ctx, everyone, made.ID, "lin"); err != nil || got.Undone == 0 || got.UndoneBy != "lin" {
 				t.Errorf("undoing, time %d: %+v %v", i, got, err)
 			}
 		}
@@ -205,6 +205,65 @@ func TestDecideAndApprove(t *testing.T) {
 		}
 		if acts != "decision.make mei; decision.approve lin; decision.undo lin; " {
 			t.Errorf("audit trail: %s", acts)
+		}
+	})
+}
+
+// TestUndoOwn: a partner ends what it may set itself; what an operator made, or approved, it may not lift, whichever of its keys asks.
+func TestUndoOwn(t *testing.T) {
+	each(t, func(t *testing.T, b *Book) {
+		ctx, a := t.Context(), moat.Only("a")
+		m, ids := testMaster(t), map[string]string{}
+		for _, p := range []string{"a", "b"} {
+			_, err := b.CreatePartner(ctx, everyone, Partner{ID: p, Name: p}, "root")
+			ok(t, err)
+		}
+		for name, k := range map[string]Key{"mei": {Partner: "a"}, "lin": {Partner: "a"}, "gone": {Partner: "a"}, "bob": {Partner: "b"}, "boss": {Operator: true}, "deputy": {Operator: true}} {
+			k.Name = name
+			k, _, err := b.CreateKey(ctx, everyone, m, k, "root")
+			ok(t, err)
+			ids[name] = k.ID
+		}
+		_, err := b.RevokeKey(ctx, everyone, ids["gone"], "root")
+		ok(t, err)
+		ids["root"] = "cli:root"
+		for i, c := range []struct {
+			made     string // "" = the playbook
+			approved []string
+			may      bool
+		}{
+			{"", nil, true}, {"", []string{"mei"}, true}, {"", []string{"mei", "lin"}, true}, {"mei", nil, true}, {"gone", nil, true}, {"mei", []string{"lin"}, true},
+			{"boss", nil, false}, {"root", nil, false}, {"bob", nil, false}, {"", []string{"boss", "deputy"}, false}, {"", []string{"root"}, false},
+			{"mei", []string{"boss"}, false}, {"boss", []string{"lin"}, false}, {"boss", []string{"deputy"}, false},
+		} {
+			d := moat.Decision{Partner: "a", Scope: "host", Value: fmt.Sprint("db-", i), Action: moat.Deny, From: b.now(), Until: b.now() + moat.Hour, Reason: "r"}
+			if len(c.approved) > 0 {
+				d.Approval = "two people must approve"
+			}
+			if c.made == "" {
+				d.ID, d.Origin = moat.DecisionID("c", d.Scope, d.Value, d.Action, 0), "playbook"
+				ok(t, b.Commit(ctx, 1, uint64(100+i), Changes{Decisions: []moat.Decision{d}}))
+			} else {
+				var err error
+				d, err = b.Decide(ctx, everyone, d, ids[c.made])
+				ok(t, err)
+			}
+			for _, by := range c.approved {
+				_, err := b.Approve(ctx, everyone, d.ID, 2, ids[by])
+				ok(t, err)
+			}
+			for _, by := range []string{"lin", "mei"} {
+				got, err := b.Undo(ctx, a, d.ID, ids[by])
+				if c.may != (err == nil) || !c.may && !errors.Is(err, ErrOperator) || c.may && got.Undone == 0 {
+					t.Errorf("made by %q, approved by %q: %s ends it: %+v, %v", c.made, c.approved, by, got, err)
+				}
+			}
+			if got, err := b.Decision(ctx, a, d.ID); err != nil || (got.Undone != 0) != c.may {
+				t.Errorf("made by %q, approved by %q: it is %+v, %v", c.made, c.approved, got, err)
+			}
+			if _, err := b.Undo(ctx, everyone, d.ID, ids["boss"]); err != nil {
+				t.Errorf("an operator ends it: %v", err)
+			}
 		}
 	})
 }
