@@ -43,7 +43,8 @@ func (p *partition) checkLake() {
 		known := slices.ContainsFunc(p.n.Lake.Lost(), func(l lake.Lost) bool { return l.Partition == p.id && l.First <= last+1 && l.Last >= f.First-1 })
 		if last > 0 && f.First > last+1 && !known {
 			p.n.log.Warn("the lake has no file with these messages: one was lost", "partition", p.id, "first", last+1, "last", f.First-1,
-				"next", f.Path, "hint", "stop, put the file back from a backup, and start again; until then queries and replays lack these events")
+				"next", f.Path, "hint", "stop, put the file back from a backup, and start again; until then queries and replays lack these events. "+
+					"Folders from before files touched have such gaps for mere repetitions, too")
 		}
 		last = max(last, f.Last)
 	}
