@@ -70,7 +70,10 @@ type Finding struct {
 	// Background is what everybody lives with who can be reached from the internet: it opens no case for each entity.
 	Background bool `json:"background,omitempty"`
 	// Policy is what somebody must know of and agree to, theft or not: a case opens on it, of rank P4 while it is not worth more.
-	Policy bool     `json:"policy,omitempty"`
+	Policy bool `json:"policy,omitempty"`
+	// Joins is what is worth knowing of a case and is none by itself: that many complain says that data leaked, and not from whom. It raises the
+	// risk of its entity and goes into a case that is there; it opens none.
+	Joins  bool     `json:"joins,omitempty"`
 	Attack []string `json:"attack,omitempty"`
 }
 

@@ -40,7 +40,7 @@ func (e *Engine) fire(s *slot, c *rule.Compiled, findings *[]moat.Finding) {
 		Basis: c.Basis, Certain: c.Certain, Strange: strange(ev, c.Strange), Mode: c.Mode, Entity: entity, Related: related(ev, entity), Score: score,
 		Reason: c.Reason(&e.frame), Evidence: c.Evidence(&e.frame), Events: []string{clone(ev.ID)},
 		Weight: rule.Sensitivity(ev), Egress: c.Egress || rule.Leaves(ev), Attack: c.Attack,
-		Stake: c.Stake, Background: c.Background, Policy: c.Policy,
+		Stake: c.Stake, Background: c.Background, Policy: c.Policy, Joins: c.Joins,
 		Orders: e.exposure(c.Subject, e.records[c.Subject].at, s.now),
 	}
 	f.ID = moat.FindingID(f.Partner, f.Detector, entity, f.Events[0])

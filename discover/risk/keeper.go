@@ -93,7 +93,7 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	case f.Policy:
 		opensAt = 0
 	}
-	if (o == nil || o.Case.Background) && (c.Risk.Score < opensAt || k.quiet(s, *ev, f, c.Risk.Score)) {
+	if (o == nil || o.Case.Background) && (f.Joins || c.Risk.Score < opensAt || k.quiet(s, *ev, f, c.Risk.Score)) {
 		return c
 	}
 	if o == nil {

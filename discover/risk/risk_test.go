@@ -406,6 +406,24 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
+// TestJoins: what many complain about raises the risk of an app and opens no case; the case that is opened when a source is named has it, and what is
+// complained about later goes into that.
+func TestJoins(t *testing.T) {
+	app := moat.Entity{Kind: moat.App, ID: "erp"}
+	surge := func(f *moat.Finding) { f.Joins, f.Basis, f.Orders = true, "echo", 500 }
+	k := risk.NewKeeper(risk.Calibration{OpenAt: 20})
+	if c := k.Fold(finding("1", "complaint", app, 0, 0.8, surge)); len(c.Cases) != 0 || c.Risk.Score < 50 {
+		t.Fatalf("alone: %+v", c)
+	}
+	c := k.Fold(finding("2", "across", app, 6, 0.7, func(f *moat.Finding) { f.Basis = "echo" })).Cases
+	if len(c) != 1 || len(c[0].Findings) != 2 {
+		t.Fatalf("when a source is named: %+v", c)
+	}
+	if more := k.Fold(finding("3", "complaint", app, 30, 0.8, surge)).Cases; len(more) != 1 || more[0].ID != c[0].ID || len(more[0].Findings) != 3 {
+		t.Errorf("complaints later: %+v", more)
+	}
+}
+
 // TestBreakIn: who speaks to what was planted on a server, and what the database says of the dump that was taken there, belong to
 // the server's case; a dump elsewhere and later does not, nor does an address that is not the thief's own.
 func TestBreakIn(t *testing.T) {

@@ -71,6 +71,7 @@ type Detector struct {
 	Egress         bool          // a finding means that data left, whatever the event says
 	Background     bool          // what everybody lives with: one case of a partner holds all findings
 	Policy         bool          // what somebody must agree to: a case opens however unlikely a theft is
+	Joins          bool          // a finding opens no case: it goes into one that is there
 	Attack         []string
 	FalsePositives []string
 	Evasions       []string

@@ -27,7 +27,7 @@ var (
 )
 
 // detectorFields are the fields of a detector, in the order in which they are usually written.
-var detectorFields = []string{"id", "dimension", "title", "doc", "mode", "on", "subject", "every", "stake", "egress", "background", "policy", "params", "features",
+var detectorFields = []string{"id", "dimension", "title", "doc", "mode", "on", "subject", "every", "stake", "egress", "background", "policy", "joins", "params", "features",
 	"after", "when", "confidence", "reason", "attack", "false_positives", "evasions", "tests"}
 
 // Parse reads one detector file, which holds one detector, or a family of them: one for every row of
@@ -199,6 +199,7 @@ func (p *parser) detector(n *yaml.Node) *Detector {
 		"egress":          set("egress", func(v *yaml.Node) { d.Egress = p.truth(v) }),
 		"background":      set("background", func(v *yaml.Node) { d.Background = p.truth(v) }),
 		"policy":          set("policy", func(v *yaml.Node) { d.Policy = p.truth(v) }),
+		"joins":           set("joins", func(v *yaml.Node) { d.Joins = p.truth(v) }),
 		"attack":          set("attack", func(v *yaml.Node) { d.Attack = p.attack(v) }),
 		"false_positives": set("false_positives", func(v *yaml.Node) { d.FalsePositives = p.texts(v, 400) }),
 		"evasions":        set("evasions", func(v *yaml.Node) { d.Evasions = p.texts(v, 400) }),
