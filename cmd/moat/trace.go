@@ -183,6 +183,10 @@ func (a *app) traced(t *trace.Answer) {
 		counted = fmt.Sprintf("%s of them looked up, %s", number(n.Looked), counted)
 	}
 	o.linef("%s; compared with %s of about %s orders of the same time", counted, number(t.Population.Controls), number(int64(t.Population.Orders)))
+	if t.Why != "" {
+		o.wrap("why: ", t.Why+".")
+		o.wrap("missing: ", t.Missing+".")
+	}
 	if len(t.Sources) > 0 {
 		o.line()
 		a.sources(t)

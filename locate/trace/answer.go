@@ -22,7 +22,10 @@ const (
 // Answer is what is known of a leak.
 type Answer struct {
 	Verdict Verdict `json:"verdict"`
-	Orders  Counts  `json:"orders"`
+	// Why says in words why nothing is named, and Missing what would settle it; both are "" where something is.
+	Why     string `json:"why,omitempty"`
+	Missing string `json:"missing,omitempty"`
+	Orders  Counts `json:"orders"`
 	// None is the probability that no source was among those that were seen: the orders leaked elsewhere,
 	// or do not belong together.
 	None     float64   `json:"none"`
@@ -155,6 +158,7 @@ func (c *trial) answer() *Answer {
 	a.Orders = Counts{Asked: c.asked, Distinct: c.unique, Looked: c.looked, Known: len(c.orders), Unknown: len(c.unknown),
 		UnknownIDs: append([]string{}, c.unknown[:min(len(c.unknown), maxShown)]...)}
 	a.Population = Population{Orders: math.Round(c.population.orders), From: c.from, To: c.to, Controls: c.population.found}
+	c.unframe()
 	for i, s := range c.sources {
 		s.Rank = i + 1
 		if a.Orders.Explained += s.Explains; s.Named {
@@ -177,6 +181,9 @@ func (c *trial) answer() *Answer {
 	slices.SortFunc(a.Partners, func(x, y Partner) int {
 		return cmp.Or(cmp.Compare(y.Posterior, x.Posterior), cmp.Compare(x.Partner, y.Partner))
 	})
+	if a.Verdict == NotEnough {
+		a.Why, a.Missing = c.fallShort(a)
+	}
 	c.warn(a)
 	return a
 }

@@ -46,7 +46,8 @@ func adjust(p []float64, tests int) []float64 {
 }
 
 // correct sets the p-values of candidates, among the orders that are left: as if each had had as many orders in hand in all times alike as
-// chance would have it meet the same number of leaked ones.
+// chance would have it meet the same number of leaked ones. Of who leaked in a window only it is the smaller of two, for all of the time and
+// for the window, of which there are many.
 func (c *trial) correct(list []*candidate) {
 	K := c.left
 	N := max(int(math.Round(c.population.orders))-len(c.orders)+K, K)
@@ -54,6 +55,10 @@ func (c *trial) correct(list []*candidate) {
 	for i, x := range list {
 		n := min(N, max(int(math.Round(c.expected(x)*float64(N)/float64(max(1, K)))), len(x.hits)))
 		p[i] = tail(N, K, n, len(x.hits))
+		if hits, part := c.leaking(x); part < 1 {
+			in := tail(N, K, max(int(math.Ceil(float64(n)*part)), hits), hits)
+			p[i] = min(1, 2*min(p[i], windows*in))
+		}
 		x.p = p[i]
 	}
 	tests := 0.0

@@ -14,7 +14,7 @@ const (
 	namedFrom = 0.5  // posterior
 	namedLift = 2.0  // times more leaked orders than chance would have it: less is business, not guilt
 	amongLift = 3.0  // the same where there are several leaks, since who works beside a thief has more of them, too
-	namedRisk = 5.0  // times more often orders that it had in hand leaked than others: enough for who had half of all in hand
+	namedRisk = 4.0  // times more often orders that it had in hand leaked than others: enough for who had half of all in hand
 	namedP    = 0.01 // corrected
 	namedHits = 3    // leaked orders
 	maxNamed  = 64
@@ -53,10 +53,21 @@ func (c *trial) expected(x *candidate) (e float64) {
 // fewControls is how many controls what is usual counts for when it is estimated which orders somebody had in hand.
 const fewControls = 3
 
-// lift is how many times more of the leaked orders that are left x had in hand than chance would have it.
+// lift is how many times more of the leaked orders that are left x had in hand than chance would have it, in the time in which it leaked.
 func (c *trial) lift(x *candidate) float64 {
 	gone := float64(len(c.orders) - c.left)
-	return float64(len(x.hits)) / max(1e-9, float64(c.left)*c.had(x)/max(1, c.population.orders-gone))
+	hits, part := c.leaking(x)
+	return float64(hits) / max(1e-9, float64(c.left)*max(c.had(x)*part, float64(hits))/max(1, c.population.orders-gone))
+}
+
+// leaking is how many of the leaked orders x had in hand in the window in which it most likely leaked, and which part of all that it had in
+// hand that is. A few orders tell no window, and of several
+// leaks there is always one in which who works beside a thief had too many.
+func (c *trial) leaking(x *candidate) (hits int, part float64) {
+	if c.among || len(x.hits) < minSeen || x.window == 0 || x.window == always || x.inWindow <= x.full {
+		return len(x.hits), 1
+	}
+	return x.met(x.window), x.in(x.window).exposed / max(x.exposed, 1e-9)
 }
 
 // had is how many orders x had in hand of those that are left; if that is estimated from few controls, as many as it may have been.
@@ -85,9 +96,10 @@ func (c *trial) unfit(x *candidate) string {
 // hand can have no lift above two.
 func (c *trial) risk(x *candidate) float64 {
 	all := max(c.population.orders-float64(len(c.orders)-c.left), float64(c.left))
-	had := c.had(x)
+	hits, part := c.leaking(x)
+	had := max(c.had(x)*part, float64(hits))
 	others := max(1, all-had)
-	return float64(len(x.hits)) / had / (float64(c.left-len(x.hits)+1) / (others + 1))
+	return float64(hits) / had / (float64(c.left-hits+1) / (others + 1))
 }
 
 // least is the lift that is wanted.

@@ -233,7 +233,8 @@ type trial struct {
 	left  int       // orders that are not taken
 	none  float64   // probability that no source was seen
 
-	recounted int // candidates counted to build a mixture
+	framer    string // without whose orders the only source would not be suspected
+	recounted int    // candidates counted to build a mixture
 
 	sources  []Source
 	partners map[string]float64 // probability of a source in each

@@ -243,6 +243,9 @@ func TestUnnamed(t *testing.T) {
 	if a.Orders.Explained != 0 {
 		t.Errorf("nothing is named, and explains %d", a.Orders.Explained)
 	}
+	if a.Why == "" || !strings.Contains(a.Missing, "more complaints") {
+		t.Errorf("it does not say what is missing: %q, %q", a.Why, a.Missing)
+	}
 }
 
 // TestTime leaves out what was touched after the leak, and counts half what clocks may explain.
@@ -338,8 +341,8 @@ func TestFramed(t *testing.T) {
 	if !warned(a, WarnReporter) {
 		t.Errorf("no warning of one reporter: %v", a.Warnings)
 	}
-	if a.Verdict == Found && !warned(a, WarnFramed) {
-		t.Errorf("%s is named, and nobody warns: %v", a.Sources[0].Name, a.Warnings)
+	if a.Verdict == Found || a.Orders.Explained != 0 || warned(a, WarnFramed) != strings.Contains(a.Why, "rival") {
+		t.Errorf("%s is named, or nobody warns: %s, %v", a.Sources[0].Name, a.Why, a.Warnings)
 	}
 	alone := slices.Clone(q.Orders)
 	for i := range alone {

@@ -23,7 +23,7 @@ const (
 	WarnCut        = "cut"               // there were more touches than are read
 	WarnUnknown    = "unknown_orders"    // many orders were never seen
 	WarnReporter   = "one_reporter"      // one reporter names most of the orders
-	WarnFramed     = "framed"            // without one reporter's orders the first source would not be named
+	WarnFramed     = "framed"            // without one reporter's orders the first source would not be suspected: it is not named
 	WarnFiler      = "reporter_had_them" // who reports the orders had them in hand, too
 	WarnBurst      = "reported_at_once"  // many reports within minutes
 	WarnShop       = "one_shop"          // all orders are of one shop
@@ -148,10 +148,9 @@ func (c *trial) warnTimes(add func(string, string, ...any)) {
 	}
 }
 
-// warnReporters looks for somebody who names orders to frame somebody else.
-func (c *trial) warnReporters(a *Answer, add func(string, string, ...any)) {
+// mostBy returns who reports most of the orders, how many, how many reporters there are, and how many orders they report.
+func (c *trial) mostBy() (first string, most, reporters, named int) {
 	by := map[string]int{}
-	first, named := "", 0
 	for i := range c.orders {
 		if r := c.orders[i].By; r != "" {
 			named++
@@ -160,11 +159,42 @@ func (c *trial) warnReporters(a *Answer, add func(string, string, ...any)) {
 			}
 		}
 	}
-	if by[first] < 3 {
+	return first, by[first], len(by), named
+}
+
+// unframe takes back the name of the only source that is named if it would not be suspected without what one of several reporters says.
+func (c *trial) unframe() {
+	first, most, reporters, _ := c.mostBy()
+	at := -1
+	for i := range c.sources {
+		if c.sources[i].Named && at >= 0 {
+			return
+		} else if c.sources[i].Named {
+			at = i
+		}
+	}
+	if at < 0 || most < namedHits || reporters < 2 {
 		return
 	}
-	if len(by) > 1 && 3*by[first] > named {
-		add(WarnReporter, "%d of %d reported orders come from one reporter, %q: they count less, and deserve a look before anybody is accused", by[first], named, first)
+	s := &c.sources[at]
+	if x := s.lead; x.prior+c.without(x, first) < 0 {
+		s.Named, s.Explains, c.framer = false, 0, first
+		s.Unnamed = fmt.Sprintf("without the %d orders that %q alone reports nothing would lead to it: others must confirm it", most, first)
+		c.settleOrders(nil)
+	}
+}
+
+// warnReporters looks for somebody who names orders to frame somebody else.
+func (c *trial) warnReporters(a *Answer, add func(string, string, ...any)) {
+	first, most, reporters, named := c.mostBy()
+	if most < namedHits {
+		return
+	}
+	switch {
+	case reporters > 1 && 3*most > named:
+		add(WarnReporter, "%d of %d reported orders come from one reporter, %q: they count less, and deserve a look before anybody is accused", most, named, first)
+	case reporters == 1 && most == len(c.orders):
+		add(WarnReporter, "all %d orders come from one reporter, %q: have others confirm them before anybody is accused", most, first)
 	}
 	filer := 0
 	for i := range c.orders {
@@ -172,13 +202,11 @@ func (c *trial) warnReporters(a *Answer, add func(string, string, ...any)) {
 			filer++
 		}
 	}
-	if 10*filer >= 9*by[first] {
-		add(WarnFiler, "%q, who reports %d of the orders, had nearly all of them in hand, too", first, by[first])
+	if 10*filer >= 9*most {
+		add(WarnFiler, "%q, who reports %d of the orders, had nearly all of them in hand, too", first, most)
 	}
-	if len(by) > 1 && len(a.Sources) > 0 && a.Sources[0].Named {
-		if x := a.Sources[0].lead; x.prior+c.without(x, first) < 0 {
-			add(WarnFramed, "without the orders that %q reports, %s would not be suspected", first, a.Sources[0].Name)
-		}
+	if c.framer != "" {
+		add(WarnFramed, "without the orders that %q reports, %s would not be suspected", first, a.Sources[0].Name)
 	}
 }
 

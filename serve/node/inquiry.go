@@ -136,12 +136,20 @@ func namedFinding(s *trace.Source, known int) (f moat.Finding, ok bool) {
 			f.Related = append(f.Related, moat.Entity{Kind: k, ID: m.ID})
 		}
 	}
-	f.Reason = fmt.Sprintf("%d of %d orders that customers complained about within four weeks lead to %s: it had %d of them in hand before, %.2g times what chance would give",
-		s.Explains, known, strings.TrimSuffix(s.Name, "."), s.Leaked, s.Lift)
+	f.Reason = fmt.Sprintf("%s had %d of the %d orders in hand that customers complained about within four weeks, %.2g times what chance would give; %s",
+		strings.TrimSuffix(s.Name, "."), s.Leaked, known, s.Lift, ownedBy(s))
 	f.Evidence = []moat.Evidence{{Name: "explains", Value: float64(s.Explains)}, {Name: "leaked", Value: float64(s.Leaked)}, {Name: "touched", Value: s.Touched},
 		{Name: "lift", Value: s.Lift}, {Name: "p", Value: s.P}, {Name: "posterior", Value: s.Posterior}}
 	f.Orders, f.Stake, f.Weight, f.Egress = int64(s.Explains), int64(s.Leaked), s.Shown, true
 	return f, true
+}
+
+// ownedBy says how many orders nobody explains better than a source.
+func ownedBy(s *trace.Source) string {
+	if s.Explains >= s.Leaked {
+		return "nobody explains them better"
+	}
+	return fmt.Sprintf("nobody explains %d of them better, others explain the rest", s.Explains)
 }
 
 // maxRelated bounds the places of a person that a finding names.
