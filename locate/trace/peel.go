@@ -64,7 +64,7 @@ func (c *trial) lift(x *candidate) float64 {
 // hand that is. A few orders tell no window, and of several
 // leaks there is always one in which who works beside a thief had too many.
 func (c *trial) leaking(x *candidate) (hits int, part float64) {
-	if c.among || len(x.hits) < minSeen || x.window == 0 || x.window == always || x.inWindow <= x.full {
+	if c.several || len(x.hits) < minSeen || x.window == 0 || x.window == always || x.inWindow <= x.full {
 		return len(x.hits), 1
 	}
 	return x.met(x.window), x.in(x.window).exposed / max(x.exposed, 1e-9)
@@ -115,8 +115,12 @@ func (c *trial) peel(ctx context.Context, tenant moat.Tenant, rows Rows) error {
 	wide, likely := false, []int(nil)
 	for i, u := range c.units {
 		if u.posterior >= namedFrom {
-			likely, wide = append(likely, i), wide || c.unfit(u.lead) != ""
+			likely = append(likely, i)
 		}
+	}
+	c.several = len(likely) > 1
+	for _, i := range likely {
+		wide = wide || c.unfit(c.units[i].lead) != ""
 	}
 	first := c.ranked()
 	c.sources, c.partners = first, c.inside()
@@ -193,7 +197,7 @@ func (c *trial) settleOrders(list []bool) {
 func (c *trial) held(m *mixture) (found []Source) {
 	owner := c.owedTo(m)
 	c.settleOrders(nil)
-	c.among = len(m.parts) > 1
+	c.among, c.several = len(m.parts) > 1, c.several || len(m.parts) > 1
 	named := map[*candidate]int{}
 	for j, v := range m.parts {
 		others, n := slices.Clone(owner), 0

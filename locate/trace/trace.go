@@ -223,15 +223,16 @@ type trial struct {
 	tally    [2]showing
 	kinds    [kinds]kindStats
 
-	units []*unit
-	forms []form
-	sets  []set
-	room  room
-	mix   []float64 // by order: how much likelier sources make it than noise, of which candidates are what is beside them; nil is 1
-	most  int       // sources of a set
-	among bool      // there are several leaks
-	left  int       // orders that are not taken
-	none  float64   // probability that no source was seen
+	units   []*unit
+	forms   []form
+	sets    []set
+	room    room
+	mix     []float64 // by order: how much likelier sources make it than noise, of which candidates are what is beside them; nil is 1
+	most    int       // sources of a set
+	among   bool      // sources of several leaks are named one by one
+	several bool      // there is more than one likely source
+	left    int       // orders that are not taken
+	none    float64   // probability that no source was seen
 
 	framer    string // without whose orders the only source would not be suspected
 	recounted int    // candidates counted to build a mixture
