@@ -211,7 +211,7 @@ func (c *trial) ranked() (list []Source) {
 // source describes a unit.
 func (c *trial) source(i int) Source {
 	u := c.units[i]
-	x, first := u.lead, u.members[0]
+	x, first, face := u.lead, u.members[0], u.face()
 	s := Source{Name: u.name(), Kind: KindName(first.Kind), ID: first.ID, Posterior: u.posterior, Leaked: max(len(x.hits), len(x.every)),
 		Touched: math.Round(x.touched), Exact: x.exact, Lift: c.lift(x), P: x.adjusted, Share: c.share(i), Findings: []Finding{}, lead: x, unit: u}
 	if of := u.owners(); len(of) == 1 {
@@ -232,18 +232,18 @@ func (c *trial) source(i int) Source {
 	s.Guilt = c.guilt(x, noise)
 	var mine []hit
 	owner := c.owed(&c.sets[u.best])
-	for _, h := range x.hits {
-		s.Shown += h.shown / float64(len(x.hits))
+	for _, h := range face.hits {
+		s.Shown += h.shown / float64(len(face.hits))
 		if owner[h.order] == i {
 			mine = append(mine, h)
 		}
 	}
 	if len(mine) == 0 {
-		mine = x.hits
+		mine = face.hits
 	}
 	s.Since, s.Until = window(mine)
-	s.Reach = c.reach(x)
-	s.Path = c.path(x, mine)
+	s.Reach = c.reach(face)
+	s.Path = c.path(face, mine)
 	s.Reason = c.reason(u, &s, mine)
 	return s
 }

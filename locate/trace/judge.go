@@ -31,6 +31,14 @@ type set struct {
 	posterior float64
 }
 
+// face is the member whose acts are told of: the one that is named first, or the place at which alone it leaked, or who has orders left.
+func (u *unit) face() *candidate {
+	if u.alone || len(u.members[0].hits) == 0 {
+		return u.lead
+	}
+	return u.members[0]
+}
+
 // Bounds of the comparison of sets.
 const (
 	maxUnits   = 48

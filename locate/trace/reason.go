@@ -95,9 +95,10 @@ func (c *trial) path(x *candidate, hits []hit) []Step {
 
 // reason says in words why a unit is suspected.
 func (c *trial) reason(u *unit, s *Source, hits []hit) string {
+	face := u.face()
 	ops := map[string]map[int]bool{}
 	largest := int64(0)
-	c.acts(u.lead, hits, func(order int, t *Touch) {
+	c.acts(face, hits, func(order int, t *Touch) {
 		op := cmp.Or(t.Act.Operation, t.Act.Type.String())
 		if ops[op] == nil {
 			ops[op] = map[int]bool{}
@@ -113,12 +114,16 @@ func (c *trial) reason(u *unit, s *Source, hits []hit) string {
 	for i, op := range words[:min(3, len(words))] {
 		words[i] = fmt.Sprintf("%s of %d", op, len(ops[op]))
 	}
-	who := title(u.members[0])
+	who := title(face)
 	if u.alone {
-		who += " at " + title(u.lead)
+		who = title(u.members[0]) + " at " + who
 	}
-	text := fmt.Sprintf("%s had %d of the %d leaked orders in hand before they leaked, %s times what chance would give (%s), by %s",
-		who, s.Leaked, len(c.orders), round(s.Lift), chance(s.P), strings.Join(words[:min(3, len(words))], ", "))
+	weight := fmt.Sprintf("%s times what chance would give (%s)", round(s.Lift), chance(s.P))
+	text := fmt.Sprintf("%s had %d of the %d leaked orders in hand before they leaked", who, max(len(face.hits), len(face.every)), len(c.orders))
+	if face == u.lead {
+		text += ", " + weight
+	}
+	text += ", by " + strings.Join(words[:min(3, len(words))], ", ")
 	if largest > 1 {
 		text += fmt.Sprintf(", up to %d orders at once", largest)
 	}
@@ -126,6 +131,9 @@ func (c *trial) reason(u *unit, s *Source, hits []hit) string {
 		text += "; at " + clock(s.Since)
 	} else {
 		text += fmt.Sprintf("; nearly all of it from %s to %s", clock(s.Since), clock(s.Until))
+	}
+	if face != u.lead {
+		text += fmt.Sprintf("; the figures are those of %s, which cannot be told from it and had %d, %s", title(u.lead), s.Leaked, weight)
 	}
 	if s.Shown < 0.2 {
 		text += "; it saw them masked or by their ids only"

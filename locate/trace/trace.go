@@ -366,11 +366,9 @@ func (c *trial) look(ctx context.Context, tenant moat.Tenant, rows Rows,
 			reports[i] = at
 		}
 		o.At = cmp.Or(o.At, reports[i])
-		for _, t := range o.touch {
-			for _, s := range t.Shops {
-				if !slices.Contains(o.shops, s) && len(o.shops) < 16 {
-					o.shops = append(o.shops, s)
-				}
+		for _, t := range o.touch { // who names several shops does not say of which of them the order is
+			if len(t.Shops) == 1 && !slices.Contains(o.shops, t.Shops[0]) && len(o.shops) < 16 {
+				o.shops = append(o.shops, t.Shops[0])
 			}
 		}
 		known = append(known, o)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/moat-platform/moat"
@@ -245,8 +244,8 @@ func (c *trial) warnPopulation(a *Answer, add func(string, string, ...any)) {
 			all = append(all, s)
 		}
 	}
-	if slices.Sort(all); len(all) > 0 {
-		add(WarnShop, "all orders are of shop %s: if only its customers were heard, who works for it stands out by that alone", strings.Join(all[:min(3, len(all))], ", "))
+	if len(all) == 1 {
+		add(WarnShop, "all orders are of shop %s: if only its customers were heard, who works for it stands out by that alone", all[0])
 	}
 	if c.population.orders < 10*float64(len(c.orders)) {
 		add(WarnSmall, "only about %.0f orders of that time are known, and %d of them leaked: chance is hard to tell from cause", c.population.orders, len(c.orders))
