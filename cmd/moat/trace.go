@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -33,7 +34,9 @@ type traceCmd struct {
 // Help shows how to use it.
 func (traceCmd) Help() string {
 	return "Ranks every account, device, address, server, app, outlet, destination and partner that had the orders in hand before they leaked, by how much better " +
-		"each explains the leak than chance does. Posterior is the probability that it is a source; where none reaches one half, there is not enough evidence to name one.\n\n" +
+		"each explains the leak than chance does. Posterior is the probability that it is a source, weighed against all others. It names nobody alone: who is named has a posterior of " +
+		"at least 0.5, at least 3 of the orders, p (the chance that somebody innocent has as many) of at most 0.01, and 2 times as many as chance would give (3 times where several leak at once), or orders that leaked 4 times as often as others. " +
+		"Else there is not enough evidence, and the answer says what is missing.\n\n" +
 		examples("moat trace 4401234567 4401234568 4401234569", "moat trace --file complaints.csv", "cut -d, -f1 leaked.csv | moat trace - --leaked-at 2026-03-09 --json")
 }
 
@@ -194,7 +197,7 @@ func (a *app) traced(t *trace.Answer) {
 	}
 	if t.Verdict == trace.Found && n.Unexplained > 0 {
 		o.line()
-		o.wrap("not explained: ", fmt.Sprintf("%s: %s", many(n.Unexplained, "order"), sample(t.Unexplained, n.Unexplained)))
+		o.wrap("not explained: ", fmt.Sprintf("%s, likelier leaked elsewhere, even where a source had them in hand: %s", many(n.Unexplained, "order"), sample(t.Unexplained, n.Unexplained)))
 	}
 	if n.Unknown > 0 {
 		o.line()
@@ -230,31 +233,42 @@ func (a *app) leaks(list []trace.Canary) {
 	}
 }
 
-// shownNames is how many sources the first line names.
-const shownNames = 4
+// shownNames is how many sources the first line names, and how many the last lines say what to do about.
+const shownNames = 3
 
 func verdictOf(a *app, t *trace.Answer) string {
 	if t.Verdict != trace.Found && len(t.Canaries) > 0 {
 		return "the channel is known; " + a.out.paint(yellow, "not enough evidence") + " to say who"
 	}
-	if t.Verdict != trace.Found {
-		return a.out.paint(yellow, "not enough evidence") + fmt.Sprintf(" to name a source (%s that none was seen here)", percent(t.None))
+	text := a.out.paint(yellow, "not enough evidence") + " to name a source "
+	switch {
+	case t.Verdict == trace.Found:
+	case len(t.Sources) > 0 && t.Sources[0].Unnamed != "":
+		return text + "(the likeliest may be innocent: see why)"
+	default:
+		return text + fmt.Sprintf("(%s that none was seen here)", percent(t.None))
 	}
 	var names []string
-	more := 0
-	for _, s := range t.Sources {
-		switch {
-		case s.Named && len(names) < shownNames:
-			names = append(names, a.out.paint(red, clean(s.Name)))
-		case s.Named:
-			more++
+	list := named(t)
+	for _, s := range list[:min(shownNames, len(list))] {
+		name := s.Name
+		if len(list) > 1 { // the table has what cannot be told from it
+			name = strings.TrimPrefix(s.Kind+" "+s.ID, "account ")
 		}
+		names = append(names, a.out.paint(red, clean(name)))
 	}
-	text := fmt.Sprintf("%d of %d explained by %s", t.Orders.Explained, t.Orders.Known, strings.Join(names, " and "))
-	if more > 0 {
-		text += fmt.Sprintf(" and %s", many(more, "more source"))
+	if more := len(list) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
 	}
-	return text
+	if n := len(names); n > 1 {
+		names = []string{strings.Join(names[:n-1], ", ") + " and " + names[n-1]}
+	}
+	return fmt.Sprintf("%d of %d explained by %s", t.Orders.Explained, t.Orders.Known, names[0])
+}
+
+// named returns the sources that are named.
+func named(t *trace.Answer) []trace.Source {
+	return slices.DeleteFunc(slices.Clone(t.Sources), func(s trace.Source) bool { return !s.Named })
 }
 
 func percent(p float64) string {
@@ -270,6 +284,7 @@ func percent(p float64) string {
 // sources shows the ranking.
 func (a *app) sources(t *trace.Answer) {
 	tab := newTable("r    rrrrr", "#", "source", "kind", "partner", "posterior", "leaked", "touched", "lift", "p", "share", "since")
+	likely := false
 	for _, s := range t.Sources {
 		st := plain
 		if s.Named {
@@ -279,14 +294,14 @@ func (a *app) sources(t *trace.Answer) {
 		if !s.Exact {
 			touched = "≈ " + touched
 		}
-		p := fmt.Sprintf("%.1g", s.P)
-		if s.P < 1e-12 {
-			p = "< 1e-12"
-		}
-		tab.row(s.Rank, cell{s.Name, st}, s.Kind, cmp.Or(s.Partner, "several"), cell{bar(s.Posterior) + fmt.Sprintf(" %.2f", s.Posterior), st},
-			fmt.Sprintf("%d/%d", s.Leaked, t.Orders.Known), touched, fmt.Sprintf("%.3g×", s.Lift), p, percent(s.Share), instant(s.Since))
+		likely = likely || s.Unnamed != ""
+		tab.row(s.Rank, cell{s.Name, st}, s.Kind, cmp.Or(s.Partner, "several"), cell{bar(s.Posterior) + " " + trace.Probability(s.Posterior), st},
+			fmt.Sprintf("%d/%d", s.Leaked, t.Orders.Known), touched, fmt.Sprintf("%.3g×", math.Floor(100*s.Lift)/100), trace.Chance(s.P), percent(s.Share), instant(s.Since))
 	}
 	tab.print(a.out)
+	if likely {
+		a.out.wrap("", "A posterior of one half or more names nobody alone: it weighs these sources against each other. What the likely one lacks stands below.")
+	}
 	var words []string
 	for _, p := range t.Partners {
 		if p.Posterior >= 0.01 && len(words) < 4 {
@@ -342,27 +357,37 @@ func sample(ids []string, all int) string {
 
 // traceNext says what to do with an answer.
 func (a *app) traceNext(t *trace.Answer) {
-	next, ok := scopeOf(t)
-	if ok {
+	next := scopesOf(t)
+	if len(next) > 0 {
 		a.out.line()
-		a.out.line(a.out.paint(dim, "next: moat scope "+next))
+	}
+	for i, s := range next {
+		a.out.line(a.out.paint(dim, []string{"next: ", "      "}[min(i, 1)]+"moat scope "+s))
 	}
 }
 
-// scopeOf is what scope is to be asked of: the source that is named, else a channel that leaked a canary, else the first of the list.
-func scopeOf(t *trace.Answer) (string, bool) {
+// scopesOf is what scope is to be asked of: the first sources that are named, else a channel that leaked a canary, else the first of the list.
+func scopesOf(t *trace.Answer) (list []string) {
 	for i := range t.Canaries {
 		c := &t.Canaries[i]
 		if kind, id, ok := strings.Cut(c.Channel, ":"); ok && t.Verdict != trace.Found {
 			if k, err := moat.ParseEntityKind(kind); err == nil {
-				return fmt.Sprintf("%s %s --partner %s", k, shell(id), shell(c.Partner)), true
+				return []string{fmt.Sprintf("%s %s --partner %s", k, shell(id), shell(c.Partner))}
 			}
 		}
 	}
-	if len(t.Sources) == 0 {
-		return "", false
+	sources := named(t)
+	if len(sources) == 0 {
+		sources = t.Sources[:min(1, len(t.Sources))]
 	}
-	s := &t.Sources[0]
+	for _, s := range sources[:min(shownNames, len(sources))] {
+		list = append(list, scopeOf(&s))
+	}
+	return list
+}
+
+// scopeOf is what scope is to be asked of a source.
+func scopeOf(s *trace.Source) string {
 	kind, id := s.Kind, s.ID
 	if i := strings.LastIndexByte(id, ' '); kind == trace.KindName(trace.Version) && i > 0 { // only the app has a diary
 		kind, id = "app", id[:i]
@@ -377,5 +402,5 @@ func scopeOf(t *trace.Answer) (string, bool) {
 			next += " --until " + w.Until.Std().Format(time.RFC3339)
 		}
 	}
-	return next, true
+	return next
 }

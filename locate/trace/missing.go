@@ -27,7 +27,7 @@ func (c *trial) fallShort(a *Answer) (why, missing string) {
 				"complaints about orders that only one of the two had in hand"
 		}
 	}
-	return fmt.Sprintf("the likeliest, %s, reaches %.2f of the %.2f that is wanted", s.Name, s.Posterior, namedFrom), c.more(s)
+	return fmt.Sprintf("the likeliest, %s, has a probability of %s; a name needs %g", s.Name, Probability(s.Posterior), namedFrom), c.more(s)
 }
 
 const (

@@ -85,9 +85,9 @@ func (c *trial) unfit(x *candidate) string {
 	case len(x.hits) < namedHits:
 		return fmt.Sprintf("it had %d of these orders in hand, fewer than %d", len(x.hits), namedHits)
 	case l < c.least() && c.risk(x) < namedRisk:
-		return fmt.Sprintf("it had %s times as many of these orders in hand as chance would give: that is its business, want %g times", round(l), c.least())
+		return fmt.Sprintf("it had %s times as many of these orders in hand as chance would give: its work alone may explain that. A name needs %g times as many, or that orders which it had leaked %g times as often as others", round(l), c.least(), namedRisk)
 	case !(x.adjusted <= namedP):
-		return fmt.Sprintf("somebody innocent has as many of these orders with a chance of %.2g, want %g at most", x.adjusted, namedP)
+		return fmt.Sprintf("somebody innocent has as many of these orders with a chance of %s; it must be %g at most", Chance(x.adjusted), namedP)
 	}
 	return ""
 }

@@ -3,6 +3,7 @@ package trace
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -143,16 +144,36 @@ func (c *trial) reason(u *unit, s *Source, hits []hit) string {
 
 func clock(t moat.Time) string { return t.Std().Format(time.DateTime) }
 
-func chance(p float64) string {
-	if p < 1e-12 {
-		return "p < 1e-12"
+// Chance writes [Source.P] with two digits, such that what is above the 0.01 that a name may have does not look like it.
+func Chance(p float64) string {
+	switch {
+	case p < 1e-12:
+		return "< 1e-12"
+	case p > namedP && p <= namedP*1.05:
+		return fmt.Sprintf("> %g", namedP)
 	}
-	return fmt.Sprintf("p = %.2g", p)
+	return fmt.Sprintf("%.2g", p)
 }
 
+func chance(p float64) string {
+	if s := Chance(p); s[0] == '<' || s[0] == '>' {
+		return "p " + s
+	}
+	return "p = " + Chance(p)
+}
+
+// round writes a multiple, rounded down: what falls short must not look as if it did not.
 func round(x float64) string {
 	if x >= 10 {
-		return fmt.Sprintf("%.0f", x)
+		return fmt.Sprintf("%.0f", math.Floor(x))
 	}
-	return fmt.Sprintf("%.1f", x)
+	return fmt.Sprintf("%.1f", math.Floor(10*x)/10)
+}
+
+// Probability writes [Source.Posterior], such that what is below the half that a name needs does not look like it.
+func Probability(p float64) string {
+	if p < namedFrom {
+		p = min(p, namedFrom-0.01)
+	}
+	return fmt.Sprintf("%.2f", p)
 }

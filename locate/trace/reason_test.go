@@ -80,3 +80,39 @@ func TestOneShop(t *testing.T) {
 		}
 	}
 }
+
+// TestShort writes numbers that fall short so that they do not look as if they did not.
+func TestShort(t *testing.T) {
+	for got, want := range map[string]string{
+		Chance(0.011): "0.011", Chance(0.0101): "> 0.01", Chance(0.01): "0.01", Chance(0.0099): "0.0099", Chance(0.38): "0.38", Chance(1): "1", Chance(0): "< 1e-12",
+		chance(0.0101): "p > 0.01", chance(0.2): "p = 0.2", chance(1e-13): "p < 1e-12",
+		round(1.99): "1.9", round(2): "2.0", round(12.9): "12", Probability(0.499): "0.49", Probability(0.5): "0.50", Probability(0.126): "0.13",
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// TestUnfit says in words what a likely source lacks, with the numbers that docs/trace.md has.
+func TestUnfit(t *testing.T) {
+	for _, c := range []struct {
+		hits    int
+		touched float64
+		p       float64
+		among   bool
+		want    string
+	}{
+		{2, 50, 0, false, "it had 2 of these orders in hand, fewer than 3"},
+		{5, 400, 0, false, "it had 1.2 times as many of these orders in hand as chance would give: its work alone may explain that. A name needs 2 times as many, or that orders which it had leaked 4 times as often as others"},
+		{4, 200, 0, true, "it had 2.0 times as many of these orders in hand as chance would give: its work alone may explain that. A name needs 3 times as many, or that orders which it had leaked 4 times as often as others"},
+		{5, 50, 0.011, false, "somebody innocent has as many of these orders with a chance of 0.011; it must be 0.01 at most"},
+		{5, 50, 0.0101, false, "somebody innocent has as many of these orders with a chance of > 0.01; it must be 0.01 at most"},
+		{5, 50, 0.01, false, ""},
+	} {
+		tr := &trial{orders: make([]leaked, 10), left: 10, among: c.among, population: population{orders: 1000}}
+		if got := tr.unfit(&candidate{hits: make([]hit, c.hits), touched: c.touched, exact: true, adjusted: c.p}); got != c.want {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+}
