@@ -82,7 +82,7 @@ func (c *canaryPlaceCmd) alone(a *app, in *api.NewCanaries) (p node.Planted, err
 	if err != nil {
 		return p, err
 	}
-	n, err := a.open(c.logFlags, a.log)
+	n, err := a.open(c.logFlags, a.log, 0)
 	if err != nil {
 		return p, err
 	}
@@ -235,7 +235,7 @@ func (c *canaryCheckCmd) report(a *app, values []string) (err error) {
 		}
 		return nil
 	}
-	n, err := a.open(c.logFlags, a.log)
+	n, err := a.open(c.logFlags, a.log, 0)
 	if err != nil {
 		return err
 	}

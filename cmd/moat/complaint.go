@@ -199,7 +199,7 @@ func (c *complaintImportCmd) filer(a *app) (file fileFn, most int, reporters fun
 				return *page.Reporters, nil
 			}, func() error { return nil }, nil
 	}
-	n, err := a.open(c.logFlags, a.log)
+	n, err := a.open(c.logFlags, a.log, 0)
 	tuneImport()
 	if err != nil {
 		return nil, 0, nil, nil, err

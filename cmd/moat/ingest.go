@@ -62,7 +62,7 @@ func (c *ingestCmd) Run(a *app) (err error) {
 		return err
 	}
 	began := time.Now()
-	n, err := a.open(c.logFlags, a.log)
+	n, err := a.open(c.logFlags, a.log, 0)
 	if err != nil {
 		return err
 	}

@@ -34,14 +34,9 @@ func (w *when) UnmarshalText(b []byte) error {
 		*w = when(moat.TimeOf(d))
 		return nil
 	}
-	ago, err := time.ParseDuration(s)
-	if days, isDays := strings.CutSuffix(s, "d"); isDays {
-		var n int
-		n, err = strconv.Atoi(days)
-		ago = time.Duration(n) * 24 * time.Hour
-	}
-	if err == nil && ago >= 0 {
-		*w = when(moat.TimeOf(time.Now().Add(-ago)))
+	var ago age
+	if ago.UnmarshalText(b) == nil {
+		*w = when(moat.TimeOf(time.Now().Add(-time.Duration(ago))))
 		return nil
 	}
 	t, err := moat.ParseTime(s)
@@ -49,6 +44,24 @@ func (w *when) UnmarshalText(b []byte) error {
 		return fmt.Errorf("%.40q is no time: want 2026-03-02, 2026-03-02T09:00:00Z, or 24h or 7d before now", s)
 	}
 	*w = when(t)
+	return nil
+}
+
+// age is a length of time on the command line.
+type age time.Duration
+
+// UnmarshalText reads days or a Go duration, none of them below 0.
+func (a *age) UnmarshalText(b []byte) error {
+	d, err := time.ParseDuration(string(b))
+	if days, isDays := strings.CutSuffix(string(b), "d"); isDays {
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 16)
+		d = time.Duration(n) * 24 * time.Hour
+	}
+	if err != nil || d < 0 {
+		return fmt.Errorf("%.40q is no length of time: want 180d or 36h", b)
+	}
+	*a = age(d)
 	return nil
 }
 

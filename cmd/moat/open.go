@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/moat-platform/moat/river"
 	"github.com/moat-platform/moat/serve/node"
@@ -14,8 +15,8 @@ type logFlags struct {
 	CA          string `name:"nats-ca" env:"MOAT_NATS_CA" placeholder:"FILE" help:"Certificates to know NATS by (${env})."`
 }
 
-// open opens the data folder to work on it.
-func (a *app) open(f logFlags, log *slog.Logger) (*node.Node, error) {
+// open opens the data folder to work on it. keep is how long events are kept; 0 = as long as there is room.
+func (a *app) open(f logFlags, log *slog.Logger, keep time.Duration) (*node.Node, error) {
 	tune()
-	return node.Open(a.ctx, node.Config{Dir: a.Data, Book: a.Book, Logger: log, River: river.Config{URL: f.NATS, Credentials: f.Credentials, CA: f.CA}})
+	return node.Open(a.ctx, node.Config{Dir: a.Data, Book: a.Book, Logger: log, Retention: keep, River: river.Config{URL: f.NATS, Credentials: f.Credentials, CA: f.CA}})
 }

@@ -17,13 +17,14 @@ import (
 type serveCmd struct {
 	logFlags
 	Listen string `env:"MOAT_LISTEN" default:"127.0.0.1:8480" placeholder:"ADDR" help:"Address to answer on (${env}; ${default})."`
+	Keep   age    `env:"MOAT_KEEP" placeholder:"AGE" help:"Delete events, and who had which order in hand, when they are older, such as 180d (${env}). Without it the oldest events go when they fill a fifth of the disk."`
 }
 
 // Help shows how to use it.
 func (serveCmd) Help() string {
 	return "Runs until it is told to end (Ctrl-C, SIGTERM), then closes cleanly; it may be killed at any moment " +
 		"without losing an acknowledged event. It speaks plain HTTP: put a proxy with TLS in front of it before others can reach it.\n\n" +
-		examples("moat serve", "moat serve --data /var/lib/moat --listen 0.0.0.0:8480", "moat serve --nats nats://log-1:4222,nats://log-2:4222 --book postgres://moat@db/moat")
+		examples("moat serve", "moat serve --data /var/lib/moat --listen 0.0.0.0:8480 --keep 180d", "moat serve --nats nats://log-1:4222,nats://log-2:4222 --book postgres://moat@db/moat")
 }
 
 // Run serves until the context ends.
@@ -38,7 +39,7 @@ func (c *serveCmd) Run(a *app) error {
 		return hint(err, "another address is chosen with --listen")
 	}
 	defer l.Close()
-	n, err := a.open(c.logFlags, log)
+	n, err := a.open(c.logFlags, log, time.Duration(c.Keep))
 	if err != nil {
 		return err
 	}

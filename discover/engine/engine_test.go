@@ -331,3 +331,29 @@ func TestLate(t *testing.T) {
 		t.Errorf("%d events are late, want 1", late)
 	}
 }
+
+// TestOldComplaints files at once what customers complained of long ago: it is no surge of one day.
+func TestOldComplaints(t *testing.T) {
+	now, _ := moat.ParseTime("2026-03-02T00:00:00Z")
+	surges := func(apart moat.Time) (n int) {
+		var events []*moat.Event
+		for i := range moat.Time(10) {
+			e := &moat.Event{ID: fmt.Sprint(i), Partner: "acme", Type: moat.Complaint, App: "erp", Kind: "scam_call", Reporter: fmt.Sprint("r", i), Orders: []string{fmt.Sprint("A", i)},
+				Received: now, Time: now - 60*moat.Day + i*apart}
+			e.MarkAll()
+			events = append(events, e)
+		}
+		for _, f := range run(t, newEngine(t, plan(t)), batches(events, 64)) {
+			if f.Detector == "complaint.app_surge" {
+				n++
+			}
+		}
+		return n
+	}
+	if n := surges(moat.Minute); n != 1 {
+		t.Errorf("%d findings of ten complaints of one day, want 1", n)
+	}
+	if n := surges(moat.Day); n != 0 {
+		t.Errorf("%d findings of ten complaints of ten days, want none", n)
+	}
+}

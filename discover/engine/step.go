@@ -309,12 +309,12 @@ func pairKey(op *rule.Op, value, entity uint64) uint64 {
 
 // plausible returns the event's time, moved to what receipt allows. A clock that is ahead, by minutes or by
 // years, must not drag the windows of its entities along: what comes after would be late for them. One that is behind
-// may say what it likes of the last thirty days.
+// may say what it likes of the last thirty days; a complaint, whose time is that of the contact, may be older.
 func plausible(ev *moat.Event) moat.Time {
 	t := ev.Time
 	if ev.Received != 0 {
 		t = min(t, ev.Received)
-		if ev.Flags&moat.FlagHistory == 0 {
+		if ev.Flags&moat.FlagHistory == 0 && ev.Type != moat.Complaint {
 			t = max(t, ev.Received-30*moat.Day)
 		}
 	}

@@ -212,7 +212,7 @@ func (c *trial) ranked() (list []Source) {
 func (c *trial) source(i int) Source {
 	u := c.units[i]
 	x, first, face := u.lead, u.members[0], u.face()
-	s := Source{Name: u.name(), Kind: KindName(first.Kind), ID: first.ID, Posterior: u.posterior, Leaked: max(len(x.hits), len(x.every)),
+	s := Source{Name: u.name(), Kind: KindName(first.Kind), ID: first.ID, Posterior: min(1, u.posterior), Leaked: max(len(x.hits), len(x.every)),
 		Touched: math.Round(x.touched), Exact: x.exact, Lift: c.lift(x), P: x.adjusted, Share: c.share(i), Findings: []Finding{}, lead: x, unit: u}
 	if of := u.owners(); len(of) == 1 {
 		s.Partner = of[0]

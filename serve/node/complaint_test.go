@@ -98,23 +98,17 @@ func TestSurge(t *testing.T) {
 		t.Errorf("the merchant has %d complaints, the courier %d, the stranger %d", m, c, s)
 	}
 	named := map[string]bool{}
-	cases, _, err := n.Book.Cases(t.Context(), moat.Everyone(), book.Query{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range cases {
-		for _, e := range c.Entities {
-			named[c.Partner+" "+e.String()] = true
-		}
+	for _, f := range findings(t, n) {
+		named[f.Partner+" "+f.Entity.String()] = true
 	}
 	for _, want := range []string{"merchant shop:shop-1", "merchant partner:merchant", "courier outlet:hz-7"} {
 		if !named[want] {
-			t.Errorf("no case names %s: %v", want, named)
+			t.Errorf("no finding names %s: %v", want, named)
 		}
 	}
 	for _, innocent := range []string{"merchant shop:shop-2", "courier outlet:hz-8"} {
 		if named[innocent] {
-			t.Errorf("a case names %s", innocent)
+			t.Errorf("a finding names %s", innocent)
 		}
 	}
 	route := false

@@ -84,6 +84,9 @@ func (n *Node) traceComplaints(ctx context.Context, q foresee.Question) ([]fores
 		return nil, nil
 	}
 	t := trace.Question{Until: q.At}
+	if !manyComplain(q.Complaints) {
+		return nil, nil
+	}
 	for _, c := range q.Complaints {
 		t.Orders = append(t.Orders, trace.Leaked{ID: c.Order, At: c.At, By: c.Reporter})
 	}
@@ -102,6 +105,18 @@ func (n *Node) traceComplaints(ctx context.Context, q foresee.Question) ([]fores
 		}
 	}
 	return out, nil
+}
+
+// reportersMin is how many different people must complain before anybody is accused unasked: fewer may be one who means harm.
+const reportersMin = 3
+
+// manyComplain tells whether there are so many. A complaint that names nobody is another person's.
+func manyComplain(list []foresee.Complaint) bool {
+	by := map[string]bool{}
+	for i := range list {
+		by[cmp.Or(list[i].Reporter, "buyer of "+list[i].Order)] = true
+	}
+	return len(by) >= reportersMin
 }
 
 // namedP is how surely no chance a source is that is told unasked: within four weeks 28 looks share the hundredth that one may err by.

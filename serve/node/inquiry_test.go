@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -61,6 +62,22 @@ func told(t *testing.T, n *node.Node) (list []string) {
 	}
 	slices.Sort(list)
 	return list
+}
+
+// TestOneComplains loads the same complaints of one reporter alone: nobody is accused unasked.
+func TestOneComplains(t *testing.T) {
+	n := open(t, t.TempDir())
+	lines := regexp.MustCompile(`"reporter":"r[0-9]+"`).ReplaceAllString(robbed("clerk7"), `"reporter":"solo"`)
+	l := ingest.Loader{River: n.River, Key: n.IngestKey(), Watch: n.Watch}
+	if r, err := l.Read(t.Context(), "lines", strings.NewReader(lines)); err != nil || r.Events != r.Lines {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if err := n.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := told(t, n); len(got) > 0 {
+		t.Errorf("named: %s", strings.Join(got, ", "))
+	}
 }
 
 // TestComplaintsLead loads complaints among events: by themselves they lead to the clerk who stole, and to nobody else, whatever the number of

@@ -49,7 +49,7 @@ type Config struct {
 	// 0 = 2 minutes and 10 seconds. SnapshotEvery < 0 = no snapshots, not even at the end, for a node that is thrown away.
 	SnapshotEvery, FlushEvery time.Duration
 	LakeMaxBytes              int64         // 0 = a share of the disk
-	Retention                 time.Duration // of events and touches; 0 = 30 days of events, touches for ever
+	Retention                 time.Duration // of events and touches; 0 = events as long as LakeMaxBytes allows, touches for ever
 	Logger                    *slog.Logger  // nil = silent
 }
 

@@ -15,7 +15,7 @@ import (
 
 // Record is one act in the audit trail.
 type Record struct {
-	Seq     uint64          `json:"seq"`  // 1, 2, 3, … without a gap
+	Seq     uint64          `json:"seq"`  // 1, 2, 3, … without a gap; 0 for a partner, who sees only its own
 	Time    moat.Time       `json:"time"` // of the clock of the machine that wrote it
 	Partner string          `json:"partner,omitempty"`
 	By      string          `json:"by"`

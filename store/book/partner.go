@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/moat-platform/moat"
 )
@@ -87,6 +88,9 @@ func checkPartner(t moat.Tenant, p *Partner) error {
 	}
 	if len(p.ID) == 0 || len(p.ID) > 64 {
 		return fmt.Errorf("%w: id must be 1 to 64 characters", ErrInvalid)
+	}
+	if strings.Trim(p.ID, ".") == "" { // a path of the API would lead elsewhere
+		return fmt.Errorf("%w: id must hold more than dots", ErrInvalid)
 	}
 	for _, c := range []byte(p.ID) {
 		switch {

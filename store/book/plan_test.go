@@ -35,8 +35,8 @@ func TestPlans(t *testing.T) {
 	check(t, b, complaintsTable(), moat.Only("a"), Query{Order: "o"}, "complaints_order")
 	check(t, b, canariesTable(), everyone, Query{}, "canaries_placed")
 	check(t, b, canariesTable(), moat.Only("a"), Query{Kind: "order"}, "canaries_partner")
-	check(t, b, auditTable(), moat.Only("a"), Query{}, "audit_partner")
-	check(t, b, auditTable(), everyone, Query{Object: "c"}, "audit_object")
+	check(t, b, auditTable(moat.Only("a")), moat.Only("a"), Query{}, "audit_partner")
+	check(t, b, auditTable(everyone), everyone, Query{Object: "c"}, "audit_object")
 }
 
 // TestLookupPlans wants complaints that are looked up by a value to be found by it, not among all that a partner has.

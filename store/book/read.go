@@ -95,7 +95,19 @@ func decisionsTable() *table[moat.Decision] {
 	}
 }
 
-func auditTable() *table[Record] {
+// auditTable is the trail as t sees it. To a partner it gives no numbers: they would tell how much happened elsewhere in between.
+func auditTable(t moat.Tenant) *table[Record] {
+	if _, one := t.Partner(); one {
+		a := auditTable(moat.Everyone())
+		a.order = "time"
+		a.key = func(r *Record) (int64, string) { return int64(r.Time), r.Hash }
+		a.scan = func(rows *sql.Rows) (Record, error) {
+			r, err := scanRecord(rows)
+			r.Seq = 0
+			return r, err
+		}
+		return a
+	}
 	return &table[Record]{
 		name: "audit trail", columns: auditColumns, from: "audit", time: "time", order: "seq", id: "hash",
 		filter: func(q *Query, w *where) { take(w, &q.Object, "object = ?", text(q.Object)) },
@@ -125,7 +137,7 @@ func (b *Book) Decisions(ctx context.Context, t moat.Tenant, q Query) ([]moat.De
 // Audit returns one page of the audit trail, newest first, and the cursor of
 // the next page, "" after the last.
 func (b *Book) Audit(ctx context.Context, t moat.Tenant, q Query) ([]Record, string, error) {
-	return auditTable().page(ctx, b, t, q, false)
+	return auditTable(t).page(ctx, b, t, q, false)
 }
 
 // AllFindings yields every finding that q asks for in the order of time, for a
@@ -148,7 +160,7 @@ func (b *Book) AllDecisions(ctx context.Context, t moat.Tenant, q Query) iter.Se
 
 // AllAudit is [Book.AllFindings] for the audit trail, in the order of Seq.
 func (b *Book) AllAudit(ctx context.Context, t moat.Tenant, q Query) iter.Seq2[Record, error] {
-	return auditTable().all(ctx, b, t, q)
+	return auditTable(t).all(ctx, b, t, q)
 }
 
 // Case returns a case and its timeline: the newest [MaxLimit] of its findings,

@@ -203,7 +203,10 @@ func (m *merger) flush() error {
 func (l *Lake) Expire(now time.Time) error {
 	l.upkeep.Lock()
 	defer l.upkeep.Unlock()
-	oldest := now.UTC().Add(-l.cfg.Retention).Format(dayForm)
+	oldest := ""
+	if l.cfg.Retention > 0 {
+		oldest = now.UTC().Add(-l.cfg.Retention).Format(dayForm)
+	}
 	files := l.Files()
 	for i := 1; i < len(files); i++ { // of a partition none goes before those in front of it
 		if a, b := &files[i-1], &files[i]; a.Partition == b.Partition {

@@ -375,6 +375,10 @@ func TestExpire(t *testing.T) {
 		t.Fatalf("%d files, want one for each day", n)
 	}
 	now := (testDay + 4*moat.Day).Std()
+	l.cfg.Retention = 0
+	must(t, l.Expire(now.AddDate(20, 0, 0)))
+	equal(t, "without a retention", ids(t, l), []string{"0", "1", "2", "3", "4"})
+	l.cfg.Retention = 48 * time.Hour
 	must(t, l.Expire(now))
 	equal(t, "after the retention", ids(t, l), []string{"2", "3", "4"})
 	if _, err := os.Stat(l.dayDir("2026-11-21")); !errors.Is(err, os.ErrNotExist) {

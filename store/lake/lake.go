@@ -37,7 +37,7 @@ type Config struct {
 	// Default: 20 % of the disk.
 	MaxBytes int64
 	// Retention is the age at which a day of events is deleted by
-	// [Lake.Expire]. Default 30 days.
+	// [Lake.Expire]. 0 = only the cap deletes.
 	Retention time.Duration
 	// Logger takes warnings and what was deleted. Default: none.
 	Logger *slog.Logger
@@ -112,9 +112,6 @@ func Open(cfg Config) (*Lake, error) {
 	}
 	if cfg.SegmentRows == 0 {
 		cfg.SegmentRows = 256 << 10
-	}
-	if cfg.Retention == 0 {
-		cfg.Retention = 30 * 24 * time.Hour
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
