@@ -58,6 +58,7 @@ type Finding struct {
 	Entity    Entity     `json:"entity"`            // whose risk it raises
 	Related   []Entity   `json:"related,omitempty"` // the other entities of the event, widest last
 	Strange   []Entity   `json:"strange,omitempty"` // those of them that it shows to be a stranger's: an address that nobody ever came from
+	Channel   string     `json:"channel,omitempty"` // of what was planted: the channel that it stood in; what leaked by one says nothing of another
 	Certain   bool       `json:"certain,omitempty"` // needs no second witness
 	Score     float64    `json:"score"`             // probability that it is a true theft, 0..1
 	Reason    string     `json:"reason"`

@@ -147,9 +147,6 @@ func (a *app) rows(rows []row) {
 	for i := range rows {
 		m := &rows[i]
 		partner, who, what, state := m.Partners[0], subjectOf(&m.cases[0]), m.Title, stateOf(&m.cases[0])
-		if _, veiled := moat.Unveiled(partner); veiled { // it names the channel that leaked
-			what = m.cases[0].Reason
-		}
 		if m.Cases > 1 {
 			who, what, state = m.Subject.String(), fmt.Sprintf("×%d  %s", m.Cases, what), stateOf(&moat.Case{State: m.State, Verdict: m.Verdict})
 			if n := len(m.Sources); n > 1 {

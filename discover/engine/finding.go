@@ -43,6 +43,9 @@ func (e *Engine) fire(s *slot, c *rule.Compiled, findings *[]moat.Finding) {
 		Stake: c.Stake, Background: c.Background, Policy: c.Policy, Joins: c.Joins,
 		Orders: e.exposure(c.Subject, e.records[c.Subject].at, s.now),
 	}
+	if ev.Type == moat.CanaryTouch && ev.Verdict != "" { // else nobody knows where it was planted
+		f.Channel = clone(ev.Channel)
+	}
 	f.ID = moat.FindingID(f.Partner, f.Detector, entity, f.Events[0])
 	if e.ask == nil {
 		e.stats.Findings++

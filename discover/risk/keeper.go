@@ -30,6 +30,7 @@ type subject struct {
 // open is a case with what is needed to go on with it.
 type open struct {
 	Case     moat.Case
+	Channel  string `json:",omitempty"` // that something planted in it leaked by, the first
 	Evidence evidence
 	Links    []moat.Entity
 	Weight   float64
@@ -79,6 +80,16 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	x := k.share(f)
 	ev.keep(x, f.Time)
 	c := Change{Risk: k.risk(s, *ev, f.Time), Subject: f.Entity}
+	score := c.Risk.Score
+	if own := thread(f); own != f.Entity {
+		s.entity = own
+		if ev = k.entities[s]; ev == nil {
+			ev = &evidence{}
+			k.entities[s] = ev
+		}
+		ev.keep(x, f.Time)
+		score = 100 * ev.score(f.Time)
+	}
 	var o *open
 	var merged []*open
 	if f.Background {
@@ -93,7 +104,7 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	case f.Policy:
 		opensAt = 0
 	}
-	if (o == nil || o.Case.Background) && (f.Joins || c.Risk.Score < opensAt || k.quiet(s, *ev, f, c.Risk.Score)) {
+	if (o == nil || o.Case.Background) && (f.Joins || score < opensAt || k.quiet(s, *ev, f, score)) {
 		return c
 	}
 	if o == nil {
@@ -104,10 +115,10 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 		o.absorb(merged[i], f.Time)
 	}
 	o.take(f, x)
-	o.update(f, c.Risk.Score, k.odds.OpensAt())
+	o.update(f, score, k.odds.OpensAt())
 	// Whoever is under no suspicion of its own is seen in the case, perhaps as a victim: what is found of it later is not
 	// the case's, nor what is found of the address that it came from. A server is: who came in by it goes on from it.
-	if !o.Case.Background && (c.Risk.Score >= k.odds.OpensAt() || f.Policy || f.Entity.Kind == moat.Host) {
+	if !o.Case.Background && (score >= k.odds.OpensAt() || f.Policy || f.Entity.Kind == moat.Host) {
 		k.register(o, s)
 		for _, e := range f.Strange {
 			k.register(o, subject{f.Partner, e})
@@ -124,10 +135,20 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 		c.Cases = append(c.Cases, clone(&m.Case))
 		delete(k.cases, m.Case.ID)
 	}
-	c.Rank = o.rankOf(f, *ev, c.Risk.Score)
+	c.Rank = o.rankOf(f, *ev, score)
 	c.Cases = append(c.Cases, clone(&o.Case))
 	c.Enforce = slices.ContainsFunc(o.Enforcers, func(d string) bool { return k.learned.demoted[d] == nil })
 	return c
+}
+
+// thread is whom a finding is kept under where cases are told apart: a partner for each of the channels that something was planted in, since they leak by
+// different hands; else who the finding is about.
+func thread(f *moat.Finding) moat.Entity {
+	e := f.Entity
+	if f.Channel != "" && e.Kind == moat.Partner {
+		e.ID += " " + f.Channel
+	}
+	return e
 }
 
 // rankOf is how bad the subject of f is for what may be decided about it. What only one witness says and is more likely
@@ -196,7 +217,11 @@ func (k *Keeper) find(f *moat.Finding) (first *open, others []*open) {
 			add(o)
 		}
 	}
-	try(f.Entity)
+	if own := thread(f); own == f.Entity {
+		try(own)
+	} else if o := k.cases[k.links[subject{f.Partner, own}]]; o != nil && f.Time-o.Case.Updated <= wait {
+		add(o)
+	}
 	if first == nil && f.Basis == echo && f.Entity.Kind == moat.Partner {
 		first = k.lead(f)
 	}
@@ -251,11 +276,16 @@ func ties(f *moat.Finding, e moat.Entity, c *moat.Case) bool {
 	}
 }
 
+// by tells whether what was planted in a channel may have left in the course of a case: in that of another channel it did not, nor where nobody used the channel.
+func (o *open) by(channel string) bool {
+	return channel == "" || o.Channel == channel || o.Channel == "" && slices.ContainsFunc(o.Case.Entities, func(e moat.Entity) bool { return e.String() == channel })
+}
+
 // lead returns the worst case of which f, which heard something outside and names nobody, may be the consequence: one that is
 // more likely right than not.
 func (k *Keeper) lead(f *moat.Finding) (best *open) {
 	for _, o := range k.cases {
-		if o.Case.Partner != f.Partner || o.Case.Score < likely || o.Case.Opened > f.Time || f.Time-o.Case.Updated > EchoWait || o.Case.Entities[0].Kind == moat.Partner {
+		if o.Case.Partner != f.Partner || o.Case.Score < likely || o.Case.Opened > f.Time || f.Time-o.Case.Updated > EchoWait || o.Case.Entities[0].Kind == moat.Partner || !o.by(f.Channel) {
 			continue
 		}
 		if best == nil || cmp.Or(cmp.Compare(o.Case.Damage, best.Case.Damage), cmp.Compare(best.Case.ID, o.Case.ID)) > 0 {
@@ -310,6 +340,7 @@ func (o *open) take(f *moat.Finding, x share) {
 		o.exposed(f.Entity.String(), f.Orders)
 	}
 	c := &o.Case
+	o.Channel = cmp.Or(o.Channel, f.Channel)
 	o.note(f.ID, f.Time)
 	c.Detectors = appendNew(c.Detectors, MaxFindings, f.Detector)
 	c.Strange = appendNew(c.Strange, MaxEntities, f.Strange...)
@@ -373,7 +404,9 @@ func (o *open) update(f *moat.Finding, score, opensAt float64) {
 		c.Rank = r
 	}
 	if s := o.Evidence.telling(f.Time); s != nil {
-		c.Title = s.Title
+		if c.Title = s.Title; s.Channel != "" {
+			c.Title += " (" + s.Channel + ")"
+		}
 	}
 	c.Reason = o.reason(f.Time)
 }

@@ -371,6 +371,9 @@ func (k *Keeper) settle(l *Lesson) {
 			entities = append(slices.Clone(entities), house(l.Partner).entity)
 		}
 		for _, e := range o.Links {
+			if e.Kind == moat.Partner && !slices.Contains(entities, e) { // a channel of its own
+				entities = append(slices.Clip(entities), e)
+			}
 			if s := (subject{l.Partner, e}); k.links[s] == l.Object {
 				delete(k.links, s)
 			}

@@ -57,6 +57,7 @@ const (
 type share struct {
 	Basis, Family, Detector, Finding string
 	Title, Reason                    string
+	Channel                          string `json:",omitempty"` // of what was planted
 	At                               moat.Time
 	LogOdds                          float64 // at At
 	Enforce                          bool
@@ -83,7 +84,7 @@ type evidence []share
 // share is what a finding is worth. No finding lowers a risk, and none is certain.
 func (k *Keeper) share(f *moat.Finding) share {
 	return share{
-		Basis: cmp.Or(f.Basis, f.Family), Family: f.Family, Detector: f.Detector, Finding: f.ID, Title: f.Title, Reason: f.Reason,
+		Basis: cmp.Or(f.Basis, f.Family), Family: f.Family, Detector: f.Detector, Finding: f.ID, Title: f.Title, Reason: f.Reason, Channel: f.Channel,
 		At: f.Time, LogOdds: worth(k.odds, k.learned, f), Enforce: f.Mode == moat.Enforce, Certain: f.Certain && f.Score >= 0.5,
 	}
 }

@@ -754,3 +754,54 @@ func TestBackground(t *testing.T) {
 		t.Error("noise opens no case after two weeks")
 	}
 }
+
+// TestChannels checks that what was planted in one channel opens a case of its own, that a weak sign of one does not ride on another's, and that a case that somebody
+// judged keeps nothing but its own channel quiet.
+func TestChannels(t *testing.T) {
+	partner := moat.Entity{Kind: moat.Partner, ID: "p"}
+	by := func(channel string) func(*moat.Finding) {
+		return func(f *moat.Finding) {
+			f.Basis, f.Channel, f.Certain, f.Stake = "echo", channel, true, 1000
+			f.Egress = true
+		}
+	}
+	k := risk.NewKeeper(risk.Calibration{})
+	theft := k.Fold(finding("0", "a", alice, 0, 0.9, related(erp))).Cases[0]
+	used := func(id, channel string, hours, score float64) (ids []string, last moat.Case) {
+		for _, c := range k.Fold(finding(id, "b", partner, hours, score, by(channel))).Cases {
+			ids, last = append(ids, c.ID), c
+		}
+		return ids, last
+	}
+	if ids, _ := used("1", "app:erp", 1, 0.85); len(ids) != 1 || ids[0] != theft.ID {
+		t.Errorf("the channel that a thief used leaked, and %v tell of it, want %s", ids, theft.ID)
+	}
+	if ids, c := used("2", "mail", 2, 0.85); len(ids) != 1 || ids[0] == theft.ID || c.Title != "T 2 (mail)" || c.Rank != moat.P1 {
+		t.Errorf("another channel: %v, %+v", ids, c)
+	}
+	if ids, _ := used("3", "wiki", 3, 0.1); len(ids) != 0 {
+		t.Errorf("a weak sign of a third opened %v", ids)
+	}
+	var b bytes.Buffer
+	if err := k.Snapshot(&b); err != nil {
+		t.Fatal(err)
+	}
+	k = risk.NewKeeper(risk.Calibration{})
+	if _, err := k.Restore(&b); err != nil {
+		t.Fatal(err)
+	}
+	_, mail := used("4", "mail", 4, 0.1)
+	if len(mail.Findings) != 2 {
+		t.Errorf("after a restart the case of the channel has %v", mail.Findings)
+	}
+	k.Learn(&risk.Lesson{Seq: 1, Kind: risk.Judged, Object: mail.ID, Partner: "p", Verdict: moat.FalseAlarm, Entities: mail.Entities, Families: []string{"b"}, Rank: mail.Rank, Updated: mail.Updated})
+	if ids, _ := used("5", "mail", 5, 0.85); len(ids) != 0 {
+		t.Errorf("what was judged a false alarm opened %v", ids)
+	}
+	if ids, _ := used("6", "desk", 6, 0.85); len(ids) != 1 {
+		t.Errorf("a false alarm of one channel hides another: %v", ids)
+	}
+	if r := k.Risk("p", partner, after(6)); !near(r.Score, 85) {
+		t.Errorf("the risk of the partner is %v", r.Score)
+	}
+}

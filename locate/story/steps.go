@@ -208,6 +208,9 @@ func (g *gathering) begin(ctx context.Context, list []*group) error {
 	}
 	looks := maxLooks
 	for _, x := range list {
+		if x.kind == moat.CanaryTouch {
+			continue
+		}
 		if x.outcome != moat.Success {
 			if x.kind == moat.AuthLogin || x.kind == moat.HostLogin {
 				failed[x.ip] += x.events

@@ -11,7 +11,7 @@
 // account in the case did otherwise is its usual work, and only counted. The beginning is the earliest step
 // of such a hand that opened a door: the first successful sign-in after failed ones, the first act of a hand
 // that the subject never used before, of an account that is new, a changed credential, a planted file.
-// Without any, it is the first thing that was taken.
+// Without any, it is the first thing that was taken. That something planted was touched is a sign that others had it, and begins nothing.
 package story
 
 import (
@@ -142,14 +142,15 @@ func (t *Teller) events(ctx context.Context, c *moat.Case, findings []moat.Findi
 	return err
 }
 
-// noticed makes a step of each detector that fired.
+// noticed makes a step of each detector that fired, and of each channel of what was planted.
 func noticed(findings []moat.Finding) (list []Step) {
 	at := map[string]int{}
 	for _, f := range findings {
-		i, ok := at[f.Detector]
+		of := f.Detector + " " + f.Channel
+		i, ok := at[of]
 		if !ok {
 			i = len(list)
-			at[f.Detector] = i
+			at[of] = i
 			list = append(list, Step{From: f.Time, To: f.Time, Kind: "finding", Text: "Moat noticed: " + f.Reason})
 		}
 		x := &list[i]

@@ -135,6 +135,12 @@ func TestBeginnings(t *testing.T) {
   Moat decided: deny account eve until 2024-10-04 01:00:00.
   Server web-1 sent 3 MiB to 198.51.100.7.
 `},
+		{"a planted order that somebody opened begins nothing", eve, []*moat.Event{
+			{ID: "!", Time: day0, Type: moat.CanaryTouch, Actor: "eve", App: "erp", IP: "203.0.113.9", Operation: "view", Count: 1, Orders: []string{"1"}},
+		}, `  eve viewed 1 order from 203.0.113.9 (NL).
+  Moat noticed: it was odd.
+  Moat decided: deny account eve until 2024-10-04 01:00:00.
+`},
 		{"usual work is not told", eve, []*moat.Event{
 			view("", day0-9*moat.Day, "eve", "192.0.2.1", "1"),
 			view("", day0-moat.Minute, "eve", "192.0.2.1", "4"), view("", day0-moat.Minute, "bob", "203.0.113.9", "4"),

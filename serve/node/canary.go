@@ -245,7 +245,7 @@ func (n *Node) ReportCanary(ctx context.Context, t moat.Tenant, k canary.Kind, v
 }
 
 // touches calls put for what the use of canaries in an event means: once for each canary at the partner that it was planted at and, if
-// that is another, once at the event's own. Neither learns of the other. A partner sees what became of those that it planted itself; all else
+// that is another, once at the event's own, where the operator reads which canary it was and where it stood. Neither partner learns of the other. A partner sees what became of those that it planted itself; all else
 // is kept under [moat.Veiled] names, for the operator alone.
 func (n *Node) touches(e *moat.Event, put func(*moat.Event)) {
 	x := n.canaries.index.Load()
@@ -316,6 +316,7 @@ func (n *Node) touched(x *canary.Index, h canary.Hit, order string, e *moat.Even
 		put(&source)
 		return
 	}
+	source.Channel, source.Extra = stoodIn(h.Lot), foreign(e.Partner, h.Lot, cmp.Or(order, token)) // under a veiled name, which the operator alone reads
 	source.MarkAll()
 	put(&source)
 	planted.ID = moat.TouchID(token, h.Lot.Partner, e.Partner+" "+e.ID)
@@ -323,9 +324,24 @@ func (n *Node) touched(x *canary.Index, h canary.Hit, order string, e *moat.Even
 	put(&planted)
 }
 
+// stoodIn names a channel and its partner to whoever is not of that partner; the channel alone if there is no room for both.
+func stoodIn(l *canary.Lot) string {
+	if s := l.Channel + " of " + l.Partner; len(s) <= maxChannel {
+		return s
+	}
+	return l.Channel
+}
+
 // about tells which partner an event is about whose own name may be veiled.
-func about(partner string) string {
-	b, err := json.Marshal(map[string]string{"at": partner})
+func about(partner string) string { return extra(map[string]string{"at": partner}) }
+
+// foreign tells of a canary that was used at a partner other than its own which it was and where it stood.
+func foreign(partner string, l *canary.Lot, what string) string {
+	return extra(map[string]string{"at": partner, "what": what, "of": l.Channel + " of " + l.Partner})
+}
+
+func extra(members map[string]string) string {
+	b, err := json.Marshal(members)
 	if err != nil {
 		panic("BUG: text cannot be written: " + err.Error())
 	}

@@ -91,11 +91,12 @@ func TestCanary(t *testing.T) {
 	seen := map[string]bool{}
 	for _, f := range findings(t, n) {
 		seen[f.Partner+" "+f.Detector+" "+f.Entity.String()], seen[f.Reason] = true, true
-		if f.Partner == moat.Veiled("merchant") && strings.Contains(f.Reason, "courier") || f.Partner == moat.Veiled("courier") && (strings.Contains(f.Reason, "erp") || strings.Contains(f.Reason, "merchant")) {
+		if !strings.HasPrefix(f.Partner, "*") || f.Partner == moat.Veiled("merchant") && strings.Contains(f.Reason, "courier") {
 			t.Errorf("what is told of one partner tells of the other: %s", f.Reason)
 		}
 	}
-	for _, want := range []string{"app:erp of merchant: a planted order was used elsewhere (view); 1 different one within 30 days", "*merchant access.canary_used partner:*merchant", "*courier access.canary_hand account:wang", "*merchant account.canary_key ip:9.8.7.6"} {
+	for _, want := range []string{"app:erp of merchant: a planted order was used elsewhere (view); 1 different one in all its channels within 30 days",
+		"at courier: the planted order " + orders.Values[3] + " of app:erp of merchant was used (view); 1 different one within 30 days", "*merchant access.canary_used partner:*merchant", "*courier access.canary_hand account:wang", "*merchant account.canary_key ip:9.8.7.6"} {
 		if !seen[want] {
 			t.Errorf("not found: %s; but %v", want, seen)
 		}
@@ -221,8 +222,12 @@ func TestCanaryComplaint(t *testing.T) {
 		t.Errorf("%d alarms, want one for each canary", got)
 	}
 	cases, _, err := n.Book.Cases(t.Context(), moat.Everyone(), book.Query{Rank: moat.P1})
-	if err != nil || len(cases) != 1 || cases[0].Partner != moat.Veiled("merchant") || !strings.Contains(cases[0].Reason, " of merchant: a planted ") {
-		t.Errorf("the cases are %+v, %v", cases, err)
+	of := map[string]bool{}
+	for _, c := range cases {
+		of[c.Title] = c.Partner == moat.Veiled("merchant") && strings.Contains(c.Reason, " of merchant: a planted ")
+	}
+	if err != nil || len(cases) != 3 || !of["Something planted was used (app:erp)"] || !of["Something planted was used (sms)"] || !of["Something planted was used (wiki)"] {
+		t.Errorf("the cases are %+v, %v; want one for each channel", cases, err)
 	}
 	later := filed(t, n, moat.Everyone(), phones.Values[1], orders.Values[1])
 	if got := alarms(); later.New != 2 || got != 5 {
