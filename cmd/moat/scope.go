@@ -86,7 +86,7 @@ func (c *scopeCmd) Run(a *app) error {
 	if a.JSON {
 		err = a.object(found)
 	} else {
-		a.scope(&found)
+		a.scope(&found, moat.TimeOf(time.Now()))
 	}
 	if err != nil || c.CSV == "" {
 		return err
@@ -96,9 +96,22 @@ func (c *scopeCmd) Run(a *app) error {
 	}
 	if !a.JSON {
 		a.out.line()
-		a.out.line("wrote each order to", c.CSV)
+		a.out.line("wrote each order to", c.CSV+":", written(&found.Scope))
 	}
 	return nil
+}
+
+// written says what the lines of the file of orders are.
+func written(s *scope.Scope) string {
+	about := ""
+	if s.Estimated {
+		about = "about "
+	}
+	text := fmt.Sprintf("%s%s shown readable", about, many(s.Orders, "order"))
+	if s.Masked > 0 {
+		text += fmt.Sprintf(" and %s%s shown only encrypted or masked, whose column fields is empty", about, number(s.Masked))
+	}
+	return text
 }
 
 // writeWhole writes a file that appears when it is whole, for its owner's eyes only.
@@ -121,8 +134,8 @@ func writeWhole(name string, write func(io.Writer) error) error {
 	return nil
 }
 
-// scope shows how far a leak reaches.
-func (a *app) scope(s *api.ScopeFile) {
+// scope shows how far a leak reaches, as it stands now.
+func (a *app) scope(s *api.ScopeFile, now moat.Time) {
 	o := a.out
 	o.line(o.paint(bold, "scope of "+s.Kind+" "+clean(s.ID)), o.paint(dim, window(s.From, s.To)))
 	if s.Events == 0 {
@@ -136,7 +149,7 @@ func (a *app) scope(s *api.ScopeFile) {
 	if s.Estimated {
 		about = "about "
 	}
-	o.linef("%s%s shown readable to it in %s, from %s to %s", about, o.paint(bold, many(s.Orders, "order")), many(s.Events, "event"), instant(s.First), instant(s.Last))
+	o.linef("%s%s shown readable to it in %s, from %s to %s UTC", about, o.paint(bold, many(s.Orders, "order")), many(s.Events, "event"), instant(s.First), instant(s.Last))
 	if s.Masked > 0 {
 		o.linef("%s%s more shown only encrypted or masked", about, many(s.Masked, "order"))
 	}
@@ -171,7 +184,7 @@ func (a *app) scope(s *api.ScopeFile) {
 		a.groups(g.name, g.list)
 	}
 	a.next(&s.Scope)
-	a.deadlines(s)
+	a.deadlines(s, now)
 }
 
 // window writes the bounds of a window.
@@ -264,21 +277,24 @@ func (a *app) next(s *scope.Scope) {
 	o.linef("%s complained about, %s quiet yet", many(s.Complained.Orders, "order"), number(s.Complained.Quiet))
 }
 
-// deadlines shows what is to be done, by when.
-func (a *app) deadlines(s *api.ScopeFile) {
+// deadlines shows what is to be done, by when, and what is late.
+func (a *app) deadlines(s *api.ScopeFile, now moat.Time) {
 	o := a.out
 	o.line()
 	if s.People.Most == 0 {
 		o.line("nobody is exposed, so no deadline runs")
 		return
 	}
-	o.line("discovered", instant(s.Discovered)+"; check which of these apply:")
+	o.line("discovered", instant(s.Discovered), "UTC; check which of these apply:")
 	for _, d := range s.Deadlines {
-		due := "at once"
-		if d.Within != 0 {
-			due = "by " + instant(d.Due)
+		due, st := "at once", bold
+		switch {
+		case d.Within != 0 && d.Due < now:
+			due, st = "OVERDUE since "+instant(d.Due)+" UTC", red
+		case d.Within != 0:
+			due = "by " + instant(d.Due) + " UTC"
 		}
-		o.linef("[ ] %s: %s", o.paint(bold, due), d.Title)
+		o.linef("[ ] %s: %s", o.paint(st, due), d.Title)
 		o.wrap("      if   ", d.When)
 		o.wrap("      see  ", d.Source)
 	}

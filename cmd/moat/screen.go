@@ -209,7 +209,7 @@ func number[T ~int | ~int64 | ~uint64](n T) string {
 func many[T ~int | ~int64 | ~uint64](n T, noun string) string {
 	switch {
 	case n == 1:
-	case strings.HasSuffix(noun, "y"):
+	case strings.HasSuffix(noun, "y") && !strings.ContainsAny(noun[max(0, len(noun)-2):], "aeou"): // not days and keys
 		noun = strings.TrimSuffix(noun, "y") + "ies"
 	case strings.HasSuffix(noun, "s"):
 		noun += "es"

@@ -45,6 +45,7 @@ func TestWords(t *testing.T) {
 	check(many(1, "case"), "1 case")
 	check(many(2000, "entity"), "2,000 entities")
 	check(many(3, "address"), "3 addresses")
+	check(many(56, "day"), "56 days")
 	check(shorten("abcdef", 6), "abcdef")
 	check(shorten("abcdefg", 6), "abcde…")
 	check(shorten("王小明", 5), "王小…")
