@@ -167,6 +167,9 @@ func (a *app) scope(s *api.ScopeFile, now moat.Time) {
 		people += " to " + number(s.People.Most)
 	}
 	o.line("people exposed:", o.paint(bold, about+people), o.paint(dim, "(one an order: events name no buyers)"))
+	if s.People.Most > s.People.Least {
+		o.wrap("  ", "the most only if no record without a name was told of twice; a daily backup tells of the same ones every day, and the least counts the largest one")
+	}
 	if s.Estimated {
 		o.line(o.paint(dim, fmt.Sprintf("too many to count one by one: figures of orders are estimates, ±%.2f %%", 200*s.Error)))
 	}

@@ -118,8 +118,9 @@ type Scope struct {
 }
 
 // People is how many people are exposed. One person an order, as events name no buyers: who
-// bought twice counts twice. Records without names may be the same ones again, so that they
-// add nothing to Least but what the largest single event counts.
+// bought twice counts twice. Records without names may be the same ones again, as those of a daily backup are, so that they
+// add nothing to Least but what the largest single event counts; Most takes all of them to be different, since nothing bounds
+// how many orders there are that nobody names.
 type People struct {
 	Least int64 `json:"least"`
 	Most  int64 `json:"most"`
