@@ -47,6 +47,9 @@ func NewNormaliser(key []byte) (*Normaliser, error) {
 	return &Normaliser{mac: hmac.New(sha256.New, key), arena: make([]byte, 0, 4<<10)}, nil
 }
 
+// maxTouched is more than anybody has: one event that claims more would drown all sums that people look at.
+const maxTouched = 1_000_000_000
+
 // Normalise stamps e with sender and receipt and brings it into normal form, or
 // returns a *[moat.Problem] if it may not come in. Strings of e are then views into
 // what they were before or into memory of n.
@@ -69,6 +72,9 @@ func (n *Normaliser) Normalise(e *moat.Event, from Caller, received moat.Time) e
 func (n *Normaliser) clean(e *moat.Event) error {
 	if p := n.ip(e); p != nil {
 		return p
+	}
+	if e.Count > maxTouched || e.Rows > maxTouched {
+		return problem(moat.CodeValue, moat.FieldCount, "one event touches a billion orders or rows at most")
 	}
 	if e.Device != "" && strings.Trim(e.Device, "0") == "" {
 		e.Device = ""

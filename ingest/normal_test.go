@@ -91,6 +91,8 @@ func TestRefusedEvents(t *testing.T) {
 		code       string
 	}{
 		{"another app", `{"time":1750000000,"type":"auth.logout","actor":"a","app":"oms"}`, acme, moat.CodeForbidden},
+		{"more orders than there are", `{"time":1750000000,"type":"order.access","actor":"a","operation":"export","count":1000000001}`, acme, moat.CodeValue},
+		{"more rows than there are", `{"time":1750000000,"type":"order.access","actor":"a","operation":"export","count":1,"rows":9223372036854775807}`, acme, moat.CodeValue},
 		{"a sighting by a partner", `{"time":1750000000,"type":"sighting","kind":"warning","name":"across.campaign_address","extra":{}}`, acme, moat.CodeForbidden},
 		{"a sighting by the operator", `{"time":1750000000,"type":"sighting","kind":"met","outlet":"x","partner":"acme"}`, operator, moat.CodeForbidden},
 		{"a sighting of everyone", `{"time":1750000000,"type":"sighting","kind":"met","outlet":"x","partner":"*"}`, operator, moat.CodeForbidden},

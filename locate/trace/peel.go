@@ -269,9 +269,6 @@ func (c *trial) against(x *candidate) *unit {
 	near = append([]*candidate{x}, near[:min(len(near), maxNear-1)]...)
 	for _, y := range slices.Clone(near) {
 		if p := c.holder(y); p != nil && !slices.Contains(near, p) {
-			if p.exposed == 0 { // of the pool are only those with several orders
-				c.estimate(p)
-			}
 			near = append(near, p)
 		}
 	}

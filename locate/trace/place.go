@@ -31,6 +31,10 @@ func (c *trial) holder(x *candidate) *candidate {
 		}
 		for _, k := range bySource {
 			if p := c.cands[k]; p.Kind == moat.Account && c.heldBy(x, p) && float64(together(x, p)) >= alikeShare*float64(len(x.hits)) {
+				if p.exposed == 0 { // with one leaked order it is not among those that were weighed
+					c.estimate(p)
+					c.weighAlone(p, false)
+				}
 				return p
 			}
 		}
