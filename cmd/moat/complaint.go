@@ -264,7 +264,16 @@ func (c *complaintImportCmd) all(a *app, r *complaint.Reader, file fileFn, most 
 			return send()
 		case errors.As(err, &bad):
 			s.Lines++
-			s.refuse(bad.Line, bad.Why)
+			if bad.Order == "" {
+				s.refuse(bad.Line, bad.Why)
+				continue
+			}
+			list = append(list, node.NewComplaint{Order: bad.Order, Unread: bad.Why}) // refused, but perhaps planted
+			if lines = append(lines, bad.Line); len(list) == cap(list) {
+				if err := send(); err != nil {
+					return err
+				}
+			}
 			continue
 		case err != nil:
 			return errors.Join(send(), err)

@@ -71,7 +71,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 
 // pick NAME puts the first id of the output before into the environment.
 func pick(ts *testscript.TestScript, _ bool, args []string) {
-	form := map[string]string{"case": `c_[a-z2-7]{16}`, "decision": `d_[a-z2-7]{16}`, "key": `(?m)^[a-z2-7]{16}`, "lot": `cl_[a-z2-7]{16}`, "snooze": `z_[a-z2-7]{16}`}[args[0]]
+	form := map[string]string{"case": `c_[a-z2-7]{16}`, "decision": `d_[a-z2-7]{16}`, "key": `(?m)^[a-z2-7]{16}`, "order": `(?m)^44[0-9]{14}$`, "lot": `cl_[a-z2-7]{16}`, "snooze": `z_[a-z2-7]{16}`}[args[0]]
 	id := regexp.MustCompile(form).FindString(ts.ReadFile("stdout"))
 	if id == "" {
 		ts.Fatalf("there is no %s", args[0])

@@ -47,7 +47,7 @@ func (c *ordersCmd) Run(a *app) error {
 		if i > 0 {
 			a.out.line()
 		}
-		a.out.line(a.out.paint(bold, "order "+clean(o.ID)), "touched", many(len(o.Touches), "time"))
+		a.out.line(a.out.paint(bold, "order "+clean(o.ID)), "touched", many(acts(o.Touches), "time"))
 		if o.Canary != nil {
 			a.out.wrap(a.out.paint(yellow, "planted: "), fmt.Sprintf("it is a canary in %s of %s for %s, and nobody's order", o.Canary.Channel, o.Canary.Partner, o.Canary.Period))
 		}
@@ -61,6 +61,16 @@ func (c *ordersCmd) Run(a *app) error {
 		}
 	}
 	return nil
+}
+
+// acts is how many of an order's touches somebody did; what is said about it afterwards is none.
+func acts(list []api.Touch) (n int) {
+	for i := range list {
+		if t := list[i].Type; t != moat.Complaint.String() && t != moat.CanaryTouch.String() {
+			n++
+		}
+	}
+	return n
 }
 
 // ask asks the server, which knows the last half minute too, or the files.

@@ -182,10 +182,16 @@ func (a *app) traced(t *trace.Answer) {
 	o.line(o.paint(bold, many(n.Distinct, "leaked order")+":"), verdictOf(a, t))
 	a.leaks(t.Canaries)
 	counted := fmt.Sprintf("%s known here, %s not", number(n.Known), number(n.Unknown))
+	if planted := n.Looked - n.Known - n.Unknown; planted > 0 {
+		counted += fmt.Sprintf(", %s planted and touched by nobody", number(planted))
+	}
 	if n.Looked < n.Distinct {
 		counted = fmt.Sprintf("%s of them looked up, %s", number(n.Looked), counted)
 	}
-	o.linef("%s; compared with %s of about %s orders of the same time", counted, number(t.Population.Controls), number(int64(t.Population.Orders)))
+	if t.Population.Controls > 0 || len(t.Canaries) == 0 {
+		counted += fmt.Sprintf("; compared with %s of about %s orders of the same time", number(t.Population.Controls), number(int64(t.Population.Orders)))
+	}
+	o.line(counted)
 	if t.Why != "" {
 		o.wrap("why: ", t.Why+".")
 		o.wrap("missing: ", t.Missing+".")
@@ -309,7 +315,11 @@ func (a *app) sources(t *trace.Answer) {
 		}
 	}
 	if len(words) > 0 {
-		a.out.line(a.out.paint(dim, fmt.Sprintf("partners: %s · none of those seen: %.2f", strings.Join(words, ", "), t.None)))
+		by := "partners: "
+		if len(t.Canaries) > 0 { // what was planted says by whom it leaked, and needs no odds
+			by = "partners by who had the orders in hand, beside what the planted ones prove: "
+		}
+		a.out.line(a.out.paint(dim, fmt.Sprintf("%s%s · none of those seen: %.2f", by, strings.Join(words, ", "), t.None)))
 	}
 }
 

@@ -38,8 +38,9 @@ type Row struct {
 
 // LineError says why a line was passed over. Reading goes on after it.
 type LineError struct {
-	Line int
-	Why  string
+	Line  int
+	Why   string
+	Order string // of the line, if that much could be read
 }
 
 func (e *LineError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Why) }
@@ -187,17 +188,17 @@ func (r *Reader) Next() (Row, error) {
 		Channel: strings.Clone(at(record, r.place[colChannel]))}
 	for _, s := range record {
 		if !utf8.ValidString(s) {
-			return Row{}, &LineError{line, "it is not UTF-8"}
+			return Row{}, &LineError{Line: line, Why: "it is not UTF-8"}
 		}
 	}
 	if row.Order == "" {
-		return Row{}, &LineError{line, "it names no order"}
+		return Row{}, &LineError{Line: line, Why: "it names no order"}
 	}
 	if row.Kind = kindOf(at(record, r.place[colKind])); r.opt.Dump {
 		row.Kind = Dump
 	}
 	if err := r.contacted(at(record, r.place[colContacted]), &row); err != nil {
-		return Row{}, &LineError{line, err.Error()}
+		return Row{}, &LineError{line, err.Error(), row.Order}
 	}
 	return row, nil
 }

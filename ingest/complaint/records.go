@@ -97,7 +97,7 @@ func (p *records) cut() ([]byte, int, error) {
 	if closed {
 		why = fmt.Sprintf("it has over %d bytes", maxRecord)
 	}
-	return nil, begin, errors.Join(&LineError{begin, why}, p.skipLine())
+	return nil, begin, errors.Join(&LineError{Line: begin, Why: why}, p.skipLine())
 }
 
 // window returns what lies ahead: over maxRecord bytes, or all that there is; io.EOF if that is nothing.

@@ -247,6 +247,23 @@ func TestCanaryComplaint(t *testing.T) {
 	if got := alarms(); got != was+2 {
 		t.Errorf("%d alarms more, want 2", got-was)
 	}
+	// A complaint that is refused for something else alarms all the same; who may not know is told that it is refused, and no more.
+	was = alarms()
+	for _, c := range []struct {
+		tenant moat.Tenant
+		known  int
+	}{{moat.Everyone(), 1}, {moat.Only("merchant"), 0}} {
+		f, err := n.File(t.Context(), c.tenant, "", []node.NewComplaint{{Order: "unheard of", Unread: "no time"}, {Order: phones.Values[0], ContactedAt: now() + moat.Day}}, now())
+		if err == nil {
+			err = n.Drain(t.Context())
+		}
+		if err != nil || f.New != 0 || f.Refused != 2 || len(f.Problems) != 2 || len(f.Canaries) != c.known || f.Problems[0].Message != "no time" {
+			t.Errorf("%+v is told %+v, %v", c.tenant, f, err)
+		}
+	}
+	if got := alarms(); got != was+1 {
+		t.Errorf("%d alarms of a refused complaint, want 1", got-was)
+	}
 	unseen(t, n, moat.Only("merchant"))
 	unseen(t, n, moat.Only("courier"))
 }

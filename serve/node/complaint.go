@@ -28,6 +28,8 @@ type NewComplaint struct {
 	ContactedAt moat.Time `json:"contacted_at,omitzero"` // when the customer was contacted; 0 = unknown
 	Reporter    string    `json:"reporter,omitempty"`    // who complains; only a keyed hash of it is kept
 	Channel     string    `json:"channel,omitempty"`     // by which way the complaint came: hotline, app, shop, …
+	// Unread, if it is not "", says why whoever read the complaint could not make out the rest: it is refused for that, and only looked at for what is planted.
+	Unread string `json:"unread,omitempty"`
 }
 
 // MaxComplaints bounds one [Node.File]. A request brings fewer, but a file is filed in larger steps: the book
@@ -75,7 +77,7 @@ func (c *NewComplaint) check(operator bool, now moat.Time) *moat.Problem {
 		return &moat.Problem{Code: moat.CodeMissing, Field: "order", Message: "a complaint names its order"}
 	case len(c.Order) > maxOrderID || strings.ContainsRune(c.Order, 0):
 		return bad("order", fmt.Sprintf("an order id has at most %d bytes", maxOrderID))
-	case !utf8.ValidString(c.Order + c.Reporter + c.Channel):
+	case !utf8.ValidString(c.Order + c.Reporter + c.Channel + c.Unread):
 		return bad("order", "the text is not UTF-8")
 	case c.Kind == book.DumpKind && !operator:
 		return &moat.Problem{Code: moat.CodeForbidden, Field: "kind", Message: "only the operator files what was found in a dump"}
@@ -85,16 +87,30 @@ func (c *NewComplaint) check(operator bool, now moat.Time) *moat.Problem {
 		return bad("reporter", fmt.Sprintf("a reporter has at most %d bytes", maxReporter))
 	case len(c.Channel) > maxChannel:
 		return bad("channel", fmt.Sprintf("a channel has at most %d bytes", maxChannel))
+	case c.Unread != "":
+		return &moat.Problem{Code: moat.CodeValue, Message: strings.ToValidUTF8(c.Unread[:min(len(c.Unread), maxReporter)], "")}
 	case c.ContactedAt > now+5*moat.Minute:
 		return bad("contacted_at", "the contact is in the future")
 	}
 	return nil
 }
 
+// named is what a refused complaint names for sure: its order, contacted nobody knows when.
+func (c *NewComplaint) named() (NewComplaint, bool) {
+	if c.Order == "" || len(c.Order) > maxOrderID || strings.ContainsRune(c.Order, 0) || !utf8.ValidString(c.Order) {
+		return NewComplaint{}, false
+	}
+	only := NewComplaint{Order: c.Order}
+	if slices.Contains(complaint.Kinds[:], c.Kind) {
+		only.Kind = c.Kind
+	}
+	return only, true
+}
+
 // File takes complaints in: it looks up through whose hands each order went, writes an event for each of these partners to
 // the log, and returns when they are durable and in the book. A partner's complaints count for itself alone, and only about
 // orders that its own events named; others are unknown to it. With partner the operator files for that one only. Filing the
-// same again changes nothing.
+// same again changes nothing. One that is refused but names something planted is told as that, as of now.
 func (n *Node) File(ctx context.Context, t moat.Tenant, partner string, list []NewComplaint, now moat.Time) (Filed, error) {
 	f := Filed{Problems: []FiledBad{}}
 	own, one := t.Partner()
@@ -113,12 +129,20 @@ func (n *Node) File(ctx context.Context, t moat.Tenant, partner string, list []N
 		return f, err
 	}
 	p.filedBy = own
+	var rows, unseen [][]book.Complaint
 	var good []int
 	var orders []string
 	for i := range list {
 		if bad := list[i].check(!one, now); bad != nil {
 			f.Refused++
 			f.Problems = append(f.Problems, FiledBad{i, bad.Code, bad.Error()})
+			if c, ok := list[i].named(); ok { // an alarm does not wait for the rest of the line
+				planted, known := n.planted(p, mine, &c, nil)
+				if known != nil {
+					f.Canaries = append(f.Canaries, FiledCanary{i, *known})
+				}
+				unseen = append(unseen, planted)
+			}
 			continue
 		}
 		good, orders = append(good, i), append(orders, list[i].Order)
@@ -127,7 +151,6 @@ func (n *Node) File(ctx context.Context, t moat.Tenant, partner string, list []N
 	if err != nil {
 		return f, err
 	}
-	var rows, unseen [][]book.Complaint
 	for _, i := range good {
 		of := ways[list[i].Order]
 		own := p.write(&list[i], of)
@@ -144,6 +167,7 @@ func (n *Node) File(ctx context.Context, t moat.Tenant, partner string, list []N
 		f.Problems = append(f.Problems, FiledBad{i, "unknown", "no event named this order"})
 	}
 	slices.SortFunc(f.Problems, func(a, b FiledBad) int { return a.Index - b.Index })
+	slices.SortFunc(f.Canaries, func(a, b FiledCanary) int { return a.Index - b.Index })
 	if err := n.send(ctx, moat.Everyone(), p, unseen, &Filed{}); err != nil {
 		return f, fmt.Errorf("cannot file complaints: %w", err)
 	}
