@@ -49,7 +49,7 @@ func (c *trial) more(s *Source) string {
 	if x.alone > 0 && x.p < 1 {
 		k := math.Ceil(float64(n) * max((surely-x.prior)/x.alone-1, math.Log(max(x.adjusted, namedP)/namedP)/-math.Log(max(x.p, 1e-300))))
 		if k <= mostMore {
-			return fmt.Sprintf("about %.0f more complaints like these would settle whether it is %s", max(k, 2), title(x))
+			return fmt.Sprintf("about %.0f more complaints like these would settle whether it is %s", max(k, 2), title(s.unit.members[0]))
 		}
 	}
 	return "complaints about other orders of the same weeks, with the time at which each customer was called"

@@ -116,3 +116,14 @@ func TestUnfit(t *testing.T) {
 		}
 	}
 }
+
+// TestMore says of whom more complaints would tell by the name that stands first, not by that of the member whose figures stand for it.
+func TestMore(t *testing.T) {
+	tr := &trial{orders: make([]leaked, 10), left: 10, population: population{orders: 1000}}
+	lead := &candidate{Owner: Owner{Kind: moat.App, ID: "packs"}, hits: make([]hit, 5), touched: 50, exact: true, alone: 2, p: 0.1, adjusted: 0.4}
+	robot := &candidate{Owner: Owner{Kind: moat.Account, ID: "robot"}}
+	s := Source{lead: lead, unit: &unit{lead: lead, members: []*candidate{robot, lead}}}
+	if got := tr.more(&s); !strings.HasSuffix(got, " more complaints like these would settle whether it is robot") {
+		t.Errorf("%q", got)
+	}
+}
