@@ -98,7 +98,7 @@ func (n *Node) traceComplaints(ctx context.Context, q foresee.Question) ([]fores
 	}
 	var out []foresee.Named
 	for i := range a.Sources {
-		if s := &a.Sources[i]; s.Named && s.P <= namedP {
+		if s := &a.Sources[i]; s.Named && s.P <= namedP && s.Posterior >= namedPosterior {
 			if f, ok := namedFinding(s, a.Orders.Known); ok {
 				out = append(out, foresee.Named{Posterior: min(1, s.Posterior), Finding: f})
 			}
@@ -121,6 +121,9 @@ func manyComplain(list []foresee.Complaint) bool {
 
 // namedP is how surely no chance a source is that is told unasked: within four weeks 28 looks share the hundredth that one may err by.
 const namedP = 0.01 / 28
+
+// namedPosterior is how likely a source is at least that is told unasked: among many leaks who worked beside a thief is often likelier than not.
+const namedPosterior = 0.9
 
 // namedFinding says of a source what its partner is told. A destination, or a version of an app, is told of the app through which the
 // orders went there.
