@@ -31,9 +31,6 @@ const (
 	Loopback                  // the machine itself
 )
 
-// lists are the marks that come from files; the others follow from the address.
-const lists = Hosting | VPN | Tor | Mobile | Listed
-
 var kindNames = [...]string{"hosting", "vpn", "tor", "mobile", "listed", "private", "loopback"}
 
 // Has tells whether k has one of the marks of other.

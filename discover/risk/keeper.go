@@ -211,17 +211,14 @@ func (k *Keeper) find(f *moat.Finding) (first *open, others []*open) {
 			others = append(others, o)
 		}
 	}
+	own := thread(f)
 	try := func(e moat.Entity) {
 		o := k.cases[k.links[subject{f.Partner, e}]]
-		if o != nil && f.Time-o.Case.Updated <= wait && (e == f.Entity || ties(f, e, &o.Case)) {
+		if o != nil && f.Time-o.Case.Updated <= wait && (e == own || ties(f, e, &o.Case)) {
 			add(o)
 		}
 	}
-	if own := thread(f); own == f.Entity {
-		try(own)
-	} else if o := k.cases[k.links[subject{f.Partner, own}]]; o != nil && f.Time-o.Case.Updated <= wait {
-		add(o)
-	}
+	try(own)
 	if first == nil && f.Basis == echo && f.Entity.Kind == moat.Partner {
 		first = k.lead(f)
 	}

@@ -34,7 +34,7 @@ type Plan struct {
 	Types     [moat.EventTypes]TypePlan
 	// Records is the size of a record of each kind in bytes, header included, a multiple of [LineBytes]; 0 = none kept.
 	Records [RecordKinds]int
-	// Sitting is where in the record of an account its [Sitting] lies; 0 = no account is kept, or nobody asks for it.
+	// Sitting is where in the record of an account its [Sitting] lies; 0 = no account is kept.
 	Sitting int
 	// Exposure tells, per kind of subject, how to read of how many orders it saw personal data in a day.
 	Exposure [moat.EntityKinds]*Exposure

@@ -61,8 +61,7 @@ func (c *trial) lift(x *candidate) float64 {
 }
 
 // leaking is how many of the leaked orders x had in hand in the window in which it most likely leaked, and which part of all that it had in
-// hand that is. A few orders tell no window, and of several
-// leaks there is always one in which who works beside a thief had too many.
+// hand that is. A few orders tell no window, and of several leaks there is always one in which who works beside a thief had too many.
 func (c *trial) leaking(x *candidate) (hits int, part float64) {
 	if c.several || len(x.hits) < minSeen || x.window == 0 || x.window == always || x.inWindow <= x.full {
 		return len(x.hits), 1

@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -168,21 +169,13 @@ func Findings(b *book.Book) func(ctx context.Context, tenant moat.Tenant, of Own
 
 // strongest returns the n likeliest findings of different detectors, oldest first.
 func strongest(list []moat.Finding, n int) []moat.Finding {
-	slices.SortStableFunc(list, func(a, b moat.Finding) int {
-		switch {
-		case a.Score > b.Score:
-			return -1
-		case a.Score < b.Score:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(list, func(a, b moat.Finding) int { return cmp.Compare(b.Score, a.Score) })
 	var out []moat.Finding
 	for _, f := range list {
 		if len(out) < n && !slices.ContainsFunc(out, func(o moat.Finding) bool { return o.Detector == f.Detector }) {
 			out = append(out, f)
 		}
 	}
-	slices.SortFunc(out, func(a, b moat.Finding) int { return int(min(1, max(-1, a.Time-b.Time))) })
+	slices.SortFunc(out, func(a, b moat.Finding) int { return cmp.Compare(a.Time, b.Time) })
 	return out
 }

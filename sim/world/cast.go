@@ -56,23 +56,21 @@ type office struct {
 
 // app is a program of a partner that the platform knows.
 type app struct {
-	p         *partner
-	id        string
-	key       string
-	nextKey   string
-	rotates   int // day of the next key
-	scopes    []string
-	library   string
-	release   int // days between versions
-	lag       int
-	every     float64 // minutes between calls
-	rate      float64 // milliseconds of a call
-	sends     []*receiver
-	taps      []tap
-	grows     int // day on which it is granted one more scope
-	growth    int // which of grants that is
-	calls     int64
-	heartbeat int64
+	p       *partner
+	id      string
+	key     string
+	nextKey string
+	rotates int // day of the next key
+	scopes  []string
+	library string
+	release int // days between versions
+	lag     int
+	every   float64 // minutes between calls
+	rate    float64 // milliseconds of a call
+	sends   []*receiver
+	taps    []tap
+	grows   int // day on which it is granted one more scope
+	growth  int // which of grants that is
 }
 
 // tap sees what an app hands to others.

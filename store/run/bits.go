@@ -57,7 +57,6 @@ func streamBytes(n uint64) uint64 { return (n+7)/8 + bitPad }
 //
 //	width of each column u8 · base of each column u64 · the fields
 type grid struct {
-	cols  int
 	width [recordCols]uint8
 	base  [recordCols]uint64
 	row   uint64 // bits
