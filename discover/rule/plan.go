@@ -278,7 +278,9 @@ func Compile(detectors []*Detector, o Options) (*Plan, error) {
 func compile(base *cel.Env, detectors []*Detector, o Options) (*Plan, error) {
 	b := &builder{base: base, seed: o.Seed, byCanon: map[string]*shared{}, byWords: map[string]fact{}, texts: entityTexts(), plan: &Plan{seed: o.Seed}}
 	var err error
-	b.exposures(detectors)
+	if err = b.exposures(detectors); err != nil {
+		return nil, err
+	}
 	for i, d := range detectors {
 		if i > 0 && detectors[i-1].ID == d.ID {
 			b.problems = append(b.problems, d.Problem(0, "duplicate", fmt.Sprintf("detector %s is in %s too", d.ID, detectors[i-1].File)))
@@ -304,45 +306,37 @@ func compile(base *cel.Env, detectors []*Detector, o Options) (*Plan, error) {
 var orderTypes = []moat.EventType{moat.OrderAccess, moat.OrderTransmit, moat.DataDecrypt, moat.DBQuery, moat.APICall}
 
 // exposures adds, for each kind of subject, the two features that every finding needs.
-func (b *builder) exposures(detectors []*Detector) {
+func (b *builder) exposures(detectors []*Detector) error {
+	x, err := b.environment(&Detector{ID: "exposure"})
+	if err != nil {
+		return err
+	}
+	shown := fmt.Sprintf("event.weight > %g", unseen)
 	// An address or a device is seen with the orders of its account; two more statistics on every one of
 	// millions of them would cost more than all detectors that watch them.
 	for _, k := range [...]moat.EntityKind{moat.Account, moat.App, moat.Host, moat.Outlet, moat.Partner} {
 		if k != moat.Account && !slices.ContainsFunc(detectors, func(d *Detector) bool { return d.Subject == k }) {
 			continue
 		}
-		day := feature.Params{"window": 86400}
-		distinct := b.builtin(k, "distinct", day, func(op *Op) {
-			op.Value, op.List = feature.Keys, func(f *Frame) []string {
-				if f.Weight() <= unseen {
-					return nil
-				}
-				return f.Event.Orders
-			}
-		})
-		sum := b.builtin(k, "sum", day, func(op *Op) {
-			op.Value = feature.Number
-			op.Num = func(f *Frame) float64 {
-				if f.Weight() <= unseen {
-					return 0
-				}
-				return float64(max(f.Event.Touched(), f.Event.Rows) - int64(len(f.Event.Orders)))
-			}
-		})
+		distinct := b.builtin(x, k, "distinct", "event.orders", shown+" && event.orders.size() > 0")
+		// What has no number of an order is counted all the same. Mostly all have one, so that nothing is left to add up.
+		sum := b.builtin(x, k, "sum", "max(event.touched, event.rows) - event.orders.size()", shown+" && max(event.touched, event.rows) > event.orders.size()")
 		b.plan.Exposure[k] = &Exposure{Distinct: distinct.op.Stat, Sum: sum.op.Stat, DistinctOffset: len(b.features) - 2, SumOffset: len(b.features) - 1}
 	}
+	return nil
 }
 
-func (b *builder) builtin(of moat.EntityKind, kind string, p feature.Params, set func(*Op)) *shared {
+// builtin adds a feature of a day that nobody declared.
+func (b *builder) builtin(x *environment, of moat.EntityKind, kind, value, where string) *shared {
 	k := feature.Find(kind)
-	p, err := k.Fill(p)
+	p, err := k.Fill(feature.Params{"window": 86400})
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
-	s := &shared{canon: fmt.Sprintf("exposure %s %s", of, kind), on: orderTypes, outs: len(k.Outputs), size: k.Size(p)}
-	s.op = Op{Of: of, Kind: k, Stat: k.New(p), Observe: true, Ahead: true, Out: len(b.bySlot)}
-	set(&s.op)
-	b.add(s)
+	s, err := b.feature(x, &Feature{Kind: k, Of: of, On: orderTypes, Value: Text{S: value}, Where: Text{S: where}, Params: p})
+	if s == nil || err != nil {
+		panic(fmt.Sprintf("BUG: %s of what %s was shown: %v, %v", kind, of, err, b.problems))
+	}
 	return s
 }
 
