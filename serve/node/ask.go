@@ -38,7 +38,6 @@ func (n *Node) Ask(ctx context.Context, ev *moat.Event) (Answer, error) {
 		return Answer{}, err
 	}
 	n.notes.add(q.event)
-	n.touches(q.event, n.notes.add)
 	return q.answer, nil
 }
 

@@ -379,7 +379,7 @@ func (n *Node) refreshCanaries(ctx context.Context) {
 }
 
 // askCanaries adds to the findings about an act that asks what its canaries mean, of those that its partner planted itself: an answer must not tell that an
-// order is another's canary. Their events go into the log with the question.
+// order is another's canary. Their events follow when the question comes out of the log.
 func (p *partition) askCanaries(e *moat.Event, found []moat.Finding) []moat.Finding {
 	p.n.touches(e, func(t *moat.Event) {
 		if t.Partner == e.Partner {

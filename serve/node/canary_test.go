@@ -3,6 +3,7 @@ package node_test
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/locate/scope"
 	"github.com/moat-platform/moat/locate/trace"
+	"github.com/moat-platform/moat/river"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/book"
 	"github.com/moat-platform/moat/store/run"
@@ -339,8 +341,48 @@ func TestCanaryFigures(t *testing.T) {
 	}
 }
 
-// BenchmarkWatch is what the watch costs an event of one order that is nothing planted.
-func BenchmarkWatch(b *testing.B) {
+// TestCanaryBehindTheAnswer: nothing more is written for an event that uses a canary before its sender is answered, and what it means
+// is found although the process ended right after.
+func TestCanaryBehindTheAnswer(t *testing.T) {
+	dir := t.TempDir()
+	n, orders, _ := planted(t, dir)
+	at := now() - moat.Hour
+	e := &moat.Event{ID: "x", Time: at, Received: at, Partner: "courier", Type: moat.OrderAccess, App: "tms", Actor: "wang", Operation: "view", Orders: orders.Values[:1]}
+	e.MarkAll()
+	var w moat.BatchWriter
+	n.Watch(e, w.Append)
+	if w.Len() != 1 {
+		t.Errorf("%d events are written before the answer, want 1", w.Len())
+	}
+	part := n.River.PartitionOf(e.Partner)
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	log, err := river.Open(t.Context(), river.Config{Dir: filepath.Join(dir, "river")}) // of a process that did no more than acknowledge
+	if err == nil {
+		_, err = log.Append(t.Context(), part, w.Bytes())
+	}
+	if err = errors.Join(err, log.Close(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // once more changes nothing
+		n = open(t, dir)
+		put(t, n)
+		found := map[string]int{}
+		for _, f := range findings(t, n) {
+			found[f.Partner+" "+f.Detector]++
+		}
+		if found["*merchant access.canary_used"] != 1 || found["*courier access.canary_hand"] != 1 {
+			t.Errorf("found %v", found)
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkTouches is what it costs to look at an event of one order that is nothing planted.
+func BenchmarkTouches(b *testing.B) {
 	n := open(b, b.TempDir())
 	defer n.Close()
 	if _, err := n.Book.CreatePartner(b.Context(), moat.Everyone(), book.Partner{ID: "merchant", Name: "m"}, "root"); err != nil {
@@ -352,6 +394,6 @@ func BenchmarkWatch(b *testing.B) {
 	e := &moat.Event{Partner: "merchant", Type: moat.OrderAccess, Actor: "li@shop-1", Operation: "view", Orders: []string{"4403112233445566"}, KeyID: "k1"}
 	b.ReportAllocs()
 	for b.Loop() {
-		n.Watch(e, func(*moat.Event) {})
+		node.Touches(n, e, func(*moat.Event) {})
 	}
 }

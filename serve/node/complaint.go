@@ -179,27 +179,26 @@ func (n *Node) File(ctx context.Context, t moat.Tenant, partner string, list []N
 
 // planted writes down that a complaint names canaries. Beside own, what is kept of the complaint itself, an order that no event named is kept at the
 // partner that it was planted at, and a phone, address or credential by its token. It returns that, and the first canary that t may know of.
+// What follows for a planted order is told when its complaint comes out of the log.
 func (n *Node) planted(p *clerk, t moat.Tenant, c *NewComplaint, own []book.Complaint) (rows []book.Complaint, known *Canary) {
 	x := n.canaries.index.Load()
 	for _, h := range hits(x, "", c.Order) {
 		if k := knownAs(x, h); known == nil && mayKnow(t, h) {
 			known = &k
 		}
-		about, order := *c, c.Order
+		about := *c
 		if h.Lot.Kind != canary.Order {
-			about.Order, order = x.Token(h), ""
+			about.Order = x.Token(h)
+		} else if len(own) > 0 {
+			continue
 		}
 		e := p.event(&about, h.Lot.Partner)
 		e.Partner = seenAt(h.Lot.Partner, h.Lot)
 		e.ID = moat.ComplaintID(e.Partner, about.Order, e.Kind, e.ContactedAt, e.Reporter, e.Channel)
-		of := &e.ID
-		if len(own) > 0 {
-			of = &own[0].ID
-		} else {
-			rows = append(rows, complaintOf(e))
-			p.events[e.ID] = []*moat.Event{e}
+		rows, p.events[e.ID] = append(rows, complaintOf(e)), []*moat.Event{e}
+		if h.Lot.Kind != canary.Order {
+			n.touched(x, h, "", e, func(touch *moat.Event) { p.events[e.ID] = append(p.events[e.ID], touch.Clone()) })
 		}
-		n.touched(x, h, order, e, func(touch *moat.Event) { p.events[*of] = append(p.events[*of], touch.Clone()) })
 	}
 	return rows, known
 }

@@ -466,14 +466,14 @@ func TestFullRiver(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := mustStats(t, n).Partitions[0]
-		if given += s.GivenUp; round == 0 && (given == 0 || !strings.Contains(log.String(), "cannot send sightings")) {
+		if given += s.GivenUp; round == 0 && (given == 0 || !strings.Contains(log.String(), "cannot tell others")) {
 			t.Errorf("with a full river: %+v", s)
 		}
 		if err := n.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if sent < 50 || !strings.Contains(log.String(), "sightings were given up") {
+	if sent < 50 || !strings.Contains(log.String(), "what others were to be told was given up") {
 		t.Errorf("%d batches found room; the log says %s", sent, log.String())
 	}
 	// When there is room again, and two days later so that all is news, they go out.

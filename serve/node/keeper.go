@@ -109,8 +109,8 @@ func (k *keeper) store(w work) {
 // maxLetter is the size at which what is to be sent no longer waits.
 const maxLetter = 1 << 20
 
-// post takes up what is to be sent to other partitions: sightings to the one that watches them all, warnings to those of their
-// partners. It says no when the node is closing and they cannot be sent.
+// post takes up what is to be sent to other partitions: sightings to the one that watches them all, warnings and uses of canaries to those
+// of their partners. It says no when the node is closing and they cannot be sent.
 func (k *keeper) post(out foresee.Out) bool {
 	to := func(e *moat.Event) {
 		id := k.p.n.River.PartitionOf(e.Partner)
@@ -145,7 +145,7 @@ letters:
 	for id, w := range k.letters {
 		for w.Len() > 0 && !k.gone {
 			_, err := k.p.n.River.Append(context.Background(), id, w.Bytes())
-			k.p.warn("cannot send sightings", err)
+			k.p.warn("cannot tell others", err)
 			switch full := errors.Is(err, river.ErrFull); {
 			case err == nil:
 				w.Reset()
@@ -153,7 +153,7 @@ letters:
 				continue letters
 			case full:
 				k.givenUp.Add(uint64(w.Len()))
-				k.p.n.log.Error("sightings were given up", "partition", k.p.id, "to", id, "events", w.Len(), "error", err)
+				k.p.n.log.Error("what others were to be told was given up", "partition", k.p.id, "to", id, "events", w.Len(), "error", err)
 				w.Reset()
 			case !k.again():
 				k.gone = true

@@ -26,6 +26,7 @@ type partition struct {
 	id     int
 	engine *engine.Engine
 	across *foresee.Across
+	used   []*moat.Event // of canaries, by the events of the message at hand
 	risks  *risk.Keeper
 	budget *decision.Budget
 	seq    uint64 // last message that the engine took in
@@ -182,11 +183,25 @@ func (p *partition) take(m river.Message) {
 		p.n.log.Error("a batch cannot be read to its end", "partition", p.id, "seq", m.Seq, "error", err)
 		m.Data = readable(m.Data) // the store would refuse it for ever
 	}
-	out, err := p.across.Step()
+	out, err := p.tell()
 	p.warn("cannot watch across partners", err)
 	p.seq = m.Seq
 	p.hand(work{seq: m.Seq, batch: m.Data, skip: r.Skip, changes: p.digest(&r, &out), out: out})
 	p.handed = m.Seq
+}
+
+// see looks at an event that the engine took in for what others must be told of.
+func (p *partition) see(ev *moat.Event, now moat.Time, found []moat.Finding) {
+	p.across.See(ev, now, found)
+	p.n.touches(ev, func(t *moat.Event) { p.used = append(p.used, t.Clone()) })
+}
+
+// tell returns what the events since the last call are to be told to others.
+func (p *partition) tell() (foresee.Out, error) {
+	out, err := p.across.Step()
+	out.Warnings = append(out.Warnings, p.used...)
+	p.used = nil
+	return out, err
 }
 
 // readable returns a batch of the events of one that can be read, as far as the first that cannot.

@@ -93,9 +93,10 @@ func (p *partition) checkRiver(ctx context.Context) error {
 // begin makes the engine and what follows it, empty.
 func (p *partition) begin() (err error) {
 	p.risks, p.budget, p.seq = risk.NewKeeper(p.n.Odds), decision.NewBudget(decision.Limits{}), 0
+	p.used = nil
 	p.across = foresee.New(foresee.Config{Plan: p.n.Plan, Seed: p.n.Seed, Key: foresee.Key(hashKey(p.n.Master, "foresee")), Limits: p.n.cfg.Limits,
 		Part: p.id, Parts: p.n.River.Partitions(), Run: rand.Uint64()})
-	p.engine, err = engine.New(engine.Config{Plan: p.n.Plan, Seed: p.n.Seed, Net: p.n.net, Limits: p.n.cfg.Limits, After: p.across.See})
+	p.engine, err = engine.New(engine.Config{Plan: p.n.Plan, Seed: p.n.Seed, Net: p.n.net, Limits: p.n.cfg.Limits, After: p.see})
 	return err
 }
 
@@ -134,7 +135,7 @@ func (p *partition) rebuild(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		out, err := p.across.Step()
+		out, err := p.tell()
 		if err != nil {
 			return err
 		}

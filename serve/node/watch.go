@@ -3,8 +3,8 @@ package node
 import "github.com/moat-platform/moat"
 
 // Watch sees every event on its way into the log, as ingest wants it: what it stamps or adds is recorded, so that a replay
-// finds the same. A complaint gets the way that its order took; an event that uses a canary in a way that is not
-// the usual traffic is followed by canary.touch events.
+// finds the same. A complaint gets the way that its order took. Whether an event uses a canary is looked at when it is out of the
+// log again: how long a sender waits must not tell which of its orders are planted.
 func (n *Node) Watch(e *moat.Event, put func(*moat.Event)) {
 	switch e.Type {
 	case moat.Complaint:
@@ -15,5 +15,4 @@ func (n *Node) Watch(e *moat.Event, put func(*moat.Event)) {
 	default:
 		put(e)
 	}
-	n.touches(e, put)
 }
