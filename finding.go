@@ -72,8 +72,8 @@ type Finding struct {
 	Background bool `json:"background,omitempty"`
 	// Policy is what somebody must know of and agree to, theft or not: a case opens on it, of rank P4 while it is not worth more.
 	Policy bool `json:"policy,omitempty"`
-	// Joins is what is worth knowing of a case and is none by itself: that many complain says that data leaked, and not from whom. It raises the
-	// risk of its entity and goes into a case that is there; it opens none.
+	// Joins is what is worth knowing of a case and is none by itself: that many complain says that data leaked, and not from whom. It goes into a
+	// case of its entity that is there or opens within two weeks; it opens none, and raises no risk, no rank and no decision.
 	Joins  bool     `json:"joins,omitempty"`
 	Attack []string `json:"attack,omitempty"`
 }

@@ -167,7 +167,7 @@ func (c *detectorsListCmd) explain(a *app, d *rule.Compiled, w api.Worth) {
 		on = append(on, t.String())
 	}
 	o.line(o.paint(bold, d.ID), d.Title)
-	o.linef("dimension %s, mode %s, watches %s, raises the risk of the %s", d.Dimension, d.Mode, strings.Join(on, ", "), d.Subject)
+	o.linef("dimension %s, mode %s, watches %s, %s the %s", d.Dimension, d.Mode, strings.Join(on, ", "), d.Brings(), d.Subject)
 	if w.N+w.Accepted > 0 {
 		o.linef("of its judged cases %d were confirmed, %d false alarms and %d accepted: precision at least %.0f %%", w.Confirmed, w.FalseAlarms, w.Accepted, 100*w.PrecisionLow)
 	}

@@ -67,7 +67,7 @@ parameter or a mode without touching a file. Together they keep %d features; the
 
 func section(b *strings.Builder, d *rule.Compiled) {
 	fmt.Fprintf(b, "\n## %s\n\n**%s.** %s\n\n", d.ID, d.Title, strings.Join(strings.Fields(d.Doc), " "))
-	fmt.Fprintf(b, "Watches %s; raises the risk of the %s; mode `%s`. Says the same of one %s again after %s", codes(types(d)), d.Subject, d.Mode, d.Subject, span(d.Every))
+	fmt.Fprintf(b, "Watches %s; %s the %s; mode `%s`. Says the same of one %s again after %s", codes(types(d)), d.Brings(), d.Subject, d.Mode, d.Subject, span(d.Every))
 	fmt.Fprintf(b, ", or sooner when it is surer. People at risk when it is right: at least %s. File: [%s](../../discover/detectors/%s).\n\n",
 		number(d.Stake), d.File, d.File)
 	b.WriteString("```\n")

@@ -137,7 +137,7 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	}
 	c.Rank = o.rankOf(f, *ev, score)
 	c.Cases = append(c.Cases, clone(&o.Case))
-	c.Enforce = slices.ContainsFunc(o.Enforcers, func(d string) bool { return k.learned.demoted[d] == nil })
+	c.Enforce = !f.Joins && slices.ContainsFunc(o.Enforcers, func(d string) bool { return k.learned.demoted[d] == nil })
 	return c
 }
 
@@ -307,7 +307,7 @@ func (k *Keeper) open(f *moat.Finding, ev evidence) *open {
 	earlier := slices.Clone(ev)
 	slices.SortStableFunc(earlier, func(a, b share) int { return cmp.Compare(a.At, b.At) })
 	for _, s := range earlier {
-		if s.left(f.Time) > 0 && s.Finding != f.ID {
+		if s.told(f.Time) && s.Finding != f.ID {
 			o.Evidence.keep(s, f.Time)
 			o.note(s.Finding, s.At)
 			o.Case.Detectors = appendNew(o.Case.Detectors, MaxFindings, s.Detector)
@@ -328,13 +328,8 @@ func (k *Keeper) open(f *moat.Finding, ev evidence) *open {
 // take adds a finding, and what it is worth, to the case.
 func (o *open) take(f *moat.Finding, x share) {
 	o.Evidence.keep(x, f.Time)
-	o.Weight, o.Egress = max(o.Weight, f.Weight), o.Egress || f.Egress
-	o.Stake = max(o.Stake, f.Stake)
-	if f.Mode == moat.Enforce {
-		o.Enforcers = appendNew(o.Enforcers, MaxFindings, f.Detector)
-	}
-	if f.Entity.Kind != moat.Partner && f.Entity.Kind != moat.Peers { // all that a partner handles is not what a thief got
-		o.exposed(f.Entity.String(), f.Orders)
+	if !f.Joins {
+		o.weigh(f)
 	}
 	c := &o.Case
 	o.Channel = cmp.Or(o.Channel, f.Channel)
@@ -344,6 +339,18 @@ func (o *open) take(f *moat.Finding, x share) {
 	c.Entities = appendNew(c.Entities, MaxEntities, f.Entity)
 	if !f.Background { // else they are accounts that were tried, which have nothing to do with each other
 		c.Entities = appendNew(c.Entities, MaxEntities, f.Related...)
+	}
+}
+
+// weigh notes how much is at risk by a finding.
+func (o *open) weigh(f *moat.Finding) {
+	o.Weight, o.Egress = max(o.Weight, f.Weight), o.Egress || f.Egress
+	o.Stake = max(o.Stake, f.Stake)
+	if f.Mode == moat.Enforce {
+		o.Enforcers = appendNew(o.Enforcers, MaxFindings, f.Detector)
+	}
+	if f.Entity.Kind != moat.Partner && f.Entity.Kind != moat.Peers { // all that a partner handles is not what a thief got
+		o.exposed(f.Entity.String(), f.Orders)
 	}
 }
 

@@ -64,6 +64,11 @@ type share struct {
 	Certain                          bool
 }
 
+// told tells whether the share is worth telling of at now: there is something left of it, or it joined what may still come.
+func (s *share) told(now moat.Time) bool {
+	return s.left(now) > 0 || s.Basis == joined && now-s.At <= EchoWait
+}
+
 // left is what remains of the share at now.
 func (s *share) left(now moat.Time) float64 {
 	if now <= s.At {
@@ -81,8 +86,14 @@ func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 // evidence is the shares of an entity or of a case, one a basis, sorted by basis.
 type evidence []share
 
+// joined is the basis of what joins: it has a place of its own, so that it never takes that of what weighs something.
+const joined = "joined"
+
 // share is what a finding is worth. No finding lowers a risk, and none is certain.
 func (k *Keeper) share(f *moat.Finding) share {
+	if f.Joins {
+		return share{Basis: joined, Family: f.Family, Detector: f.Detector, Finding: f.ID, Title: f.Title, Reason: f.Reason, At: f.Time}
+	}
 	return share{
 		Basis: cmp.Or(f.Basis, f.Family), Family: f.Family, Detector: f.Detector, Finding: f.ID, Title: f.Title, Reason: f.Reason, Channel: f.Channel,
 		At: f.Time, LogOdds: worth(k.odds, k.learned, f), Enforce: f.Mode == moat.Enforce, Certain: f.Certain && f.Score >= 0.5,
@@ -91,7 +102,7 @@ func (k *Keeper) share(f *moat.Finding) share {
 
 // worth is how many log-odds a finding adds to the prior.
 func worth(odds Calibration, learned *Learned, f *moat.Finding) float64 {
-	if !(f.Score > Prior) { // nor if it is no number
+	if f.Joins || !(f.Score > Prior) { // nor if it is no number
 		return 0
 	}
 	x := min(odds.logOdds(f.Detector, f.Score)+learned.Shift(f.Partner, f.Detector), logit(mostSure))
@@ -140,7 +151,10 @@ func (ev evidence) telling(now moat.Time) *share {
 	most := -1.0
 	for i := range ev {
 		v := ev[i].left(now)
-		if ev[i].Basis == volume {
+		switch ev[i].Basis {
+		case joined:
+			continue
+		case volume:
 			v /= 2
 		}
 		if v > most {
@@ -152,7 +166,7 @@ func (ev evidence) telling(now moat.Time) *share {
 
 func (ev evidence) dead(now moat.Time) bool {
 	for i := range ev {
-		if ev[i].left(now) > 0 {
+		if ev[i].told(now) {
 			return false
 		}
 	}

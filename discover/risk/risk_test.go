@@ -406,21 +406,49 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
-// TestJoins: what many complain about raises the risk of an app and opens no case; the case that is opened when a source is named has it, and what is
-// complained about later goes into that.
+// TestJoins: what many complain about opens no case, raises no risk and decides nothing; the case that is opened when a source is named has it, and
+// what is complained about later goes into that and leaves it as it was.
 func TestJoins(t *testing.T) {
 	app := moat.Entity{Kind: moat.App, ID: "erp"}
-	surge := func(f *moat.Finding) { f.Joins, f.Basis, f.Orders = true, "echo", 500 }
+	surge := func(f *moat.Finding) { f.Joins, f.Basis, f.Orders, f.Stake, f.Egress = true, "echo", 500, 5000, true }
 	k := risk.NewKeeper(risk.Calibration{OpenAt: 20})
-	if c := k.Fold(finding("1", "complaint", app, 0, 0.8, surge)); len(c.Cases) != 0 || c.Risk.Score < 50 {
+	unmoved := func(when string, at float64) {
+		t.Helper()
+		if r := k.With("p", app, nil, after(at)); !near(r.Score, odds()) || len(r.Shares) != 0 {
+			t.Errorf("%s an act of the app has the risk %+v", when, r)
+		}
+	}
+	c := k.Fold(finding("1", "complaint", app, 0, 0.8, surge))
+	if len(c.Cases) != 0 || c.Enforce || !near(c.Risk.Score, odds()) {
 		t.Fatalf("alone: %+v", c)
 	}
-	c := k.Fold(finding("2", "across", app, 6, 0.7, func(f *moat.Finding) { f.Basis = "echo" })).Cases
-	if len(c) != 1 || len(c[0].Findings) != 2 {
-		t.Fatalf("when a source is named: %+v", c)
+	unmoved("after complaints", 1)
+	if found := []moat.Finding{*finding("1", "complaint", moat.Entity{Kind: moat.Partner, ID: "p"}, 0, 0.8, surge)}; len(risk.Stand(risk.Calibration{}, nil, "p", found, risk.Incidents{}, after(1)).Reasons) > 0 {
+		t.Error("the partner stands worse for complaints")
 	}
-	if more := k.Fold(finding("3", "complaint", app, 30, 0.8, surge)).Cases; len(more) != 1 || more[0].ID != c[0].ID || len(more[0].Findings) != 3 {
-		t.Errorf("complaints later: %+v", more)
+	named := k.Fold(finding("2", "across", app, 6, 0.7, func(f *moat.Finding) { f.Basis = "echo" }))
+	if len(named.Cases) != 1 || len(named.Cases[0].Findings) != 2 || !named.Enforce {
+		t.Fatalf("when a source is named: %+v", named)
+	}
+	was := named.Cases[0]
+	more := k.Fold(finding("3", "complaint", app, 30, 0.8, surge))
+	if len(more.Cases) != 1 || more.Enforce {
+		t.Fatalf("complaints later: %+v", more)
+	}
+	if x := more.Cases[0]; x.ID != was.ID || len(x.Findings) != 3 || x.Score != was.Score || x.Rank != was.Rank || x.Orders != was.Orders || x.Damage != was.Damage {
+		t.Errorf("the case became %+v\nof %+v", x, was)
+	}
+	var state bytes.Buffer // a snapshot keeps what joined
+	again := risk.NewKeeper(risk.Calibration{OpenAt: 20})
+	k.Fold(finding("4", "complaint", bob, 31, 0.8, surge))
+	if err := k.Snapshot(&state); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := again.Restore(&state); err != nil {
+		t.Fatal(err)
+	}
+	if c := again.Fold(finding("5", "across", bob, 40, 0.7)).Cases; len(c) != 1 || len(c[0].Findings) != 2 {
+		t.Errorf("after a snapshot: %+v", c)
 	}
 }
 

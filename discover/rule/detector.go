@@ -71,13 +71,21 @@ type Detector struct {
 	Egress         bool          // a finding means that data left, whatever the event says
 	Background     bool          // what everybody lives with: one case of a partner holds all findings
 	Policy         bool          // what somebody must agree to: a case opens however unlikely a theft is
-	Joins          bool          // a finding opens no case: it goes into one that is there
+	Joins          bool          // a finding opens no case and raises no risk: it goes into a case that is there
 	Attack         []string
 	FalsePositives []string
 	Evasions       []string
 	Tests          []Test
 	File           string
 	Row            int // of a family, from 1; 0 = the file holds this detector alone
+}
+
+// Brings says in words what a finding does to its subject.
+func (d *Detector) Brings() string {
+	if d.Joins {
+		return "goes into a case of"
+	}
+	return "raises the risk of"
 }
 
 // Bases are what findings rest on where it is not the family: how much was touched, what became of data outside,
