@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"os"
 	"slices"
@@ -66,6 +67,7 @@ type imported struct {
 	Leaks     []leak    `json:"leaks,omitempty"`   // channels whose canaries the file names
 	Warning   string    `json:"warning,omitempty"`
 
+	who      namers
 	unknown  int    // listed
 	trace    string // command
 	began    time.Time
@@ -135,7 +137,7 @@ func (c *complaintImportCmd) Run(a *app) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, end()) }()
-	s := imported{Bad: []badLine{}, began: time.Now()}
+	s := imported{Bad: []badLine{}, began: time.Now(), who: newNamers()}
 	_, s.Dropped = r.Header()
 	if s.trace = "moat trace --file " + shell(c.File); c.File == "-" {
 		s.trace = "moat trace -"
@@ -143,7 +145,7 @@ func (c *complaintImportCmd) Run(a *app) (err error) {
 	failed := c.all(a, r, file, most, &s)
 	bar.end()
 	if known, err := reporters(); err == nil {
-		s.Warning = known.Warning()
+		s.Warning = s.who.warning(&known)
 	} else {
 		failed = errors.Join(failed, err)
 	}
@@ -279,6 +281,7 @@ func (c *complaintImportCmd) all(a *app, r *complaint.Reader, file fileFn, most 
 			return errors.Join(send(), err)
 		}
 		s.Lines++
+		s.who.add(&row)
 		list = append(list, node.NewComplaint{Order: row.Order, Kind: row.Kind, ContactedAt: max(row.ContactedAt, moat.Time(c.Found)), Reporter: row.Reporter, Channel: row.Channel})
 		if lines = append(lines, row.Line); len(list) == cap(list) {
 			if err := send(); err != nil {
@@ -287,6 +290,76 @@ func (c *complaintImportCmd) all(a *app, r *complaint.Reader, file fileFn, most 
 		}
 	}
 	return a.ctx.Err()
+}
+
+// namers counts who complains in a file, as the book does: by different orders, and apart from dumps.
+type namers struct {
+	seed   maphash.Seed
+	seen   map[uint64]bool   // orders, and orders with who named them
+	by     map[uint64]*namer // by who it is
+	most   namer
+	orders int
+}
+
+// namer is somebody who complains in a file.
+type namer struct{ line, orders int }
+
+// maxNamers bounds what is remembered of a file; beyond it nobody new is counted, and repetitions are.
+const maxNamers = 1 << 18
+
+func newNamers() namers {
+	return namers{seed: maphash.MakeSeed(), seen: map[uint64]bool{}, by: map[uint64]*namer{}}
+}
+
+func (w *namers) add(row *complaint.Row) {
+	if row.Kind == complaint.Dump {
+		return
+	}
+	if w.first(row.Order) {
+		w.orders++
+	}
+	who := strings.ToLower(row.Reporter)
+	if who == "" || !w.first(row.Order+"\x00"+who) {
+		return
+	}
+	h := maphash.String(w.seed, who)
+	x := w.by[h]
+	if x == nil && len(w.by) < maxNamers {
+		x = &namer{line: row.Line}
+		w.by[h] = x
+	}
+	if x == nil {
+		return
+	}
+	if x.orders++; x.orders > w.most.orders {
+		w.most = *x
+	}
+}
+
+// first tells whether something comes for the first time.
+func (w *namers) first(what string) bool {
+	h := maphash.String(w.seed, what)
+	if w.seen[h] {
+		return false
+	}
+	if len(w.seen) < 2*maxNamers {
+		w.seen[h] = true
+	}
+	return true
+}
+
+// warning says of the file, and of all that is known, that it may be there to frame somebody; or "". Who it is in the file is told by a line: it may
+// be a number.
+func (w *namers) warning(known *book.Reporters) string {
+	file := book.Reporters{Orders: w.orders, Top: fmt.Sprintf("that of line %d", w.most.line), TopCount: w.most.orders}
+	here, all := file.Warning(), known.Warning()
+	switch {
+	case here == "" || file.TopCount == known.TopCount && file.Orders == known.Orders:
+		return all
+	case all == "":
+		return "in this file " + here
+	}
+	return "in this file " + here + ". Of all complaints of the last 30 days " + all
 }
 
 // imported tells what became of a file.

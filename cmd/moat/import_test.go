@@ -12,6 +12,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/moat-platform/moat/ingest/complaint"
+	"github.com/moat-platform/moat/store/book"
 )
 
 // TestImport files a long table: a tenth of its lines are those of others, as many are there twice, as many name nobody's orders, and as many
@@ -124,3 +127,45 @@ func program(t *testing.T, data string, args ...string) ([]byte, *os.ProcessStat
 
 // maxMemory is the most that a process had in memory, in bytes, files that it mapped included.
 func maxMemory(p *os.ProcessState) int64 { return p.SysUsage().(*syscall.Rusage).Maxrss << 10 }
+
+// TestNamers: a file whose complaints are mostly one reporter's is told of, however many others complained before; so is one who made most of all
+// complaints in files where others stand, too.
+func TestNamers(t *testing.T) {
+	rows := func(who string, from, to int) (list []complaint.Row) {
+		for i := from; i < to; i++ {
+			list = append(list, complaint.Row{Line: i + 2, Order: fmt.Sprint("o", i), Kind: "spam", Reporter: who})
+		}
+		return list
+	}
+	many := &book.Reporters{Orders: 5000, Top: "r_x", TopCount: 20}
+	for _, c := range []struct {
+		what  string
+		rows  []complaint.Row
+		known *book.Reporters
+		want  []string // parts of the warning; none if there is none
+	}{
+		{"one of many", append(rows("rival", 3, 15), rows("", 20, 23)...), many, []string{"in this file one reporter, that of line 5, made the complaints about 12 of 15 orders"}},
+		{"as others write him", append(rows("Rival", 0, 8), rows("rival", 8, 14)...), many, []string{"that of line 2", "14 of 14"}},
+		{"few", rows("rival", 0, 9), many, nil},
+		{"again and again of the same", append(rows("rival", 0, 9), rows("rival", 0, 9)...), many, nil},
+		{"nobody in particular", rows("", 0, 30), many, nil},
+		{"a dump", []complaint.Row{{Order: "a", Kind: complaint.Dump, Reporter: "r"}}, many, nil},
+		{"others here, one before", rows("", 0, 30), &book.Reporters{Orders: 60, Top: "r_x", TopCount: 40}, []string{"one reporter, r_x"}},
+		{"the same one", rows("rival", 0, 12), &book.Reporters{Orders: 30, Top: "r_x", TopCount: 22}, []string{"in this file", "Of all complaints of the last 30 days one reporter, r_x"}},
+		{"all that there is", rows("rival", 0, 12), &book.Reporters{Orders: 12, Top: "r_x", TopCount: 12}, []string{"one reporter, r_x"}},
+	} {
+		w := newNamers()
+		for i := range c.rows {
+			w.add(&c.rows[i])
+		}
+		got := w.warning(c.known)
+		for _, part := range c.want {
+			if !strings.Contains(got, part) {
+				t.Errorf("%s: %q lacks %q", c.what, got, part)
+			}
+		}
+		if len(c.want) == 0 && got != "" {
+			t.Errorf("%s: %q", c.what, got)
+		}
+	}
+}
