@@ -53,6 +53,9 @@ func TestRead(t *testing.T) {
 	f("other names in another order, a note that is not read, CRLF, no end of line", "Note,Call Time,Order No,Type\r\n\"he said \"\"hi\"\", twice\",2026-03-02 09:30,A1,Scam Call\r\n,,A2,spam", Options{},
 		"2:A1|scam_call|2026-03-02T09:30:00Z||", "3:A2|spam|||")
 	f("a byte order mark, semicolons and Chinese names, local time", "\xef\xbb\xbf订单号;类型;来电时间\nA1;spam;2026/3/2 8:05\n", Options{Location: shanghai}, "2:A1|spam|2026-03-02T00:05:00Z||")
+	f("carriage returns alone, and a line feed in quotes", "order;note;kind\rA1;\"a\nb\";spam\r\rA2;\"never closed;fraud\rA3;x;fraud\r", Options{}, "2:A1|spam|||", "line 4: a quote is not closed", "5:A3|fraud|||")
+	f("two carriage returns and a line feed", "order,kind\r\r\nA1,spam\r\r\n", Options{}, "2:A1|spam|||")
+	f("ids with carriage returns", "A1\rA2\r", Options{}, "1:A1||||", "2:A2||||")
 	f("no names", "A1,spam,2026-03-02,r1\nA2,fraud,1772443800\n", Options{}, "1:A1|spam|2026-03-02T00:00:00Z|r1|", "2:A2|fraud|2026-03-02T09:30:00Z||")
 	f("ids alone", "A1\n\n A2 \n", Options{}, "1:A1||||", "3:A2||||")
 	f("a line break in quotes", "order,note,kind\nA1,\"first\nsecond, \",spam\nA2,x,fraud\n", Options{}, "2:A1|spam|||", "4:A2|fraud|||")

@@ -19,6 +19,7 @@ type records struct {
 	buf      []byte // what lies ahead is buf[from:to]
 	from, to int
 	comma    byte
+	newline  byte // ends a line
 	line     int
 	fields   []string
 }
@@ -41,13 +42,31 @@ func newRecords(r io.Reader) (*records, error) {
 	if !validHead(head) {
 		return nil, fmt.Errorf("%w: it is not UTF-8 but probably GBK; save it as UTF-8, or: iconv -f GB18030 -t UTF-8 FILE", ErrForm)
 	}
-	first, _, _ := bytes.Cut(head, []byte("\n"))
+	p.newline = newlineOf(head)
+	first, _, _ := bytes.Cut(head, []byte{p.newline})
 	for _, c := range []byte{';', '\t'} {
 		if bytes.Count(first, []byte{c}) > bytes.Count(first, []byte{p.comma}) {
 			p.comma = c
 		}
 	}
 	return p, nil
+}
+
+// newlineOf is what ends the lines of a file that begins with head: a line feed, or a carriage return that none follows, as old programs write.
+func newlineOf(head []byte) byte {
+	quoted := false
+	for i, c := range head {
+		switch {
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '\n':
+			return '\n'
+		case c == '\r' && i+1 < len(head) && head[i+1] != '\r' && head[i+1] != '\n':
+			return '\r'
+		}
+	}
+	return '\n'
 }
 
 // validHead tells whether b is UTF-8, but for a few bytes that are broken here and there and a letter that is cut at the end. Of a
@@ -127,7 +146,7 @@ func (p *records) end(w []byte) (n int, closed bool) {
 		switch c := w[i]; {
 		case quoted:
 			quoted = c != '"'
-		case c == '\n':
+		case c == p.newline:
 			return i + 1, true
 		case c == '"' && (start || i > 0 && w[i-1] == '"'): // the second: a doubled one goes on
 			quoted = true
@@ -142,7 +161,7 @@ func (p *records) end(w []byte) (n int, closed bool) {
 
 // take moves over n bytes.
 func (p *records) take(n int) {
-	p.line += max(1, bytes.Count(p.buf[p.from:p.from+n], []byte{'\n'}))
+	p.line += max(1, bytes.Count(p.buf[p.from:p.from+n], []byte{p.newline}))
 	p.from += n
 }
 
@@ -157,7 +176,7 @@ func (p *records) skipLine() error {
 		if err != nil {
 			return err
 		}
-		if i := bytes.IndexByte(w, '\n'); i >= 0 {
+		if i := bytes.IndexByte(w, p.newline); i >= 0 {
 			p.from += i + 1
 			return nil
 		}

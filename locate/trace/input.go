@@ -2,6 +2,7 @@ package trace
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -25,6 +26,7 @@ func ReadOrders(r io.Reader) ([]Leaked, error) {
 	var list []Leaked
 	s := bufio.NewScanner(r)
 	s.Buffer(make([]byte, 0, 64<<10), maxLine)
+	s.Split(scanLine)
 	for n := 1; s.Scan(); n++ {
 		line := strings.TrimSpace(strings.TrimPrefix(s.Text(), "\ufeff"))
 		if line == "" || line[0] == '#' {
@@ -50,6 +52,22 @@ func ReadOrders(r io.Reader) ([]Leaked, error) {
 		return nil, fmt.Errorf("cannot read leaked orders: %w", err)
 	}
 	return list, nil
+}
+
+// scanLine is a [bufio.SplitFunc]: a line ends with a line feed, a carriage return, as old programs write, or both.
+func scanLine(data []byte, atEOF bool) (advance int, line []byte, err error) {
+	i := bytes.IndexAny(data, "\r\n")
+	switch {
+	case i < 0 && !atEOF, i >= 0 && data[i] == '\r' && i+1 == len(data) && !atEOF:
+		return 0, nil, nil
+	case i < 0 && len(data) == 0:
+		return 0, nil, nil
+	case i < 0:
+		return len(data), data, nil
+	case bytes.HasPrefix(data[i:], []byte("\r\n")):
+		return i + 2, data[:i], nil
+	}
+	return i + 1, data[:i], nil
 }
 
 // checkID refuses what is no id of an order.

@@ -19,6 +19,7 @@ func TestReadOrders(t *testing.T) {
 	}
 	check("")
 	check("\ufeffa\n\n# no\r\n b \r\n", Leaked{ID: "a"}, Leaked{ID: "b"})
+	check("id\ra\rb\r\nc\r", Leaked{ID: "a"}, Leaked{ID: "b"}, Leaked{ID: "c"})
 	check("order_id,at\na,2026-03-02T00:00:00Z\n", Leaked{ID: "a", At: at})
 	check("a,,hotline,0.5\n", Leaked{ID: "a", By: "hotline", Weight: 0.5})
 	check("a;1772409600;x", Leaked{ID: "a", At: at, By: "x"})
@@ -28,6 +29,7 @@ func TestReadOrders(t *testing.T) {
 	check(`{"type":"complaint","time":1772500000,"contacted_at":1772409600,"orders":["a","b"],"actor":"x"}`, Leaked{ID: "a", At: at, By: "x"}, Leaked{ID: "b", At: at, By: "x"})
 	for in, want := range map[string]string{
 		"a\nb,soon":                    "line 2",
+		"a\r\n\rb,soon":                "line 3",
 		"a,,x,2":                       "no weight",
 		"a,,x,NaN":                     "no weight",
 		"a,,,,":                        "5 fields",
