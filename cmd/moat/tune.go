@@ -7,9 +7,9 @@ import (
 )
 
 // tune sets the collector and the scheduler for a process with an engine. The state of the engine, which is
-// nearly all memory, lies outside the heap; what is on the heap is small and mostly short-lived,
-// so that the default of collecting whenever it doubles spends a tenth of the CPU on a few
-// hundred megabytes. Near 3 GiB the collector works harder again instead of letting it grow.
+// nearly all memory, lies outside the heap; on the heap are some hundred megabytes of buffers without pointers, which cost
+// the collector a hundredth of the CPU. It is not made to run seldom: buffers would come from ever new pages, and having the kernel
+// clear those costs ten times as much. Near 3 GiB it works harder instead of letting the heap grow.
 //
 // A goroutine that is busy keeps its processor for 10 ms, and while all are busy nobody looks whether
 // a request has come in. With twice as many as there are cores the kernel shares the cores out, which
@@ -17,7 +17,7 @@ import (
 //
 // GOGC, GOMEMLIMIT and GOMAXPROCS in the environment have the last word.
 func tune() {
-	collect(400, 3<<30)
+	collect(100, 3<<30)
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(2 * runtime.GOMAXPROCS(0))
 	}
