@@ -235,7 +235,7 @@ func (e *Engine) Memory() (m Memory) {
 	m.PerPair = float64(e.pairs.bytes()) / float64(max(e.pairs.n, 1))
 	m.Bytes += e.pairs.bytes() + e.fired.bytes()
 	for i := range e.ids.segments {
-		m.Bytes += 10 * len(e.ids.segments[i].hashes)
+		m.Bytes += 8 * len(e.ids.segments[i].slots)
 	}
 	return m
 }

@@ -2,9 +2,9 @@ package engine
 
 import "unsafe"
 
-// ids remembers which event ids were seen, by the 64-bit hash of partner and id, so that
-// the same event sent again counts once. Among a billion ids the odds that two share a hash are
-// 3 %. What is older than seven days is forgotten; a flood that would need more than limit
+// ids remembers which event ids were seen, by the upper 56 bits of the hash of partner and id, so that
+// the same event sent again counts once. While 16 million ids are kept, the odds that an event is taken for
+// another one are one in four billion. What is older than seven days is forgotten; a flood that would need more than limit
 // entries pushes the oldest days out first, and is counted in forgot.
 type ids struct {
 	segments [64]idSegment
@@ -13,13 +13,19 @@ type ids struct {
 	forgot   uint64
 }
 
+// idSegment is a table by open addressing. A slot has the day in the lowest byte of the hash; 0 = empty.
 type idSegment struct {
-	hashes []uint64 // open addressing; 0 = empty
-	days   []uint16
-	used   int
+	slots []uint64
+	used  int
 }
 
-const idDays = 7
+const (
+	idDays = 7
+	idDay  = 0xff // the bits of a slot that hold the day
+)
+
+// idHash makes a hash one that ids takes: no slot of it looks empty.
+func idHash(h uint64) uint64 { return h | (idDay + 1) }
 
 func newIDs(limit int) (*ids, error) {
 	slots := 64
@@ -30,44 +36,46 @@ func newIDs(limit int) (*ids, error) {
 	return &ids{limit: slots, slab: s}, err
 }
 
-// add remembers hash, which must not be 0, and tells whether it was there already.
-func (d *ids) add(hash uint64, day uint16) bool {
+// add remembers hash, which idHash made, and tells whether it was there already.
+func (d *ids) add(hash uint64, day uint8) bool {
 	s := &d.segments[hash>>58]
-	if (s.used+1)*8 > len(s.hashes)*5 {
+	if (s.used+1)*8 > len(s.slots)*5 {
 		d.grow(s, day)
 	}
-	mask := uint64(len(s.hashes) - 1)
-	for i := hash & mask; ; i = (i + 1) & mask {
-		switch s.hashes[i] {
-		case 0:
-			s.hashes[i], s.days[i] = hash, day
+	for i := s.home(hash); ; i = (i + 1) & s.mask() {
+		switch v := s.slots[i]; {
+		case v == 0:
+			s.slots[i] = hash&^idDay | uint64(day)
 			s.used++
 			return false
-		case hash:
-			seen := daysBefore(day, s.days[i]) <= idDays
+		case v&^idDay == hash&^idDay:
+			seen := daysBefore(day, v) <= idDays
 			if !seen {
-				s.days[i] = day
+				s.slots[i] = hash&^idDay | uint64(day)
 			}
 			return seen
 		}
 	}
 }
 
+func (s *idSegment) mask() uint64 { return uint64(len(s.slots) - 1) }
+
+// home is where the search for a hash begins.
+func (s *idSegment) home(hash uint64) uint64 { return hash >> 8 & s.mask() }
+
 // touch begins to fetch the place of hash.
 func (d *ids) touch(hash uint64) {
-	if s := &d.segments[hash>>58]; len(s.hashes) > 0 {
-		i := hash & uint64(len(s.hashes)-1)
-		prefetch(unsafe.Pointer(&s.hashes[i]))
-		prefetch(unsafe.Pointer(&s.days[i]))
+	if s := &d.segments[hash>>58]; len(s.slots) > 0 {
+		prefetch(unsafe.Pointer(&s.slots[s.home(hash)]))
 	}
 }
 
 // grow drops what is too old and makes room for twice what is left; at the limit it drops
 // whole days, oldest first, until half of the slots are free.
-func (d *ids) grow(s *idSegment, day uint16) {
-	keep := uint16(idDays)
+func (d *ids) grow(s *idSegment, day uint8) {
+	keep := uint8(idDays)
 	n := s.count(day, keep)
-	size := max(64, len(s.hashes))
+	size := max(64, len(s.slots))
 	for size*5 < (n+1)*16 && size < d.limit {
 		size *= 2
 	}
@@ -79,38 +87,37 @@ func (d *ids) grow(s *idSegment, day uint16) {
 	}
 	if n*2 > size { // one day alone is too much
 		d.forgot += uint64(n)
-		clear(s.hashes)
+		clear(s.slots)
 		s.used = 0
 		return
 	}
-	old := *s
-	*s = idSegment{hashes: d.slab.get(size), days: make([]uint16, size), used: n}
-	mask := uint64(size - 1)
-	for j, h := range old.hashes {
-		if h == 0 || daysBefore(day, old.days[j]) > keep {
+	old := s.slots
+	*s = idSegment{slots: d.slab.get(size), used: n}
+	for _, v := range old {
+		if v == 0 || daysBefore(day, v) > keep {
 			continue
 		}
-		i := h & mask
-		for s.hashes[i] != 0 {
-			i = (i + 1) & mask
+		i := s.home(v)
+		for s.slots[i] != 0 {
+			i = (i + 1) & s.mask()
 		}
-		s.hashes[i], s.days[i] = h, old.days[j]
+		s.slots[i] = v
 	}
-	d.slab.put(old.hashes)
+	d.slab.put(old)
 }
 
-func (s *idSegment) count(day, keep uint16) (n int) {
-	for j, h := range s.hashes {
-		if h != 0 && daysBefore(day, s.days[j]) <= keep {
+func (s *idSegment) count(day, keep uint8) (n int) {
+	for _, v := range s.slots {
+		if v != 0 && daysBefore(day, v) <= keep {
 			n++
 		}
 	}
 	return n
 }
 
-// daysBefore returns how many days then lies before day; a later day is 0 days before.
-func daysBefore(day, then uint16) uint16 {
-	if d := day - then; d < 1<<15 {
+// daysBefore returns how many days the day of a slot lies before day; a later day, of up to four months, is 0 days before.
+func daysBefore(day uint8, slot uint64) uint8 {
+	if d := day - uint8(slot&idDay); d < 1<<7 {
 		return d
 	}
 	return 0

@@ -16,7 +16,7 @@ import (
 // ErrSnapshot means that a snapshot is damaged or not one of this version.
 var ErrSnapshot = errors.New("not a readable snapshot")
 
-const snapshotMagic = "MOATENG3"
+const snapshotMagic = "MOATENG4"
 
 // Snapshot writes the whole state. Restored into an engine with the same plan, the same
 // events lead to the same findings; with another plan, features that both plans have keep
@@ -132,11 +132,10 @@ func (s *saver) table(t *table) {
 func (s *saver) ids(d *ids) {
 	for i := range d.segments {
 		seg := &d.segments[i]
-		s.num(uint64(len(seg.hashes)))
+		s.num(uint64(len(seg.slots)))
 		s.num(uint64(seg.used))
-		if len(seg.hashes) > 0 {
-			s.bytes(unsafe.Slice((*byte)(unsafe.Pointer(&seg.hashes[0])), 8*len(seg.hashes)))
-			s.bytes(unsafe.Slice((*byte)(unsafe.Pointer(&seg.days[0])), 2*len(seg.days)))
+		if len(seg.slots) > 0 {
+			s.bytes(unsafe.Slice((*byte)(unsafe.Pointer(&seg.slots[0])), 8*len(seg.slots)))
 		}
 	}
 }
@@ -278,8 +277,7 @@ func (l *loader) ids(d *ids) {
 			return
 		}
 		seg := &d.segments[i]
-		seg.hashes, seg.days, seg.used = d.slab.get(n), make([]uint16, n), used
-		l.into(unsafe.Slice((*byte)(unsafe.Pointer(&seg.hashes[0])), 8*n))
-		l.into(unsafe.Slice((*byte)(unsafe.Pointer(&seg.days[0])), 2*n))
+		seg.slots, seg.used = d.slab.get(n), used
+		l.into(unsafe.Slice((*byte)(unsafe.Pointer(&seg.slots[0])), 8*n))
 	}
 }

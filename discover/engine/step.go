@@ -140,7 +140,7 @@ func (e *Engine) open(s *slot) {
 	}
 	s.owner, s.now = known.number, plausible(ev)
 	if s.id = 0; ev.ID != "" {
-		s.id = rule.Mix(e.cfg.Seed.Text(ev.ID), s.partner) | 1
+		s.id = idHash(rule.Mix(e.cfg.Seed.Text(ev.ID), s.partner))
 		e.ids.touch(s.id)
 	}
 	if ev.IP != "" {
@@ -362,4 +362,5 @@ func (e *Engine) duplicate(s *slot) bool {
 	return false
 }
 
-func day(t moat.Time) uint16 { return uint16(t / moat.Day) }
+// day numbers the days, from the beginning again after 256.
+func day(t moat.Time) uint8 { return uint8(t / moat.Day) }
