@@ -81,9 +81,9 @@ func (e *Engine) exposure(k moat.EntityKind, rec unsafe.Pointer, now moat.Time) 
 		return 0
 	}
 	in := feature.Input{Now: now}
-	var a, b [8]float64
-	x.Distinct.Read(unsafe.Add(rec, x.DistinctOffset), &in, a[:])
-	x.Sum.Read(unsafe.Add(rec, x.SumOffset), &in, b[:])
+	var a, b feature.Outputs
+	x.Distinct.Read(unsafe.Add(rec, x.DistinctOffset), &in, &a)
+	x.Sum.Read(unsafe.Add(rec, x.SumOffset), &in, &b)
 	return int64(min(a[0]+b[0]+0.5, maxExposure))
 }
 

@@ -25,7 +25,7 @@ var ageKind = Kind{
 
 type age struct{}
 
-func (age) Observe(_ unsafe.Pointer, in *Input, out []float64) {
+func (age) Observe(_ unsafe.Pointer, in *Input, out *Outputs) {
 	out[1] = 0
 	if in.Seen != 0 {
 		out[1] = since(in.Seen, in.Now)
@@ -33,7 +33,7 @@ func (age) Observe(_ unsafe.Pointer, in *Input, out []float64) {
 	out[0] = since(in.Born, in.Now)
 }
 
-func (a age) Read(state unsafe.Pointer, in *Input, out []float64) { a.Observe(state, in, out) }
+func (a age) Read(state unsafe.Pointer, in *Input, out *Outputs) { a.Observe(state, in, out) }
 
 // since returns the seconds from one time to another, 0 when they go backwards.
 func since(from, to moat.Time) float64 { return float64(max(0, to-from)) / float64(moat.Second) }

@@ -43,13 +43,13 @@ type baseline struct {
 	floor float64
 }
 
-func (b *baseline) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (b *baseline) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	s := (*series)(state)
 	closed, _ := s.add(b.width.number(in.Now)+1, amount(in), b.floor)
 	s.write(closed, out)
 }
 
-func (b *baseline) Read(state unsafe.Pointer, in *Input, out []float64) {
+func (b *baseline) Read(state unsafe.Pointer, in *Input, out *Outputs) {
 	s := (*series)(state)
 	if s.open != 0 && b.width.number(in.Now)+1 > s.open {
 		later := *s
@@ -59,7 +59,7 @@ func (b *baseline) Read(state unsafe.Pointer, in *Input, out []float64) {
 	s.write(0, out)
 }
 
-func (s *series) write(closed float64, out []float64) {
+func (s *series) write(closed float64, out *Outputs) {
 	_ = out[7]
 	out[0], out[1] = s.z(s.x), s.x
 	out[2], out[3] = float64(s.median), float64(s.mad)

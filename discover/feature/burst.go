@@ -33,7 +33,7 @@ var burstKind = Kind{
 
 type burst struct{ width span } // half seconds, as a span of one would be none
 
-func (b *burst) Observe(_ unsafe.Pointer, in *Input, out []float64) {
+func (b *burst) Observe(_ unsafe.Pointer, in *Input, out *Outputs) {
 	now := seconds(in.Now)
 	p := (*Pair)(in.Pair)
 	if p == nil {
@@ -49,7 +49,7 @@ func (b *burst) Observe(_ unsafe.Pointer, in *Input, out []float64) {
 	b.write(p, seconds(in.Born), now, out)
 }
 
-func (b *burst) Read(_ unsafe.Pointer, in *Input, out []float64) {
+func (b *burst) Read(_ unsafe.Pointer, in *Input, out *Outputs) {
 	now := seconds(in.Now)
 	var p Pair
 	if in.Pair != nil {
@@ -63,7 +63,7 @@ func (b *burst) Read(_ unsafe.Pointer, in *Input, out []float64) {
 
 func (b *burst) tick(s uint32) uint64 { return b.width.of(2 * uint64(s)) }
 
-func (b *burst) write(p *Pair, born, now uint32, out []float64) {
+func (b *burst) write(p *Pair, born, now uint32, out *Outputs) {
 	_ = out[2]
 	a, s := float64(p.Tick), float64(p.N)
 	out[0], out[1], out[2] = 0, a, s

@@ -31,7 +31,7 @@ var countKind = Kind{
 // count counts in a ring. A bucket stays at 2³²−1 when it is full.
 type count struct{ width span }
 
-func (c *count) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (c *count) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	r := (*ring)(state)
 	if s := r.at(c.width.number(in.Now)); s != nil && *s != math.MaxUint32 {
 		*s++
@@ -41,7 +41,7 @@ func (c *count) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	}
 }
 
-func (c *count) Read(state unsafe.Pointer, in *Input, out []float64) {
+func (c *count) Read(state unsafe.Pointer, in *Input, out *Outputs) {
 	r := (*ring)(state).until(c.width.number(in.Now))
 	out[0] = r.events()
 }
@@ -55,12 +55,12 @@ func (r *ring) events() float64 {
 // countEver counts for ever.
 type countEver struct{}
 
-func (countEver) Observe(state unsafe.Pointer, _ *Input, out []float64) {
+func (countEver) Observe(state unsafe.Pointer, _ *Input, out *Outputs) {
 	n := (*uint64)(state)
 	*n++
 	out[0] = float64(*n)
 }
 
-func (countEver) Read(state unsafe.Pointer, _ *Input, out []float64) {
+func (countEver) Read(state unsafe.Pointer, _ *Input, out *Outputs) {
 	out[0] = float64(*(*uint64)(state))
 }

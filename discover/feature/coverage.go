@@ -94,7 +94,7 @@ func (c *coverage) at(s *coverageState, i uint16) *mark {
 	return &c.marks(s)[at]
 }
 
-func (c *coverage) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (c *coverage) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	s := (*coverageState)(state)
 	c.advance(s, seconds(in.Now))
 	if kind := mark(in.Steps & 3); kind != 0 {
@@ -110,11 +110,11 @@ func (c *coverage) Observe(state unsafe.Pointer, in *Input, out []float64) {
 }
 
 // Read does not let time go on: what ripens or becomes too old shows at the next event.
-func (c *coverage) Read(state unsafe.Pointer, _ *Input, out []float64) {
+func (c *coverage) Read(state unsafe.Pointer, _ *Input, out *Outputs) {
 	(*coverageState)(state).write(out)
 }
 
-func (s *coverageState) write(out []float64) {
+func (s *coverageState) write(out *Outputs) {
 	_ = out[4]
 	out[0], out[1], out[2], out[3], out[4] = 1, float64(s.ripeServed), 0, float64(s.ripeReported), float64(uint64(1)<<s.level)
 	if s.ripeServed > 0 {

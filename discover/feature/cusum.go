@@ -38,7 +38,7 @@ type cusum struct {
 	k, floor float64
 }
 
-func (c *cusum) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (c *cusum) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	s := (*series)(state)
 	p := c.width.number(in.Now) + 1
 	if p > s.open {
@@ -48,7 +48,7 @@ func (c *cusum) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	out[0], out[1] = float64(s.drift), float64(s.n)
 }
 
-func (c *cusum) Read(state unsafe.Pointer, in *Input, out []float64) {
+func (c *cusum) Read(state unsafe.Pointer, in *Input, out *Outputs) {
 	s := (*series)(state)
 	out[0], out[1] = float64(s.drift), float64(s.n)
 	if s.open != 0 && c.width.number(in.Now)+1 > s.open {

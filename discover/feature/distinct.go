@@ -73,7 +73,7 @@ type distinct struct {
 	old   uint32
 }
 
-func (d *distinct) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (d *distinct) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	h := (*distinctHead)(state)
 	g := d.width.number(in.Now)
 	changed := false
@@ -104,7 +104,7 @@ func (d *distinct) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	out[0] = float64(h.n)
 }
 
-func (d *distinct) Read(state unsafe.Pointer, in *Input, out []float64) {
+func (d *distinct) Read(state unsafe.Pointer, in *Input, out *Outputs) {
 	h := (*distinctHead)(state)
 	n := h.n
 	if g := d.width.number(in.Now); g > h.newest || n == unknown {

@@ -114,7 +114,7 @@ func TestDistinctError(t *testing.T) {
 			in := Input{Now: start, Value: Key}
 			for i := range n {
 				in.Key = mix(uint64(trial)<<32 + uint64(i))
-				s.stat.Observe(s.state(), &in, s.out)
+				s.stat.Observe(s.state(), &in, s.outs())
 			}
 			e := s.out[0]/float64(n) - 1
 			square, bias = square+e*e/trials, bias+e/trials

@@ -61,7 +61,7 @@ func newEntropy(over int) *entropy {
 	return e
 }
 
-func (e *entropy) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (e *entropy) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	s, key := (*entropyState)(state), in.Key
 	if in.Value == Number {
 		key = scatter(bitsOf(in))
@@ -80,7 +80,7 @@ func (e *entropy) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	e.Read(state, in, out)
 }
 
-func (e *entropy) Read(state unsafe.Pointer, _ *Input, out []float64) {
+func (e *entropy) Read(state unsafe.Pointer, _ *Input, out *Outputs) {
 	s := (*entropyState)(state)
 	_ = out[3]
 	out[0], out[1], out[2], out[3] = 0, float64(s.n), 0, float64(s.values)

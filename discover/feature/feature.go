@@ -85,15 +85,18 @@ type Pair struct {
 // Its methods are safe for concurrent use on different states.
 type Stat interface {
 	// Observe adds in to the state and writes the outputs, in the order of Kind.Outputs,
-	// to out, which has room for MaxOutputs. Statistics of what came before (last, seen, baseline, …) describe the
+	// to out. Statistics of what came before (last, seen, baseline, …) describe the
 	// state before in; counts include in.
-	Observe(state unsafe.Pointer, in *Input, out []float64)
+	Observe(state unsafe.Pointer, in *Input, out *Outputs)
 	// Read writes the outputs as they stand at in.Now and changes nothing.
-	Read(state unsafe.Pointer, in *Input, out []float64)
+	Read(state unsafe.Pointer, in *Input, out *Outputs)
 }
 
 // MaxOutputs bounds the outputs of a kind.
 const MaxOutputs = 8
+
+// Outputs has room for the outputs of any kind.
+type Outputs [MaxOutputs]float64
 
 // Output is one number that a kind gives.
 type Output struct {

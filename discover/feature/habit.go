@@ -59,7 +59,7 @@ type habit struct {
 	k, floor float64
 }
 
-func (h *habit) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (h *habit) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	s := (*habitState)(state)
 	p := h.width.number(in.Now) + 1
 	if p > s.open {
@@ -72,7 +72,7 @@ func (h *habit) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	h.write(s, out)
 }
 
-func (h *habit) Read(state unsafe.Pointer, in *Input, out []float64) {
+func (h *habit) Read(state unsafe.Pointer, in *Input, out *Outputs) {
 	s := *(*habitState)(state)
 	if s.open != 0 && h.width.number(in.Now)+1 > s.open {
 		h.close(&s)
@@ -116,7 +116,7 @@ func (h *habit) close(s *habitState) {
 	s.own = float32(min(math.Sqrt((1-w)*(own*own+w*d*d)), math.MaxFloat32))
 }
 
-func (h *habit) write(s *habitState, out []float64) {
+func (h *habit) write(s *habitState, out *Outputs) {
 	_ = out[4]
 	out[0], out[1] = h.judge(s)
 	out[2], out[3], out[4] = float64(s.mean), h.dev(s), float64(s.n)

@@ -57,7 +57,7 @@ type hoursState struct {
 
 type hours struct{ shift moat.Time }
 
-func (h *hours) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (h *hours) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	s := (*hoursState)(state)
 	now := number(in.Now+h.shift, uint64(moat.Hour))
 	if s.mark(now) {
@@ -66,7 +66,7 @@ func (h *hours) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	s.write(now, out)
 }
 
-func (h *hours) Read(state unsafe.Pointer, in *Input, out []float64) {
+func (h *hours) Read(state unsafe.Pointer, in *Input, out *Outputs) {
 	(*hoursState)(state).write(number(in.Now+h.shift, uint64(moat.Hour)), out)
 }
 
@@ -118,7 +118,7 @@ func (s *hoursState) tick(now uint32) {
 }
 
 // write gives the outputs at hour now.
-func (s *hoursState) write(now uint32, out []float64) {
+func (s *hoursState) write(now uint32, out *Outputs) {
 	_ = out[3]
 	h, d := now%24, now/24%7
 	// Neighbours of the first and the last hour lie on the days before and after.

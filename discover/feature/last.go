@@ -33,7 +33,7 @@ type lastState struct {
 
 type last struct{}
 
-func (l last) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (l last) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	l.Read(state, in, out)
 	s := (*lastState)(state)
 	if now := max(1, in.Now); now >= s.at {
@@ -41,7 +41,7 @@ func (l last) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	}
 }
 
-func (last) Read(state unsafe.Pointer, in *Input, out []float64) {
+func (last) Read(state unsafe.Pointer, in *Input, out *Outputs) {
 	s := (*lastState)(state)
 	out[0], out[1], out[2] = 0, 0, 0
 	if s.at == 0 {

@@ -72,7 +72,7 @@ type everybody struct {
 
 type likelihood struct{ weight [MaxLevels]float64 }
 
-func (l *likelihood) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (l *likelihood) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	l.Read(state, in, out)
 	n, all, now := (*uint64)(state), (*everybody)(in.Common), seconds(in.Now)
 	if all == nil {
@@ -101,7 +101,7 @@ func (l *likelihood) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	}
 }
 
-func (l *likelihood) Read(state unsafe.Pointer, in *Input, out []float64) {
+func (l *likelihood) Read(state unsafe.Pointer, in *Input, out *Outputs) {
 	_ = out[4]
 	n, all := float64(*(*uint64)(state)), (*everybody)(in.Common)
 	clear(out[:5])

@@ -137,9 +137,9 @@ func TestLikelihood(t *testing.T) {
 		}
 		s.poison()
 		if observe {
-			s.stat.Observe(s.state(), &in, s.out)
+			s.stat.Observe(s.state(), &in, s.outs())
 		} else {
-			s.stat.Read(s.state(), &in, s.out)
+			s.stat.Read(s.state(), &in, s.outs())
 		}
 		return s.check()
 	}

@@ -32,7 +32,7 @@ var maxKind = Kind{
 // because none is negative.
 type largest struct{ width span }
 
-func (m *largest) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (m *largest) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	r := (*ring)(state)
 	if s := r.at(m.width.number(in.Now)); s != nil {
 		*s = max(*s, math.Float32bits(positive(in.Num)))
@@ -42,7 +42,7 @@ func (m *largest) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	}
 }
 
-func (m *largest) Read(state unsafe.Pointer, in *Input, out []float64) {
+func (m *largest) Read(state unsafe.Pointer, in *Input, out *Outputs) {
 	r := (*ring)(state).until(m.width.number(in.Now))
 	out[0] = r.largest()
 }
@@ -63,12 +63,12 @@ func (r *ring) largest() float64 {
 // largestEver keeps the maximum of all time.
 type largestEver struct{}
 
-func (largestEver) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (largestEver) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	m := (*float64)(state)
 	*m = max(*m, float64(positive(in.Num)))
 	out[0] = *m
 }
 
-func (largestEver) Read(state unsafe.Pointer, _ *Input, out []float64) {
+func (largestEver) Read(state unsafe.Pointer, _ *Input, out *Outputs) {
 	out[0] = *(*float64)(state)
 }

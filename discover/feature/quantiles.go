@@ -72,7 +72,7 @@ func newQuantiles() *quantiles {
 	return q
 }
 
-func (q *quantiles) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (q *quantiles) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	s := (*quantilesState)(state)
 	q.Read(state, in, out)
 	v := 0.0
@@ -88,7 +88,7 @@ func (q *quantiles) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	out[4] = float64(s.n)
 }
 
-func (q *quantiles) Read(state unsafe.Pointer, _ *Input, out []float64) {
+func (q *quantiles) Read(state unsafe.Pointer, _ *Input, out *Outputs) {
 	s := (*quantilesState)(state)
 	_ = out[4]
 	out[3], out[4] = float64(s.max), float64(s.n)

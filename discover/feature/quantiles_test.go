@@ -133,7 +133,7 @@ func TestQuantilesFade(t *testing.T) {
 		if i >= 10_000 {
 			in.Num = 10
 		}
-		s.stat.Observe(s.state(), &in, s.out)
+		s.stat.Observe(s.state(), &in, s.outs())
 	}
 	if got := s.read(in); got[1] > 13 || got[4] > 4096*2 {
 		t.Errorf("q90 still remembers: %v", got)
@@ -148,7 +148,7 @@ func TestQuantilesHalve(t *testing.T) {
 	for i := range 40_000 {
 		in.Num = math.Floor(math.Exp(1 + r.NormFloat64()))
 		if i%500 > 0 { // the model is slow in answering, not in taking in
-			s.stat.Observe(s.state(), &in, s.out)
+			s.stat.Observe(s.state(), &in, s.outs())
 			m.take(in.Num)
 			continue
 		}

@@ -35,7 +35,7 @@ type rarityState struct{ total, distinct uint32 }
 
 type rarity struct{}
 
-func (rarity) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (rarity) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	s, p := (*rarityState)(state), (*Pair)(in.Pair)
 	s.write(p, out)
 	if s.total != math.MaxUint32 {
@@ -50,14 +50,14 @@ func (rarity) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	out[1] = float64(s.total)
 }
 
-func (rarity) Read(state unsafe.Pointer, in *Input, out []float64) {
+func (rarity) Read(state unsafe.Pointer, in *Input, out *Outputs) {
 	(*rarityState)(state).write((*Pair)(in.Pair), out)
 	if in.none() {
 		out[0] = 1
 	}
 }
 
-func (s *rarityState) write(p *Pair, out []float64) {
+func (s *rarityState) write(p *Pair, out *Outputs) {
 	_ = out[2]
 	times := 0.0
 	if p != nil {

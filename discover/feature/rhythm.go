@@ -48,7 +48,7 @@ type rhythmState struct {
 
 type rhythm struct{ reset moat.Time }
 
-func (r *rhythm) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (r *rhythm) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	s := (*rhythmState)(state)
 	if now := max(1, in.Now); now > s.last {
 		if gap := now - s.last; s.last == 0 || gap > r.reset {
@@ -61,7 +61,7 @@ func (r *rhythm) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	s.write(out)
 }
 
-func (r *rhythm) Read(state unsafe.Pointer, in *Input, out []float64) {
+func (r *rhythm) Read(state unsafe.Pointer, in *Input, out *Outputs) {
 	s := (*rhythmState)(state)
 	if s.last != 0 && in.Now-s.last > r.reset {
 		s = &rhythmState{}
@@ -80,7 +80,7 @@ func (s *rhythmState) add(gap float64) {
 	s.variance = float32((1 - weight) * (float64(s.variance) + float64(diff*step)))
 }
 
-func (s *rhythmState) write(out []float64) {
+func (s *rhythmState) write(out *Outputs) {
 	_ = out[2]
 	out[0], out[1], out[2] = 1, float64(s.n), float64(s.mean)
 	if s.n >= beatsMin {

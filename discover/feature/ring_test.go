@@ -124,7 +124,7 @@ func TestSumOfOnes(t *testing.T) {
 	s.observe(in)
 	in.Num = 1
 	for range 1000 {
-		s.stat.Observe(s.state(), &in, s.out)
+		s.stat.Observe(s.state(), &in, s.outs())
 	}
 	if want := float64(1<<24 + 1000); s.out[0] != want {
 		t.Errorf("%v, want %v", s.out[0], want)

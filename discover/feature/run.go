@@ -52,7 +52,7 @@ type stretch struct{ lo, span, count int64 }
 
 type run struct{ step int64 }
 
-func (r *run) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (r *run) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	s := (*runState)(state)
 	minute := uint32(in.Now / moat.Minute)
 	for _, text := range in.Texts {
@@ -70,7 +70,7 @@ func (r *run) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	r.Read(state, in, out)
 }
 
-func (r *run) Read(state unsafe.Pointer, _ *Input, out []float64) {
+func (r *run) Read(state unsafe.Pointer, _ *Input, out *Outputs) {
 	length, _ := r.reach((*runState)(state))
 	out[0] = float64(length)
 }

@@ -46,7 +46,7 @@ type sight struct {
 	age, sum, gap   float64
 }
 
-func (s *seen) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (s *seen) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	now, values := seconds(in.Now), (*uint64)(state)
 	if p := (*Pair)(in.Pair); in.Value == Key && !s.unknown(p, now) { // nearly always
 		_ = out[5]
@@ -70,7 +70,7 @@ func (s *seen) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	v.write(*values, out)
 }
 
-func (s *seen) Read(state unsafe.Pointer, in *Input, out []float64) {
+func (s *seen) Read(state unsafe.Pointer, in *Input, out *Outputs) {
 	now := seconds(in.Now)
 	v := sight{gap: math.Inf(1)}
 	if in.Value == Keys {
@@ -117,7 +117,7 @@ func (s *seen) mark(p *Pair, now uint32) {
 	p.add(now)
 }
 
-func (v *sight) write(values uint64, out []float64) {
+func (v *sight) write(values uint64, out *Outputs) {
 	_ = out[5]
 	if v.gap > math.MaxFloat64 {
 		v.gap = 0

@@ -52,7 +52,7 @@ type sequence struct {
 	steps, times uint8
 }
 
-func (q *sequence) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (q *sequence) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	s, first := (*sequenceState)(state), q.ring(state)
 	now := seconds(in.Now)
 	if now < s.last {
@@ -83,7 +83,7 @@ func (q *sequence) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	}
 }
 
-func (q *sequence) Read(state unsafe.Pointer, in *Input, out []float64) {
+func (q *sequence) Read(state unsafe.Pointer, in *Input, out *Outputs) {
 	s, now := *(*sequenceState)(state), seconds(in.Now)
 	start := q.ring(state)[s.next]
 	if !q.ready(start, now) {
@@ -102,7 +102,7 @@ func (q *sequence) ready(start, now uint32) bool {
 	return start != 0 && (now <= start || now-start <= q.within)
 }
 
-func (s *sequenceState) write(start, now uint32, out []float64) {
+func (s *sequenceState) write(start, now uint32, out *Outputs) {
 	out[1], out[2] = float64(s.step), 0
 	if s.step > 0 {
 		out[2] = elapsed(start, now)

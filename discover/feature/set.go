@@ -27,7 +27,7 @@ var setKind = Kind{
 
 type set struct{ learn uint32 }
 
-func (a set) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (a set) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	size, p := (*uint64)(state), (*Pair)(in.Pair)
 	if p != nil && p.N == 0 && !a.learned(in) {
 		p.N = 1
@@ -36,7 +36,7 @@ func (a set) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	a.write(*size, in, out)
 }
 
-func (a set) Read(state unsafe.Pointer, in *Input, out []float64) {
+func (a set) Read(state unsafe.Pointer, in *Input, out *Outputs) {
 	a.write(*(*uint64)(state), in, out)
 }
 
@@ -44,7 +44,7 @@ func (a set) learned(in *Input) bool {
 	return elapsed(seconds(in.Born), seconds(in.Now)) > float64(a.learn)
 }
 
-func (a set) write(size uint64, in *Input, out []float64) {
+func (a set) write(size uint64, in *Input, out *Outputs) {
 	out[0], out[1], out[2] = 0, float64(size), 0
 	if !a.learned(in) {
 		return

@@ -54,7 +54,7 @@ func finite(v float64) float64 {
 // sum adds up in a ring of float32 bits.
 type sum struct{ width span }
 
-func (a *sum) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (a *sum) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	r := (*ring)(state)
 	b := a.width.number(in.Now)
 	if s := r.at(b); s != nil {
@@ -65,7 +65,7 @@ func (a *sum) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	}
 }
 
-func (a *sum) Read(state unsafe.Pointer, in *Input, out []float64) {
+func (a *sum) Read(state unsafe.Pointer, in *Input, out *Outputs) {
 	r := (*ring)(state).until(a.width.number(in.Now))
 	out[0] = r.total()
 }
@@ -105,10 +105,10 @@ func (r *ring) total() float64 {
 // sumEver adds up for ever.
 type sumEver struct{}
 
-func (sumEver) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (sumEver) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	s := (*float64)(state)
 	*s = max(-math.MaxFloat64, min(math.MaxFloat64, *s+amount(in)))
 	out[0] = *s
 }
 
-func (sumEver) Read(state unsafe.Pointer, _ *Input, out []float64) { out[0] = *(*float64)(state) }
+func (sumEver) Read(state unsafe.Pointer, _ *Input, out *Outputs) { out[0] = *(*float64)(state) }

@@ -59,7 +59,7 @@ func (t *top) all(h *topHead) []topPlace {
 	return unsafe.Slice((*topPlace)(unsafe.Add(unsafe.Pointer(h), unsafe.Sizeof(*h))), t.places)
 }
 
-func (t *top) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (t *top) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	h := (*topHead)(state)
 	if p := t.width.number(in.Now); p > h.period {
 		clear(t.all(h)[:h.fill])
@@ -79,7 +79,7 @@ func (t *top) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	h.write(most, out)
 }
 
-func (t *top) Read(state unsafe.Pointer, in *Input, out []float64) {
+func (t *top) Read(state unsafe.Pointer, in *Input, out *Outputs) {
 	h := (*topHead)(state)
 	if t.width.number(in.Now) > h.period {
 		h = &topHead{}
@@ -102,7 +102,7 @@ func holds(keys []uint64, hash uint32) bool {
 	return false
 }
 
-func (h *topHead) write(most uint16, out []float64) {
+func (h *topHead) write(most uint16, out *Outputs) {
 	_ = out[2]
 	out[0], out[1], out[2] = float64(most), float64(most)/float64(max(h.n, 1)), float64(h.n)
 }

@@ -40,7 +40,7 @@ type travelState struct {
 
 type travel struct{}
 
-func (t travel) Observe(state unsafe.Pointer, in *Input, out []float64) {
+func (t travel) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	t.Read(state, in, out)
 	s := (*travelState)(state)
 	if now := max(1, in.Now); in.Place.Known && now >= s.at {
@@ -49,7 +49,7 @@ func (t travel) Observe(state unsafe.Pointer, in *Input, out []float64) {
 	}
 }
 
-func (travel) Read(state unsafe.Pointer, in *Input, out []float64) {
+func (travel) Read(state unsafe.Pointer, in *Input, out *Outputs) {
 	s, p := (*travelState)(state), &in.Place
 	_ = out[2]
 	out[0], out[1], out[2] = 0, 0, 0

@@ -55,7 +55,7 @@ func dear(words string) bool {
 
 // split compiles e. It holds if the facts hold and so does every term of rest. Terms have no effect, so that those of rest
 // may be asked in any order.
-func (c *compiler) split(e ast.Expr) (whole boolFn, rest []term, facts []fact) {
+func (c *compiler) split(e ast.Expr) (whole boolFn, rest []clause, facts []fact) {
 	var terms []boolFn
 	for _, p := range chain(nil, e, operators.LogicalAnd) {
 		t := &compiler{b: c.b, x: c.x, text: c.text, tree: c.tree}
@@ -63,7 +63,7 @@ func (c *compiler) split(e ast.Expr) (whole boolFn, rest []term, facts []fact) {
 		c.uses = append(c.uses, t.uses...)
 		terms = append(terms, is)
 		if len(t.uses) > 0 || t.named {
-			rest = append(rest, t.term(p, is))
+			rest = append(rest, t.clause(p, is))
 		} else {
 			facts = append(facts, t.fact(p, is))
 		}

@@ -151,9 +151,9 @@ func (f *Frame) at(first, slot int) float64 {
 
 // Out says that the outputs of the feature with that first slot are of this event, and returns where they go: its
 // slots and those after it.
-func (f *Frame) Out(first int) []float64 {
+func (f *Frame) Out(first int) *feature.Outputs {
 	f.Stamp[first] = f.Epoch
-	return (*[feature.MaxOutputs]float64)(unsafe.Pointer(&f.Slots[first]))[:] // there are as many behind the last
+	return (*feature.Outputs)(unsafe.Pointer(&f.Slots[first])) // there is room behind the last
 }
 
 // Memo remembers what one pattern said of the texts seen lately. Statements and paths repeat, and a

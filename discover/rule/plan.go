@@ -180,7 +180,7 @@ type Compiled struct {
 	Confidence func(*Frame) float64
 	After      func(*Frame) float64 // s; nil = When is asked at every event
 	CostNS     float64              // estimate for one event
-	rest       []term               // what facts leave open of When
+	rest       []clause             // what facts leave open of When
 	facts      []fact
 	reason     *reason
 	evidence   []evidence
@@ -477,7 +477,7 @@ func (b *builder) feature(x *environment, f *Feature) (*shared, error) {
 	}
 	if f.Where.S != "" {
 		c := expression("where", f.Where, func(c *compiler, e ast.Expr) {
-			var rest []term
+			var rest []clause
 			s.op.Where, rest, s.op.facts = c.split(e)
 			s.op.rest = together(rest)
 		}, cel.BoolType)
@@ -649,6 +649,51 @@ func (b *builder) layout() {
 	}
 }
 
+// arrange has the ops of a kind of record follow each other as far as each comes after those that it reads: the engine
+// turns to another record as rarely as may be. Otherwise they stay in order.
+func (tp *TypePlan) arrange(bySlot []*shared) {
+	at := map[int]int{} // by first slot
+	for i := range tp.Ops {
+		at[tp.Ops[i].Out] = i
+	}
+	waits, readers := make([]int, len(tp.Ops)), make([][]int, len(tp.Ops))
+	for i := range tp.Ops {
+		for _, slot := range tp.Ops[i].uses {
+			if of, ok := at[bySlot[slot].op.Out]; ok && !slices.Contains(readers[of], i) {
+				readers[of] = append(readers[of], i)
+				waits[i]++
+			}
+		}
+	}
+	ready := [RecordKinds][]int{}
+	for i, n := range waits {
+		if n == 0 {
+			ready[tp.Ops[i].Of] = append(ready[tp.Ops[i].Of], i)
+		}
+	}
+	ops := make([]Op, 0, len(tp.Ops))
+	for len(ops) < len(tp.Ops) {
+		most := 0
+		for k := range ready {
+			if len(ready[k]) > len(ready[most]) {
+				most = k
+			}
+		}
+		for list := &ready[most]; len(*list) > 0; {
+			slices.Sort(*list)
+			i := (*list)[0]
+			*list = (*list)[1:]
+			ops = append(ops, tp.Ops[i])
+			for _, r := range readers[i] {
+				if waits[r]--; waits[r] == 0 {
+					ready[tp.Ops[r].Of] = append(ready[tp.Ops[r].Of], r)
+				}
+			}
+		}
+	}
+	tp.Ops = ops
+}
+
 // takes tells whether op takes events in: without state there is nothing to take in.
 func (op *Op) takes() bool { return op.Observe && (op.Size > 0 || op.Pairs) }
 
@@ -710,6 +755,7 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 			add(&tp.Subjects, c.Subject)
 		}
 	}
+	tp.arrange(b.bySlot)
 	slices.Sort(tp.Kinds)
 	tp.Sits = b.plan.Sitting > 0 && slices.Contains(tp.Kinds, moat.Account)
 	tp.At = slices.Repeat([]int16{-1}, len(b.bySlot))

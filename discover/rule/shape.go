@@ -74,13 +74,10 @@ func (tp *TypePlan) shape(holds []uint64) *Shape {
 			lines[l.Of].add(l.Bits)
 		}
 	}
+	var takes []Take
 	for i := range tp.Ops {
 		if op := &tp.Ops[i]; bit(ops, i) {
-			if n := len(s.Runs); n == 0 || s.Runs[n-1].Of != op.Of {
-				s.Runs = append(s.Runs, Run{Of: op.Of})
-			}
-			run := &s.Runs[len(s.Runs)-1]
-			run.Takes = append(run.Takes, op.take())
+			takes = append(takes, op.take())
 			switch {
 			case !op.early || !op.Ahead || op.Own != 0:
 			case op.Value == feature.Levels:
@@ -93,14 +90,29 @@ func (tp *TypePlan) shape(holds []uint64) *Shape {
 			}
 		}
 	}
+	for begin := 0; begin < len(takes); { // they stay together in memory, as all are gone through at an event
+		of, end := takes[begin].Op.Of, begin+1
+		for end < len(takes) && takes[end].Op.Of == of {
+			end++
+		}
+		s.Runs = append(s.Runs, Run{of, takes[begin:end]})
+		begin = end
+	}
 	computed := func(first int) bool {
 		i := int(tp.At[first])
 		return i >= 0 && bit(ops, i) && tp.Ops[i].rest == nil
 	}
+	var terms []term
 	for i, c := range tp.Detectors {
 		if bit(detectors, i) {
-			s.Detectors = append(s.Detectors, Ask{c, cheapestFirst(c.rest, computed)})
+			own := cheapestFirst(c.rest, computed)
+			s.Detectors = append(s.Detectors, Ask{Compiled: c, terms: own})
+			terms = append(terms, own...)
 		}
+	}
+	for i := range s.Detectors { // so do these
+		n := len(s.Detectors[i].terms)
+		s.Detectors[i].terms, terms = terms[:n:n], terms[n:]
 	}
 	for _, k := range tp.Kinds {
 		lines[k].add(LineSet{1}) // the first has the header

@@ -9,19 +9,27 @@ import (
 	"cel.dev/cel-go/common/operators"
 )
 
-// term is what facts leave open of a condition, one of the terms between its outermost &&.
-type term struct {
-	is    boolFn
+// clause is what facts leave open of a condition, one of the terms between its outermost &&.
+type clause struct {
+	term
 	reads []read
-	cost  int // of those that are not computed anyhow
+}
+
+// term is a clause ready to be asked, in half a line of memory.
+type term struct {
+	is boolFn
 	// Most terms compare one output of a feature with a constant, which takes no call.
-	compare     comparison
-	first, slot int
 	k           float64
+	first, slot int32
+	cost        int32 // of reads that are not computed anyhow
+	compare     comparison
 }
 
 // read is that a feature is read, and what that costs, about.
-type read struct{ first, cost int }
+type read struct {
+	first int
+	cost  int32
+}
 
 type comparison uint8
 
@@ -38,9 +46,9 @@ var comparisons = map[string]comparison{
 	operators.Less: less, operators.LessEquals: lessEqual, operators.Greater: greater, operators.GreaterEquals: greaterEqual, operators.Equals: equal,
 }
 
-// term returns the term that e, which compiles to is, makes.
-func (c *compiler) term(e ast.Expr, is boolFn) term {
-	t := term{is: is}
+// clause returns the clause that e, which compiles to is, makes.
+func (c *compiler) clause(e ast.Expr, is boolFn) clause {
+	t := clause{term: term{is: is}}
 	for _, slot := range c.uses {
 		t.read(c.b.bySlot[slot])
 	}
@@ -54,13 +62,13 @@ func (c *compiler) term(e ast.Expr, is boolFn) term {
 	}
 	if v := c.peek(call.Args()[0]); v != nil && v.slot >= 0 {
 		if k, ok := c.constant(call.Args()[1]); ok {
-			t.compare, t.first, t.slot, t.k = compare, v.first, v.slot, k
+			t.compare, t.first, t.slot, t.k = compare, int32(v.first), int32(v.slot), k
 		}
 	}
 	return t
 }
 
-func (t *term) read(s *shared) {
+func (t *clause) read(s *shared) {
 	r := read{s.op.Out, 1}
 	switch {
 	case slices.ContainsFunc(t.reads, func(o read) bool { return o.first == r.first }):
@@ -77,7 +85,7 @@ func (t *term) holds(f *Frame) bool {
 	if t.compare == called {
 		return t.is(f)
 	}
-	switch v := f.at(t.first, t.slot); t.compare {
+	switch v := f.at(int(t.first), int(t.slot)); t.compare {
 	case less:
 		return v < t.k
 	case lessEqual:
@@ -91,15 +99,15 @@ func (t *term) holds(f *Frame) bool {
 	}
 }
 
-// cheapestFirst sorts terms by what it costs to read the features that are not computed anyhow, by their first slots: most
+// cheapestFirst returns the terms sorted by what it costs to read the features that are not computed anyhow, by their first slots: most
 // are decided before a pair is looked up.
-func cheapestFirst(terms []term, computed func(first int) bool) []term {
-	terms = slices.Clone(terms)
-	for i := range terms {
-		t := &terms[i]
-		for _, r := range t.reads {
+func cheapestFirst(clauses []clause, computed func(first int) bool) []term {
+	terms := make([]term, len(clauses))
+	for i, c := range clauses {
+		terms[i] = c.term
+		for _, r := range c.reads {
 			if !computed(r.first) {
-				t.cost += r.cost
+				terms[i].cost += r.cost
 			}
 		}
 	}
@@ -108,9 +116,9 @@ func cheapestFirst(terms []term, computed func(first int) bool) []term {
 }
 
 // together returns what holds if all terms do, asked cheapest first; nil without any.
-func together(terms []term) boolFn {
+func together(clauses []clause) boolFn {
 	var is []boolFn
-	for _, t := range cheapestFirst(terms, func(int) bool { return false }) {
+	for _, t := range cheapestFirst(clauses, func(int) bool { return false }) {
 		is = append(is, t.is)
 	}
 	return all(is)
