@@ -10,6 +10,9 @@ import (
 // lockFile takes an exclusive lock that ends with f or the process.
 func lockFile(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
 
+// unlocked tells whether no process has f locked. What it takes to know that ends with f.
+func unlocked(f *os.File) bool { return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil }
+
 // diskSpace returns the size of the file system of dir and what is free to us, in bytes.
 func diskSpace(dir string) (total, free uint64, err error) {
 	var s unix.Statfs_t

@@ -47,33 +47,36 @@ type damage struct {
 
 // mend repairs the block files of all partitions under dir.
 func mend(ctx context.Context, dir string, log *slog.Logger) error {
-	streams, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", "MOAT_EVENTS_*"))
+	streams, err := streamsOf(dir)
 	if err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	for _, s := range streams {
-		group.Go(func() error { return mendStream(ctx, s, log) })
+	for p, s := range streams {
+		group.Go(func() error { return mendStream(ctx, p, s, log) })
 	}
 	return group.Wait()
 }
 
-func mendStream(ctx context.Context, dir string, log *slog.Logger) error {
-	name := filepath.Base(dir)
-	p, err := strconv.Atoi(strings.TrimPrefix(name, streamName(0)[:len(streamName(0))-1]))
-	if err != nil {
-		return nil // not ours
+// streamsOf returns the folder of each partition.
+func streamsOf(dir string) (map[int]string, error) {
+	found, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", "MOAT_EVENTS_*"))
+	of := map[int]string{}
+	for _, s := range found {
+		if p, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(s), "MOAT_EVENTS_")); err == nil {
+			of[p] = s
+		}
 	}
-	msgs := filepath.Join(dir, "msgs")
+	return of, err
+}
+
+// blocksOf returns the numbers of the blocks of a stream, the oldest first.
+func blocksOf(msgs string) (blocks []int, err error) {
 	entries, err := os.ReadDir(msgs)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
 	}
-	if err != nil {
-		return err
-	}
-	var blocks []int
 	for _, e := range entries {
 		if n, ok := strings.CutSuffix(e.Name(), ".blk"); ok {
 			if n, err := strconv.Atoi(n); err == nil {
@@ -82,13 +85,22 @@ func mendStream(ctx context.Context, dir string, log *slog.Logger) error {
 		}
 	}
 	slices.Sort(blocks)
+	return blocks, nil
+}
+
+func mendStream(ctx context.Context, p int, dir string, log *slog.Logger) error {
+	name, msgs := filepath.Base(dir), filepath.Join(dir, "msgs")
+	blocks, err := blocksOf(msgs)
+	if err != nil {
+		return err
+	}
 	var buf []byte
 	last, mended := uint64(0), false
 	for _, b := range blocks {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		path := filepath.Join(msgs, strconv.Itoa(b)+".blk")
+		path := blockPath(msgs, b)
 		if buf, err = readFile(path, buf); err != nil {
 			return err
 		}
@@ -114,10 +126,19 @@ func mendStream(ctx context.Context, dir string, log *slog.Logger) error {
 	return syncDir(msgs)
 }
 
+func blockPath(msgs string, block int) string {
+	return filepath.Join(msgs, strconv.Itoa(block)+".blk")
+}
+
+// blockKey is that of the hashes in a block.
+func blockKey(stream string, block int) [sha256.Size]byte {
+	return sha256.Sum256(fmt.Appendf(nil, "%s-%d", stream, block))
+}
+
 // scanBlock returns the damages that have a whole record behind them, and the
 // last sequence, given that of the block before.
 func scanBlock(buf []byte, stream, subject string, block int, last uint64) ([]damage, uint64) {
-	key := sha256.Sum256(fmt.Appendf(nil, "%s-%d", stream, block))
+	key := blockKey(stream, block)
 	var found []damage
 	for at := 0; at < len(buf); {
 		n, seq := record(buf[at:], key[:])

@@ -77,6 +77,9 @@ func run(args []string) int {
 	}
 	a.globals = cli.globals
 	a.log = newLogger(cli.Log, slog.LevelWarn)
+	if g := chosen.Selected().ClosestGroup(); g != nil && g.Key == "Look" || chosen.Selected().Name == "replay" {
+		a.behind()
+	}
 	return a.fail(chosen.Run(a))
 }
 

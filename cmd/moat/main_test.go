@@ -54,7 +54,7 @@ func TestScripts(t *testing.T) {
 			return name == "duckdb" && !errors.Is(err, query.ErrUnavailable), nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "pick": pick, "key": key, "serve": serve, "terminate": terminate, "post": post, "await": await, "tamper": tamper, "found": found, "append": appendTo,
+			"exits": exits, "pick": pick, "key": key, "serve": serve, "terminate": terminate, "crash": crash, "post": post, "await": await, "tamper": tamper, "found": found, "append": appendTo,
 		},
 	})
 }
@@ -133,6 +133,15 @@ func terminate(ts *testscript.TestScript, _ bool, _ []string) {
 	s := ts.Value(serverKey{}).(*server)
 	ts.Check(s.cmd.Process.Signal(syscall.SIGTERM))
 	ts.Check(s.cmd.Wait())
+}
+
+// crash ends the server at once.
+func crash(ts *testscript.TestScript, _ bool, _ []string) {
+	s := ts.Value(serverKey{}).(*server)
+	ts.Check(s.cmd.Process.Kill())
+	if err := s.cmd.Wait(); err == nil {
+		ts.Fatalf("it ended before")
+	}
 }
 
 // post FILE sends events. In the file, "@n" becomes the time n seconds after an hour ago.

@@ -20,6 +20,7 @@ import (
 	"github.com/moat-platform/moat/locate/ledger"
 	"github.com/moat-platform/moat/locate/scope"
 	"github.com/moat-platform/moat/locate/story"
+	"github.com/moat-platform/moat/river"
 	"github.com/moat-platform/moat/store/book"
 	"github.com/moat-platform/moat/store/lake"
 )
@@ -55,6 +56,64 @@ func readIndexes(dir string, log *slog.Logger) (l *ledger.Ledger, d *diary.Diary
 		return nil, nil, nil, errors.Join(err, l.Close())
 	}
 	return l, d, func() error { return errors.Join(d.Close(), l.Close()) }, nil
+}
+
+// Behind counts the events that the log of a data folder has and its files lack, since the process that worked on it was killed or had not come
+// to them when it ended; more says that there are more than it was worth counting. While a process works on the folder there are none.
+func Behind(dir string, log *slog.Logger) (events int, more bool, err error) {
+	saved := func(id int) uint64 { // up to a snapshot the files have all
+		if list := snapshotsOf(dir, id); len(list) > 0 {
+			return seqOf(list[0])
+		}
+		return 0
+	}
+	var after func(id int) uint64
+	var r moat.BatchReader
+	var e moat.Event
+	count := func(id int, seq uint64, batch []byte) error {
+		if after == nil {
+			if after, err = positions(dir, log); err != nil {
+				return err
+			}
+		}
+		if seq <= after(id) {
+			return nil
+		}
+		for err := r.Open(batch); err == nil && r.Next(&e); {
+			if e.Type != moat.Sighting {
+				events++
+			}
+		}
+		return nil
+	}
+	more, err = river.Beyond(filepath.Join(dir, "river"), saved, count)
+	return events, more, err
+}
+
+// positions tells up to which message of each partition the files of a data folder go.
+func positions(dir string, log *slog.Logger) (func(partition int) uint64, error) {
+	l, err := ReadLedger(dir, log)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	files, err := lake.List(filepath.Join(dir, "lake"))
+	if err != nil {
+		return nil, err
+	}
+	indexed, kept := map[int]uint64{}, map[int]uint64{}
+	for _, r := range l.Stats().Runs {
+		indexed[r.Partition] = max(indexed[r.Partition], r.Last)
+	}
+	for _, f := range files {
+		kept[f.Partition] = max(kept[f.Partition], f.Last)
+	}
+	return func(id int) uint64 {
+		if upTo, any := kept[id]; any { // else all may be too old
+			return min(upTo, indexed[id])
+		}
+		return indexed[id]
+	}, nil
 }
 
 // dutiesFile lists the duties of this installation, instead of those that are shipped.

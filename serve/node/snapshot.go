@@ -181,8 +181,10 @@ func seqOf(file string) uint64 {
 }
 
 // snapshots lists the partition's snapshots, newest first.
-func (p *partition) snapshots() []string {
-	files, _ := filepath.Glob(filepath.Join(p.n.cfg.Dir, "state", fmt.Sprintf("p%03d-*.snap", p.id)))
+func (p *partition) snapshots() []string { return snapshotsOf(p.n.cfg.Dir, p.id) }
+
+func snapshotsOf(dir string, partition int) []string {
+	files, _ := filepath.Glob(filepath.Join(dir, "state", fmt.Sprintf("p%03d-*.snap", partition)))
 	slices.Sort(files)
 	slices.Reverse(files)
 	return files
