@@ -63,7 +63,7 @@ func startServer(t testing.TB, dir string, port int) *server.Server {
 // configuration that it gives reaches the same log each time.
 func everywhere(t *testing.T, f func(t *testing.T, cfg Config)) {
 	t.Run("embedded", func(t *testing.T) { f(t, Config{Dir: t.TempDir()}) })
-	t.Run("external", func(t *testing.T) { f(t, Config{URL: startServer(t, t.TempDir(), -1).ClientURL()}) })
+	t.Run("external", func(t *testing.T) { f(t, Config{URL: startServer(t, t.TempDir(), -1).ClientURL(), MaxBytes: 1 << 30}) })
 }
 
 // batchOf makes a batch of one event per id, each of about size bytes.
