@@ -600,7 +600,7 @@ func (c *trial) ratio(x view, h *hit) float64 {
 	}
 	o := &c.orders[h.order]
 	r := h.shown / x.exposed / c.background[o.bin]
-	if o.canary {
+	if o.canary != nil {
 		r /= plantedNoise
 	}
 	if c.mix != nil {

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/store/run"
@@ -135,6 +136,33 @@ type Canary struct {
 	Token   string `json:"token"` // names it in events and findings
 }
 
+// away tells whether a touch is by another partner, or by another channel, than the canary was planted in: it had leaked before it came there.
+func (x *Canary) away(t *Touch) bool {
+	s := t.Source
+	if s.Partner != x.Partner {
+		return true
+	}
+	kind, id, _ := strings.Cut(x.Channel, ":")
+	is := ""
+	switch k, _ := moat.ParseEntityKind(kind); k {
+	case moat.App:
+		is = s.App
+	case moat.Outlet:
+		is = s.Outlet
+	case moat.Account:
+		is = s.Actor
+	case moat.Host:
+		is = t.Act.Host
+	case moat.Device:
+		is = s.Device
+	case moat.Shop:
+		if len(t.Shops) == 1 {
+			is = t.Shops[0]
+		}
+	}
+	return is != "" && is != id
+}
+
 // Trace looks for the sources of the leak among all that tenant sees.
 func (t *Tracer) Trace(ctx context.Context, tenant moat.Tenant, q Question) (*Answer, error) {
 	c, err := open(q)
@@ -185,7 +213,7 @@ type leaked struct {
 	taken     bool    // a source that is named explains it, and the others are looked for without it
 	kept      float64 // its weight then
 	explained bool    // that stands when it is put back
-	canary    bool
+	canary    *Canary // nil if it is none
 
 	holders [kinds]int // candidates of each kind that touched it
 }
@@ -309,10 +337,8 @@ func (c *trial) known(tenant moat.Tenant, planted func(moat.Tenant, string) (Can
 		return
 	}
 	for i := range c.orders {
-		o := &c.orders[i]
-		var x Canary
-		if x, o.canary = planted(tenant, o.ID); o.canary {
-			c.planted = append(c.planted, x)
+		if x, ok := planted(tenant, c.orders[i].ID); ok {
+			c.planted, c.orders[i].canary = append(c.planted, x), &x
 		}
 	}
 }
@@ -333,6 +359,9 @@ func (c *trial) look(ctx context.Context, tenant moat.Tenant, rows Rows,
 			if reports[i] == 0 || t.Time < reports[i] {
 				reports[i] = t.Time
 			}
+			return nil
+		}
+		if o.canary != nil && o.canary.away(t) {
 			return nil
 		}
 		if len(o.touch) >= maxPerID || total >= maxTouches {
@@ -356,7 +385,7 @@ func (c *trial) look(ctx context.Context, tenant moat.Tenant, rows Rows,
 	known := c.orders[:0]
 	for i, o := range c.orders {
 		switch {
-		case len(o.touch) == 0 && o.canary: // it is known where it was
+		case len(o.touch) == 0 && o.canary != nil: // it is known where it was
 			continue
 		case len(o.touch) == 0:
 			c.unknown = append(c.unknown, o.ID)
