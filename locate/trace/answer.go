@@ -73,18 +73,24 @@ type Source struct {
 	Partner string   `json:"partner,omitempty"` // "" if it is at several
 	Members []Member `json:"members"`
 	// Posterior is the probability that it is one of the sources.
-	Posterior float64   `json:"posterior"`
-	Leaked    int       `json:"leaked"`  // leaked orders that it touched before they leaked
-	Touched   float64   `json:"touched"` // all orders that it touched; an estimate unless Exact
-	Exact     bool      `json:"exact"`
-	Lift      float64   `json:"lift"`     // how many times more leaked ones it touched than chance would have it
-	P         float64   `json:"p"`        // that chance would have as many, corrected for all candidates
-	Explains  int       `json:"explains"` // known orders, if it is named: each belongs to one source at most
-	Share     float64   `json:"share"`    // of the leak that it explains, or of what those that were named before left of it
-	Rate      float64   `json:"rate"`     // of the orders that it had in hand, the share that came to light
-	Guilt     float64   `json:"guilt"`    // by the guilt model, which looks at leaked orders only
-	Since     moat.Time `json:"since"`    // the shortest span in which it touched 95 % of those that it explains
-	Until     moat.Time `json:"until"`
+	Posterior float64 `json:"posterior"`
+	// Margin is how many times better the leak is explained with it than in the best way without it, by the orders alone: what is usual of its kind, which
+	// Posterior weighs, too, does not count. At most 1e12.
+	Margin   float64   `json:"margin"`
+	Leaked   int       `json:"leaked"`  // leaked orders that it touched before they leaked
+	Touched  float64   `json:"touched"` // all orders that it touched; an estimate unless Exact
+	Exact    bool      `json:"exact"`
+	Lift     float64   `json:"lift"`     // how many times more leaked ones it touched than chance would have it
+	P        float64   `json:"p"`        // that chance would have as many, corrected for all candidates
+	Explains int       `json:"explains"` // known orders, if it is named: each belongs to one source at most
+	Share    float64   `json:"share"`    // of the leak that it explains, or of what those that were named before left of it
+	Rate     float64   `json:"rate"`     // of the orders that it had in hand, the share that came to light
+	Guilt    float64   `json:"guilt"`    // by the guilt model, which looks at leaked orders only
+	Since    moat.Time `json:"since"`    // the shortest span in which it touched 95 % of those that it explains
+	Until    moat.Time `json:"until"`
+	// First is its first touch of any leaked order.
+	First   moat.Time `json:"first"`
+	Reports Reports   `json:"reports"`
 	// Reach is what scope is to be asked for to know whom to tell: the days from the first sign of it on, until the last of the orders had leaked.
 	Reach    Reach     `json:"reach"`
 	Shown    float64   `json:"shown"` // what it saw of them on average, 0 to 1
@@ -94,6 +100,14 @@ type Source struct {
 
 	lead *candidate
 	unit *unit
+}
+
+// Reports is who says that the orders of a source leaked: how many different ones, an order of which nobody says so counting as its own, and the first and
+// the last time by which one had leaked; 0 where nobody tells a time.
+type Reports struct {
+	By    int       `json:"by"`
+	First moat.Time `json:"first,omitzero"`
+	Last  moat.Time `json:"last,omitzero"`
 }
 
 // Reach is since when a source may have leaked: the day of its first touch of any leaked order, or of the first finding about it if that is
@@ -109,6 +123,7 @@ type Member struct {
 	ID        string  `json:"id"`
 	Partner   string  `json:"partner,omitempty"`
 	Posterior float64 `json:"posterior"`
+	Program   bool    `json:"program,omitempty"` // it is the account of a program
 }
 
 // Step is what a source's touches went through most.
@@ -212,13 +227,13 @@ func (c *trial) ranked() (list []Source) {
 func (c *trial) source(i int) Source {
 	u := c.units[i]
 	x, first, face := u.lead, u.members[0], u.face()
-	s := Source{Name: u.name(), Kind: KindName(first.Kind), ID: first.ID, Posterior: min(1, u.posterior), Leaked: max(len(x.hits), len(x.every)),
+	s := Source{Name: u.name(), Kind: KindName(first.Kind), ID: first.ID, Posterior: min(1, u.posterior), Margin: c.margin(i), Leaked: max(len(x.hits), len(x.every)),
 		Touched: math.Round(x.touched), Exact: x.exact, Lift: c.lift(x), P: x.adjusted, Share: c.share(i), Findings: []Finding{}, lead: x, unit: u}
 	if of := u.owners(); len(of) == 1 {
 		s.Partner = of[0]
 	}
 	for _, m := range u.members {
-		mem := Member{Kind: KindName(m.Kind), ID: m.ID, Posterior: u.posterior * math.Exp(m.prior+m.alone-u.all)}
+		mem := Member{Kind: KindName(m.Kind), ID: m.ID, Program: m.service, Posterior: u.posterior * math.Exp(m.prior+m.alone-u.all)}
 		if u.placed(m) {
 			mem.Posterior = c.through(u, m)
 		}
@@ -242,11 +257,33 @@ func (c *trial) source(i int) Source {
 		mine = face.hits
 	}
 	s.Since, s.Until = window(mine)
-	s.Reach = c.reach(face)
+	s.First, s.Reach = c.reach(face)
+	s.Reports = c.reports(mine)
 	s.Path = c.path(face, mine)
 	s.Reason = c.reason(u, &s, mine)
 	return s
 }
+
+// margin compares the best set that a unit is in with the best one without it, without the prior odds of their units.
+func (c *trial) margin(i int) float64 {
+	with, without := math.Inf(-1), math.Inf(-1)
+	for k := range c.sets {
+		s := &c.sets[k]
+		log := s.fit.log
+		for _, f := range s.forms {
+			log += c.forms[f].prior
+		}
+		if c.place(s, i) >= 0 {
+			with = max(with, log)
+		} else {
+			without = max(without, log)
+		}
+	}
+	return min(math.Exp(with-without), maxMargin)
+}
+
+// maxMargin is above what tells one margin from another.
+const maxMargin = 1e12
 
 // window is the shortest span in which 95 % of the orders were touched.
 func window(hits []hit) (since, until moat.Time) {
@@ -281,8 +318,23 @@ func window(hits []hit) (since, until moat.Time) {
 	return since, until
 }
 
-// reach is that of a candidate, before it is known what detectors saw.
-func (c *trial) reach(x *candidate) (e Reach) {
+// reports is who says that orders leaked, and when.
+func (c *trial) reports(hits []hit) (r Reports) {
+	by := map[string]bool{}
+	for _, h := range hits {
+		o := &c.orders[h.order]
+		by[cmp.Or(o.By, "order "+o.ID)] = true
+		if o.At != 0 && (r.First == 0 || o.At < r.First) {
+			r.First = o.At
+		}
+		r.Last = max(r.Last, o.At)
+	}
+	r.By = len(by)
+	return r
+}
+
+// reach is that of a candidate, before it is known what detectors saw, and its first touch.
+func (c *trial) reach(x *candidate) (first moat.Time, e Reach) {
 	for _, list := range [][]hit{x.hits, x.every} {
 		for _, h := range list {
 			for _, t := range h.times {
@@ -292,7 +344,7 @@ func (c *trial) reach(x *candidate) (e Reach) {
 			}
 		}
 	}
-	e.Since = dayOf(e.Since)
+	first, e.Since = e.Since, dayOf(e.Since)
 	for i := range c.orders {
 		if c.orders[i].At == 0 {
 			e.Until = 0
@@ -300,7 +352,7 @@ func (c *trial) reach(x *candidate) (e Reach) {
 		}
 		e.Until = max(e.Until, c.orders[i].At)
 	}
-	return e
+	return first, e
 }
 
 // dayOf is the beginning of a day in UTC.

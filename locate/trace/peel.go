@@ -17,7 +17,9 @@ const (
 	namedRisk = 4.0  // times more often orders that it had in hand leaked than others: enough for who had half of all in hand
 	namedP    = 0.01 // corrected
 	namedHits = 3    // leaked orders
-	maxNamed  = 64
+	// Where there are several leaks, the orders alone must not speak for anybody else: of those who work beside a thief that one would be named whose kind steals most.
+	namedMargin = 1.0
+	maxNamed    = 64
 )
 
 // Complaints of weeks come from many leaks at once, and no five sources explain them: the widest would best, an app through which most of
@@ -135,7 +137,10 @@ func (c *trial) peel(ctx context.Context, tenant moat.Tenant, rows Rows) error {
 		return err
 	}
 	was := c.explained()
-	found := c.held(m)
+	found, moved := c.held(m)
+	for n := 1; moved && n < maxRounds; n++ {
+		found, moved = c.held(m)
+	}
 	if !wide && len(found) <= len(likely) {
 		c.settleOrders(was)
 		return nil
@@ -192,25 +197,33 @@ func (c *trial) settleOrders(list []bool) {
 }
 
 // held names the parts of a mixture that the evidence carries: each is held against those that had a good part of its orders in hand, too,
-// without the orders that others explain better.
-func (c *trial) held(m *mixture) (found []Source) {
+// without the orders that others explain better. Who explains these better takes the place of the part, and moved says that it is to be
+// held again.
+func (c *trial) held(m *mixture) (found []Source, moved bool) {
 	owner := c.owedTo(m)
+	instead := make([][]view, len(m.parts))
 	c.settleOrders(nil)
 	c.among, c.several = len(m.parts) > 1, c.several || len(m.parts) > 1
 	named := map[*candidate]int{}
 	for j, v := range m.parts {
-		others, n := slices.Clone(owner), 0
-		for i := range others {
-			if others[i] == j {
-				others[i] = -1
+		rest, n := slices.Clone(owner), 0
+		for i := range rest {
+			if rest[i] == j {
+				rest[i] = -1
 				n++
 			}
 		}
 		if n == 0 {
 			continue
 		}
-		c.remove(others)
-		if u := c.against(v.candidate); u != nil {
+		c.remove(rest)
+		u, others := c.against(v.candidate)
+		for _, x := range others {
+			if !m.has(x, j) {
+				instead[j] = append(instead[j], x.likeliest())
+			}
+		}
+		if u != nil {
 			at, ok := named[u.members[0]]
 			if !ok {
 				s := c.source(slices.Index(c.units, u))
@@ -229,7 +242,29 @@ func (c *trial) held(m *mixture) (found []Source) {
 		}
 		c.restore()
 	}
-	return found
+	for j := len(m.parts) - 1; j >= 0; j-- {
+		if len(instead[j]) > 0 {
+			m.parts, moved = slices.Replace(m.parts, j, j+1, instead[j]...), true
+		}
+	}
+	if moved {
+		c.merge(m)
+	}
+	return found, moved
+}
+
+// merge fits a mixture again in which others took the place of some parts.
+func (c *trial) merge(m *mixture) {
+	var parts []view
+	for _, v := range m.parts {
+		if len(parts) < maxParts && !slices.ContainsFunc(parts, func(w view) bool { return w.candidate == v.candidate }) {
+			parts = append(parts, v)
+		}
+	}
+	m.parts = parts
+	c.refit(m)
+	c.prune(m, nil)
+	c.mix = nil
 }
 
 // everybody is the members of u and its places.
@@ -254,8 +289,8 @@ func (c *trial) again(list []*candidate, most int) {
 }
 
 // against holds x against those that explain the same of the orders that are left and returns who is left, or nil: x, or who had it, or a person
-// in its place.
-func (c *trial) against(x *candidate) *unit {
+// in its place. Without any it returns those that are to be held in its place: an address of an office is less likely than the two in it.
+func (c *trial) against(x *candidate) (u *unit, instead []*candidate) {
 	c.weighAlone(x, true)
 	var near []*candidate
 	for _, y := range c.pool {
@@ -273,12 +308,16 @@ func (c *trial) against(x *candidate) *unit {
 	}
 	c.correct(c.pool)
 	c.again(near, maxBeside)
-	for _, u := range c.units {
-		if u.posterior >= namedFrom && c.unfit(u.lead) == "" && u.has(x) {
-			return c.personOf(u)
+	for i, u := range c.units {
+		switch {
+		case u.posterior < namedFrom || c.unfit(u.lead) != "" || c.margin(i) < namedMargin:
+		case u.has(x):
+			return c.personOf(u), nil
+		default:
+			instead = append(instead, u.lead)
 		}
 	}
-	return nil
+	return nil, instead
 }
 
 // has tells whether x is a member or a place of u.
@@ -301,12 +340,12 @@ func shared(a, b *candidate) (n int) {
 
 // personOf returns the person who explains nearly as well what u does, if u is none, or u.
 func (c *trial) personOf(u *unit) *unit {
-	if slices.ContainsFunc(u.members, func(m *candidate) bool { return m.Kind == moat.Account }) {
+	if slices.ContainsFunc(u.members, (*candidate).isPerson) {
 		return u
 	}
 	for _, v := range c.units {
 		x := v.lead
-		if x.Kind == moat.Account && x.alone+x.prior >= u.lead.alone+u.lead.prior-twinLog && c.unfit(x) == "" &&
+		if x.isPerson() && x.alone+x.prior >= u.lead.alone+u.lead.prior-twinLog && c.unfit(x) == "" &&
 			float64(shared(u.lead, x)) >= twinShare*float64(len(u.lead.hits)) {
 			v.posterior = max(u.posterior, v.posterior)
 			return v
@@ -314,6 +353,9 @@ func (c *trial) personOf(u *unit) *unit {
 	}
 	return u
 }
+
+// isPerson tells whether x is the account of a person.
+func (x *candidate) isPerson() bool { return x.Kind == moat.Account && !x.service }
 
 // credit names units of the first look, notes what each of them explains, and takes it out.
 func (c *trial) credit(units []int) {

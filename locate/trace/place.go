@@ -74,7 +74,11 @@ func (c *trial) shapePlaces(i int) {
 	n := len(u.places)
 	each := math.Log(placesShare / float64(n)) // of one number of places
 	for k, p := range u.places {
-		c.forms = append(c.forms, form{view: p.members[0].whole(), unit: i, prior: each - math.Log(float64(n)), places: u.places[k : k+1]})
+		x, prior := p.members[0], each-math.Log(2*float64(n))
+		c.forms = append(c.forms, form{view: x.whole(), unit: i, prior: prior, places: u.places[k : k+1]})
+		if x.window != 0 && x.window != always && x.inWindow > x.full-windowLog {
+			c.forms = append(c.forms, form{view: x.in(x.window), unit: i, prior: x.inWindow + prior - c.lone(x).evidence(c, x.window), places: u.places[k : k+1]})
+		}
 		if k > 0 {
 			c.forms = append(c.forms, form{view: u.person().across(u.places[:k+1]).whole(), unit: i, prior: each, places: u.places[:k+1]})
 		}

@@ -216,7 +216,7 @@ func (c *trial) split(m *mixture, j int) []view {
 		c.behind(rest, -1)
 		var best *candidate
 		for _, y := range c.pool {
-			if len(y.hits) < namedHits || y.Kind != moat.Account || rest.has(y, -1) || float64(shared(x, y)) < alikeShare*float64(len(y.hits)) {
+			if len(y.hits) < namedHits || !y.isPerson() || rest.has(y, -1) || float64(shared(x, y)) < alikeShare*float64(len(y.hits)) {
 				continue
 			}
 			if c.glance(y); best == nil || y.alone+y.prior > best.alone+best.prior {

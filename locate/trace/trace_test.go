@@ -521,3 +521,86 @@ func digest(a *Answer) string {
 	}
 	return s
 }
+
+// TestColluders traces several leaks at once, of which one is by two at an address of half a dozen: they are named, not
+// the address, and neither is anybody for whom the orders alone speak less than for others.
+func TestColluders(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 7))
+	var events []*moat.Event
+	stolen := map[string][]string{}
+	for i := range 6000 {
+		at := day0 + moat.Time(i)*3*moat.Minute
+		look := func(partner, app, who, ip string) {
+			events = append(events, &moat.Event{Type: moat.OrderAccess, Time: at, Partner: partner, App: app, Actor: who, Device: "d-" + who, IP: ip, Operation: "view",
+				Fields: []string{"phone", "address"}, Orders: []string{id(i)}, Shops: []string{"s"}})
+			stolen[who] = append(stolen[who], id(i))
+		}
+		home := func(ip string) string { // a fifth is done there
+			if i%5 == 0 {
+				return ip
+			}
+			return "192.0.2.9"
+		}
+		look("wide", "erp", fmt.Sprint("clerk", r.IntN(30)), "192.0.2.1")
+		switch r.IntN(24) {
+		case 0:
+			look("corner", "pos", "anna", home("192.0.4.1"))
+		case 1:
+			look("corner", "pos", "bert", home("192.0.4.2"))
+		case 2, 3:
+			look("corner", "pos", fmt.Sprint("helper", r.IntN(4)), "192.0.2.9")
+		}
+		if r.IntN(3) == 0 {
+			look("post", "hub", fmt.Sprint("rider", r.IntN(20)), fmt.Sprint("192.0.3.", r.IntN(200)))
+		}
+	}
+	thieves := []string{"anna", "bert", "clerk1", "clerk2", "clerk3", "rider6", "rider7"}
+	q := Question{}
+	for _, who := range thieves {
+		q.Orders = append(q.Orders, every(stolen[who], 40)...)
+	}
+	for range 60 {
+		q.Orders = append(q.Orders, Leaked{ID: id(r.IntN(6000))})
+	}
+	var named []string
+	for _, s := range ask(t, memory(events), moat.Everyone(), q).Sources {
+		if s.Named {
+			if named = append(named, s.ID); s.Margin < namedMargin {
+				t.Errorf("%s is named with a margin of %.2g", s.Name, s.Margin)
+			}
+		}
+	}
+	if slices.Sort(named); !slices.Equal(named, thieves) {
+		t.Errorf("named %v, want %v", named, thieves)
+	}
+}
+
+// TestProgram names the person who took all that a program had sent out, and says of the program's account what it is.
+func TestProgram(t *testing.T) {
+	var events []*moat.Event
+	r := rand.New(rand.NewPCG(4, 4))
+	for i := range 2000 {
+		at := day0 + moat.Time(i)*10*moat.Minute
+		look := func(kind moat.ActorKind, who, ip string) {
+			at += moat.Minute
+			events = append(events, &moat.Event{Type: moat.OrderAccess, Time: at, Partner: "acme", App: "erp", Actor: who, ActorKind: kind, IP: ip, Operation: "view",
+				Fields: []string{"phone", "address"}, Orders: []string{id(i)}})
+		}
+		look(moat.ActorUser, fmt.Sprint("clerk", r.IntN(10)), "192.0.2.7")
+		if i%20 == 0 {
+			look(moat.ActorService, "robot", "192.0.2.8")
+		}
+		if i%20 == 0 && i%200 != 0 {
+			look(moat.ActorUser, "eve", "192.0.2.7")
+		}
+	}
+	a := ask(t, memory(events), moat.Everyone(), Question{Orders: every(had(events, "eve"), 30)})
+	if s := a.Sources[0]; s.ID != "eve" || !s.Named || s.Members[0].Program || s.Reports.By != 30 || s.First == 0 || dayOf(s.First) != s.Reach.Since {
+		t.Errorf("%+v", s)
+	}
+	a = ask(t, memory(events), moat.Everyone(), Question{Orders: every(had(events, "robot"), 60), At: day0 + 20*moat.Day})
+	i := slices.IndexFunc(a.Sources, func(s Source) bool { return s.ID == "robot" })
+	if i < 0 || !a.Sources[i].Members[0].Program || a.Sources[i].Reports.Last != day0+20*moat.Day {
+		t.Errorf("%+v", a.Sources)
+	}
+}

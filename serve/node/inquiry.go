@@ -98,7 +98,7 @@ func (n *Node) traceComplaints(ctx context.Context, q foresee.Question) ([]fores
 	}
 	var out []foresee.Named
 	for i := range a.Sources {
-		if s := &a.Sources[i]; s.Named && s.P <= namedP && s.Posterior >= namedPosterior {
+		if s := &a.Sources[i]; s.Named && s.P <= namedP && s.Posterior >= namedPosterior && s.Margin >= namedMargin {
 			if f, ok := namedFinding(s, a.Orders.Known); ok {
 				out = append(out, foresee.Named{Posterior: min(1, s.Posterior), Finding: f})
 			}
@@ -125,8 +125,12 @@ const namedP = 0.01 / 28
 // namedPosterior is how likely a source is at least that is told unasked: among many leaks who worked beside a thief is often likelier than not.
 const namedPosterior = 0.9
 
-// namedFinding says of a source what its partner is told. A destination, or a version of an app, is told of the app through which the
-// orders went there.
+// namedMargin is the same for the orders alone: as many times better they are explained with it than without it. What is usual of a kind tells a
+// person from the program beside it where the orders hardly do.
+const namedMargin = namedPosterior / (1 - namedPosterior)
+
+// namedFinding says of a source what its partner is told. A destination, a version of an app, or as whom a program signs in, is told of the
+// app through which the orders went.
 func namedFinding(s *trace.Source, known int) (f moat.Finding, ok bool) {
 	steps := map[string]string{}
 	for _, p := range s.Path {
@@ -135,9 +139,12 @@ func namedFinding(s *trace.Source, known int) (f moat.Finding, ok bool) {
 	f.Partner = cmp.Or(s.Partner, steps["partner"])
 	kind, id := s.Kind, s.ID
 	for _, m := range s.Members[1:] {
-		if (kind == "ip" || kind == "host") && m.Kind == "app" { // where only the app is
+		if m.Kind == "app" && (kind == "ip" || kind == "host") { // where only the app is
 			kind, id = m.Kind, m.ID
 		}
+	}
+	if s.Members[0].Program && steps["app"] != "" {
+		kind, id = "app", steps["app"]
 	}
 	if _, err := moat.ParseEntityKind(kind); err != nil {
 		if kind, id = "app", steps["app"]; id == "" {
@@ -149,18 +156,25 @@ func namedFinding(s *trace.Source, known int) (f moat.Finding, ok bool) {
 		return f, false
 	}
 	f.Entity = moat.Entity{Kind: k, ID: id}
-	for _, m := range s.Members[1:] {
+	for _, m := range s.Members {
 		if k, err := moat.ParseEntityKind(m.Kind); err == nil && (k == moat.Device || k == moat.IP || k == moat.Account) && len(f.Related) < maxRelated {
-			f.Related = append(f.Related, moat.Entity{Kind: k, ID: m.ID})
+			if e := (moat.Entity{Kind: k, ID: m.ID}); e != f.Entity {
+				f.Related = append(f.Related, e)
+			}
 		}
 	}
 	f.Reason = fmt.Sprintf("%s had %d of the %d orders in hand that customers complained about within four weeks, %.2g times what chance would give; %s",
 		strings.TrimSuffix(s.Name, "."), s.Leaked, known, s.Lift, ownedBy(s))
 	f.Evidence = []moat.Evidence{{Name: "explains", Value: float64(s.Explains)}, {Name: "leaked", Value: float64(s.Leaked)}, {Name: "touched", Value: s.Touched},
-		{Name: "lift", Value: s.Lift}, {Name: "p", Value: s.P}, {Name: "posterior", Value: s.Posterior}}
+		{Name: "lift", Value: s.Lift}, {Name: "p", Value: s.P}, {Name: "posterior", Value: s.Posterior}, {Name: "known", Value: float64(known)},
+		{Name: "reporters", Value: float64(s.Reports.By)}, {Name: "first_touch", Value: seconds(s.First)}, {Name: "since", Value: seconds(s.Since)}, {Name: "until", Value: seconds(s.Until)},
+		{Name: "first_report", Value: seconds(s.Reports.First)}, {Name: "last_report", Value: seconds(s.Reports.Last)}}
 	f.Orders, f.Stake, f.Weight, f.Egress = int64(s.Explains), int64(s.Leaked), s.Shown, true
 	return f, true
 }
+
+// seconds is a time as evidence has it: since 1970.
+func seconds(t moat.Time) float64 { return float64(t / moat.Second) }
 
 // ownedBy says how many orders nobody explains better than a source.
 func ownedBy(s *trace.Source) string {

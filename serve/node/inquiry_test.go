@@ -13,6 +13,7 @@ import (
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/ingest"
+	"github.com/moat-platform/moat/locate/trace"
 	"github.com/moat-platform/moat/river"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/book"
@@ -245,4 +246,35 @@ func casesAbout(t *testing.T, n *node.Node, e moat.Entity) *moat.Case {
 		}
 	}
 	return nil
+}
+
+// TestTold says of what a trace names what its partner is to look at: a program as the app that it is, with as whom it signs in and from where.
+func TestTold(t *testing.T) {
+	member := func(kind, id string, program bool) trace.Member {
+		return trace.Member{Kind: kind, ID: id, Program: program}
+	}
+	for _, c := range []struct {
+		name    string
+		members []trace.Member
+		want    string
+		related string
+	}{
+		{"a person", []trace.Member{member("account", "anna", false), member("device", "d1", false), member("app", "erp", false)}, "account:anna", "[device:d1]"},
+		{"a program", []trace.Member{member("account", "robot", true), member("ip", "192.0.2.8", false)}, "app:erp", "[account:robot ip:192.0.2.8]"},
+		{"where only the app is", []trace.Member{member("ip", "192.0.2.8", false), member("app", "erp", false)}, "app:erp", "[ip:192.0.2.8]"},
+	} {
+		s := trace.Source{Kind: c.members[0].Kind, ID: c.members[0].ID, Partner: "acme", Members: c.members, Path: []trace.Step{{Kind: "app", ID: "erp", Orders: 4}}, Explains: 4, Leaked: 5, First: 7 * moat.Second,
+			Reports: trace.Reports{By: 3, First: 8 * moat.Second, Last: 9 * moat.Second}}
+		f, ok := node.NamedFinding(&s, 9)
+		if !ok || f.Entity.String() != c.want || fmt.Sprint(f.Related) != c.related {
+			t.Errorf("%s: told of %s, related %v; want %s, %s", c.name, f.Entity, f.Related, c.want, c.related)
+		}
+		e := map[string]float64{}
+		for _, x := range f.Evidence {
+			e[x.Name] = x.Value
+		}
+		if e["known"] != 9 || e["leaked"] != 5 || e["explains"] != 4 || e["reporters"] != 3 || e["first_touch"] != 7 || e["last_report"] != 9 {
+			t.Errorf("%s: evidence %v", c.name, f.Evidence)
+		}
+	}
 }
