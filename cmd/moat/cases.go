@@ -6,10 +6,12 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/risk"
 	"github.com/moat-platform/moat/locate/story"
+	"github.com/moat-platform/moat/locate/trace"
 	"github.com/moat-platform/moat/serve/api"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/book"
@@ -363,6 +365,9 @@ func (a *app) story(s *caseFile) {
 	o.line()
 	a.damaged(s.Story.Damaged)
 	a.steps(s.Story)
+	if l := s.Story.Lead; l != nil {
+		a.lead(l)
+	}
 	o.line()
 	a.findings(s.Timeline)
 	o.line()
@@ -375,8 +380,42 @@ func (a *app) story(s *caseFile) {
 	if s.Merged == "" && len(s.Entities) > 0 {
 		e := s.Entities[0]
 		o.line()
-		o.line(o.paint(dim, fmt.Sprintf("next: moat entity %s %s · moat cases judge %s confirmed|false_alarm|accepted", e.Kind, shell(e.ID), s.ID)))
+		next := "next: "
+		if l := s.Story.Lead; l != nil {
+			a.leadNext(l, partner)
+			next = "      "
+		}
+		o.line(o.paint(dim, fmt.Sprintf(next+"moat entity %s %s · moat cases judge %s confirmed|false_alarm|accepted", e.Kind, shell(e.ID), s.ID)))
 	}
+}
+
+// lead tells what complaints say of a case, and what they do not.
+func (a *app) lead(l *story.Lead) {
+	text := fmt.Sprintf("of %s that customers complained about within four weeks, %s had %s in hand before, among %s in all; for %s of them nobody is likelier. At %s its probability was %s.",
+		many(l.Known, "order"), clean(l.Source.ID), number(l.Leaked), many(int64(l.Touched), "order"), number(l.Explains), instant(l.At), trace.Probability(min(l.Posterior, 0.99)))
+	if n := l.Known - l.Explains; n > 0 {
+		text += fmt.Sprintf(" %s do not lead to it, but to others or to nobody that was seen.", many(n, "order"))
+	}
+	a.out.line()
+	a.out.wrap("complaints: ", text)
+}
+
+// leadNext says how to look again at what complaints lead to, and whom it exposed.
+func (a *app) leadNext(l *story.Lead, partner string) {
+	since, until := l.At-28*moat.Day, l.At+moat.Second
+	a.out.line(a.out.paint(dim, fmt.Sprintf("next: moat complaints --since %s --until %s --json | moat trace - --until %s", since.Std().Format(time.RFC3339), until.Std().Format(time.RFC3339), until.Std().Format(time.RFC3339))))
+	if l.First == 0 {
+		return
+	}
+	scope := fmt.Sprintf("      moat scope %s %s", l.Source.Kind, shell(l.Source.ID))
+	if l.Source.Kind != moat.Partner {
+		scope += " --partner " + shell(partner)
+	}
+	scope += " --since " + l.First.Std().Format(time.DateOnly)
+	if l.LastReport != 0 {
+		scope += " --until " + l.LastReport.Std().Format(time.RFC3339)
+	}
+	a.out.line(a.out.paint(dim, scope))
 }
 
 // one is for acts on a case, which else reach all of its campaign.

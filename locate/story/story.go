@@ -77,6 +77,8 @@ type Story struct {
 	From  moat.Time `json:"from,omitzero"` // the window that was looked at
 	To    moat.Time `json:"to,omitzero"`
 	Steps []Step    `json:"steps"` // the oldest first
+	// Lead is there if complaints lead to the case.
+	Lead *Lead `json:"lead,omitempty"`
 	// Usual is how many other events the accounts of the case had meanwhile: their usual work.
 	Usual int64 `json:"usual"`
 	// Cut says that there was more than could be read or told.
@@ -116,6 +118,9 @@ func (t *Teller) Tell(ctx context.Context, c *moat.Case, findings []moat.Finding
 		if err := t.events(ctx, c, findings, s); err != nil {
 			return nil, fmt.Errorf("cannot tell story of case %s: %w", c.ID, err)
 		}
+	}
+	if s.Lead = lead(findings); s.Lead != nil {
+		s.lead(s.Lead.steps())
 	}
 	s.Steps = append(s.Steps, noticed(findings)...)
 	s.Steps = append(s.Steps, decided(decisions)...)
