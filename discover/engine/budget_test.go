@@ -16,11 +16,11 @@ type work struct{ takes, pairs, asks, lines float64 }
 // budget is the most that an average event of a type may give to do, a little above what it does. A detector that does
 // not fit wants a narrower `on` or `where`, or features that others have, too; what stands here is raised with a reason.
 var budget = map[moat.EventType]work{
-	moat.OrderAccess:   {52, 10, 22, 66},
-	moat.HTTPRequest:   {6, 1, 2, 12},
-	moat.AuthLogin:     {42, 16, 19, 34},
-	moat.OrderTransmit: {36, 11, 10, 42},
-	moat.DBQuery:       {17, 7, 2, 19},
+	moat.OrderAccess:   {36, 8, 15, 53},
+	moat.HTTPRequest:   {5, 1, 2, 10},
+	moat.AuthLogin:     {28, 12, 16, 28},
+	moat.OrderTransmit: {24, 5, 8, 34},
+	moat.DBQuery:       {17, 7, 2, 17},
 	moat.HostProcess:   {10, 3, 6, 13},
 }
 
