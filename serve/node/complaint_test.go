@@ -66,8 +66,8 @@ func complaintsIn(t *testing.T, n *node.Node, tenant moat.Tenant) (list []book.C
 	return list
 }
 
-// TestSurge files complaints about the orders of one shop: a case opens that names the shop, one that names
-// the outlet, and one that names the route; replay finds the same.
+// TestSurge files complaints about the orders of one shop: findings name the shop, its outlet, its app and the route, the answers
+// about honest acts stay as they are, and replay finds the same.
 func TestSurge(t *testing.T) {
 	dir := t.TempDir()
 	n := open(t, dir)
@@ -117,6 +117,17 @@ func TestSurge(t *testing.T) {
 	}
 	if !route {
 		t.Error("no finding names the route")
+	}
+	// Who works in the app that so many complain about is asked nothing more for that.
+	if !named["merchant app:erp"] {
+		t.Errorf("no finding names the app: %v", named)
+	}
+	a, err := n.Ask(t.Context(), &moat.Event{ID: "q", Time: now(), Received: now(), Partner: "merchant", Type: moat.OrderAccess, App: "erp", Actor: "honest", Operation: "view", Orders: []string{"b7"}})
+	if err != nil || a.Risk > 0.05 || a.Action != moat.Allow {
+		t.Errorf("an honest act is answered with %+v, %v", a, err)
+	}
+	if err := n.Drain(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	live := len(findings(t, n))
 	if err := n.Close(); err != nil {
