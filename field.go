@@ -356,7 +356,19 @@ var (
 	slots = slotsOf(&Fields)
 	// knownFields has a bit for each field that exists.
 	knownFields = [2]uint64{^uint64(1), 1<<(FieldsEnd-64) - 1}
+	// textFields has a bit for each field that is one text.
+	textFields = fieldsOf(&Fields, KindString, KindObject)
 )
+
+// fieldsOf returns a bit for each field of these kinds.
+func fieldsOf(fields *[FieldsEnd]Field, kinds ...FieldKind) (set [2]uint64) {
+	for i := 1; i < len(fields); i++ {
+		if slices.Contains(kinds, fields[i].Kind) {
+			set[i>>6] |= 1 << (i & 63)
+		}
+	}
+	return set
+}
 
 // slotAt returns the slot of field n. The mask spares the check of the bounds.
 func slotAt(n int) *slot { return &slots[n&(len(slots)-1)] }
@@ -399,12 +411,12 @@ func (e *Event) Reset() {
 // forget zeroes the fields in the two words of marks, and leaves the marks.
 func (e *Event) forget(low, high uint64) {
 	for i, m := range [2]uint64{low, high} {
-		for ; m != 0; m &= m - 1 {
-			s := slotAt(i<<6 | bits.TrailingZeros64(m))
-			p := unsafe.Add(unsafe.Pointer(e), s.offset)
-			switch s.kind {
-			case KindString, KindObject:
-				*(*string)(p) = ""
+		for t := m & textFields[i]; t != 0; t &= t - 1 { // most are texts
+			*(*string)(e.at(i<<6 | bits.TrailingZeros64(t))) = ""
+		}
+		for m &^= textFields[i]; m != 0; m &= m - 1 {
+			n := i<<6 | bits.TrailingZeros64(m)
+			switch p := e.at(n); slotAt(n).kind {
 			case KindStrings:
 				l := (*[]string)(p)
 				*l = (*l)[:0]
@@ -416,6 +428,9 @@ func (e *Event) forget(low, high uint64) {
 		}
 	}
 }
+
+// at returns where e keeps field n.
+func (e *Event) at(n int) unsafe.Pointer { return unsafe.Add(unsafe.Pointer(e), slotAt(n).offset) }
 
 // MarkAll marks every field that has a non-zero value as given.
 func (e *Event) MarkAll() {

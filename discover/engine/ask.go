@@ -13,8 +13,8 @@ type scratch struct {
 	used int
 }
 
-// copyOf returns a copy of t's record, or an empty record when rec is negative.
-func (sc *scratch) copyOf(t *table, rec int) unsafe.Pointer {
+// copyOf returns a copy of t's record at a place, or an empty record when that is nil.
+func (sc *scratch) copyOf(t *table, at unsafe.Pointer) unsafe.Pointer {
 	words := (t.size + 7) / 8
 	if sc.used+words > len(sc.buf) {
 		// Copies handed out before keep their old memory.
@@ -23,8 +23,8 @@ func (sc *scratch) copyOf(t *table, rec int) unsafe.Pointer {
 	p := unsafe.Pointer(&sc.buf[sc.used])
 	b := unsafe.Slice((*byte)(p), words*8)
 	sc.used += words
-	if rec >= 0 {
-		copy(b, unsafe.Slice((*byte)(t.at(rec)), t.size))
+	if at != nil {
+		copy(b, unsafe.Slice((*byte)(at), t.size))
 		return p
 	}
 	clear(b)

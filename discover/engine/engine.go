@@ -122,7 +122,7 @@ type Engine struct {
 	// Of the event that is being worked on:
 	slot     *slot
 	tp       *rule.TypePlan
-	records  [rule.RecordKinds]record
+	records  [rule.RecordKinds]unsafe.Pointer    // that the event concerns; nil = there is none
 	inputs   [rule.MaxFeatures + 1]feature.Input // one for each feature that reads another
 	blind    feature.Input                       // for those that need no value
 	depth    int

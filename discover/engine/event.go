@@ -19,9 +19,9 @@ func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 	}
 	e.slot, e.tp = s, tp
 	for _, k := range tp.Kinds {
-		e.records[k] = record{}
+		e.records[k] = nil
 		if s.keys[k] != 0 && e.tables[k] != nil {
-			e.records[k] = recordAt(e.record(k, s, k != rule.Annex))
+			e.records[k] = e.record(k, s, k != rule.Annex)
 		}
 	}
 	e.frame.Return(&s.scene)
@@ -41,7 +41,7 @@ func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 	}
 	sec := seconds(s.now)
 	for _, k := range tp.Kinds {
-		if h := (*entity)(e.records[k].at); h != nil {
+		if h := (*entity)(e.records[k]); h != nil {
 			h.seen = max(h.seen, sec)
 		}
 	}
@@ -50,29 +50,15 @@ func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 // sit notes what the sitting of the account has become. What s concerns was found by the sitting as it stood
 // before the events of its group: if one of them changed that, it is found again.
 func (e *Engine) sit(s *slot) {
-	account := e.records[moat.Account].at
+	account := e.records[moat.Account]
 	if account == nil {
 		return
 	}
 	likely := s.scene.Begins()
-	at := (*rule.Sitting)(unsafe.Add(account, e.plan.Sitting))
+	at := e.sittingOf(account)
 	if *at = e.frame.Sitting(*at, s.now); s.scene.Begins() != likely {
 		e.sort(s)
 	}
-}
-
-// record is one of the records that the event concerns.
-type record struct {
-	at         unsafe.Pointer // nil: there is none
-	born, seen moat.Time      // of the entity, before the event
-}
-
-func recordAt(at unsafe.Pointer) record {
-	h := (*entity)(at)
-	if h == nil {
-		return record{}
-	}
-	return record{at, moat.Time(h.born) * moat.Second, moat.Time(h.seen) * moat.Second}
 }
 
 func (e *Engine) count(s *slot) {
@@ -103,68 +89,69 @@ func (e *Engine) features(s *slot) {
 	in.Now = s.now
 	for i := range s.shape.Runs {
 		run := &s.shape.Runs[i]
-		if rec := &e.records[run.Of]; rec.at != nil {
-			in.Born, in.Seen = rec.born, rec.seen
-			at, takes := rec.at, run.Takes
-			for j := range takes {
-				e.take(&takes[j], at)
-			}
+		at := e.records[run.Of]
+		if at == nil {
+			continue
+		}
+		in.Born, in.Seen = (*entity)(at).times()
+		takes := run.Takes
+		for j := range takes {
+			e.take(&takes[j], in, at)
 		}
 	}
 	e.depth = 0
 }
 
-// take has the feature of t, whose state lies in the record at rec, take in the event.
-func (e *Engine) take(t *rule.Take, rec unsafe.Pointer) {
+// take has the feature of t, whose state lies in the record at a place, take in the event.
+func (e *Engine) take(t *rule.Take, in *feature.Input, at unsafe.Pointer) {
 	if t.Where != nil && !e.where(t) {
 		return
 	}
 	switch t.Value {
 	case feature.NoValue:
 	case feature.Number:
-		e.inputs[0].Num = t.Num(&e.frame)
+		in.Num = t.Num(&e.frame)
 	case feature.Key:
-		if !e.key(t) {
+		if !e.key(t, in) {
 			return // without a value there is nothing to take in: it is read when it is asked for
 		}
 	default:
-		if !e.input(t.Op, &e.inputs[0], e.slot, true) {
+		if !e.input(t.Op, in, e.slot, true) {
 			return
 		}
 	}
-	in := &e.inputs[0]
 	in.Value, in.Mute = t.Value, t.Mute
-	t.Stat.Observe(unsafe.Add(rec, t.Offset), in, e.frame.Out(int(t.Out)))
+	t.Stat.Observe(unsafe.Add(at, t.Offset), in, e.frame.Out(int(t.Out)))
 }
 
 // key takes the key of t from the event; false means that the event has none. Most keys are of pairs that were
-// fetched ahead and are where they are likely to be.
-func (e *Engine) key(t *rule.Take) bool {
+// fetched ahead and are where they probably are.
+func (e *Engine) key(t *rule.Take, in *feature.Input) bool {
 	if t.Early >= 0 && e.ask == nil {
-		if p, known := e.slot.pair(int32(t.Early)); known && p.rec >= 0 {
-			if h := e.pairs.header(int(p.rec)); h.key == p.key {
+		if p, known := e.slot.pair(int32(t.Early)); known && p.likely != nil {
+			if h := (*header)(p.likely); h.key == p.key {
 				if h.owner&touched == 0 {
 					h.owner |= touched
 				}
-				in := &e.inputs[0]
-				in.Key, in.Pair = p.key, unsafe.Add(unsafe.Pointer(h), pairHeader)
+				in.Key, in.Pair = p.key, unsafe.Add(p.likely, pairHeader)
 				return true
 			}
 		}
 	}
-	return e.input(t.Op, &e.inputs[0], e.slot, true)
+	return e.input(t.Op, in, e.slot, true)
 }
 
 // own takes op's one pair; false means that there is none.
 func (e *Engine) own(op *rule.Op, in *feature.Input, s *slot, observe bool) bool {
-	rec := &e.records[op.Home]
-	if in.Key = 1; rec.at == nil && observe {
-		*rec = recordAt(e.record(op.Home, s, true))
+	at := e.records[op.Home]
+	if in.Key = 1; at == nil && observe {
+		at = e.record(op.Home, s, true)
+		e.records[op.Home] = at
 	}
-	if rec.at == nil {
+	if at == nil {
 		return false
 	}
-	pair := (*feature.Pair)(unsafe.Add(rec.at, op.Own))
+	pair := (*feature.Pair)(unsafe.Add(at, op.Own))
 	if pair.N == 0 && !observe {
 		return false
 	}
@@ -191,7 +178,7 @@ func (e *Engine) where(t *rule.Take) bool {
 
 // common returns the state of op that is kept once for the partner, nil if there is none.
 func (e *Engine) common(op *rule.Op) unsafe.Pointer {
-	if partner := e.records[moat.Partner].at; partner != nil && op.Common > 0 {
+	if partner := e.records[moat.Partner]; partner != nil && op.Common > 0 {
 		return unsafe.Add(partner, op.Common)
 	}
 	return nil
@@ -214,16 +201,16 @@ func (e *Engine) fill(first int) {
 		return
 	}
 	op, in := &e.tp.Ops[i], &e.blind
-	rec := &e.records[op.Of]
+	at := e.records[op.Of]
 	if !op.Blind {
 		in = &e.inputs[e.depth]
 		in.Value, in.Key, in.Pair, in.Common = feature.NoValue, 0, nil, nil
 	}
 	state := unsafe.Pointer(&e.empty)
 	in.Now, in.Born, in.Seen = e.slot.now, e.slot.now, 0
-	if rec.at != nil {
-		state = unsafe.Add(rec.at, op.Offset)
-		in.Born, in.Seen = rec.born, rec.seen
+	if at != nil {
+		state = unsafe.Add(at, op.Offset)
+		in.Born, in.Seen = (*entity)(at).times()
 		if !op.Blind {
 			e.depth++
 			if e.input(op, in, e.slot, false) {
@@ -249,7 +236,7 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 	case feature.Number:
 		in.Num = op.Num(&e.frame)
 	case feature.Key:
-		if !observe && op.Vacant != nil && op.Vacant(unsafe.Add(e.records[op.Of].at, op.Offset)) {
+		if !observe && op.Vacant != nil && op.Vacant(unsafe.Add(e.records[op.Of], op.Offset)) {
 			if in.Key = op.Key(&e.frame); in.Key&op.Mask != 0 {
 				in.Key = 0
 			}
@@ -266,7 +253,7 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 			if in.Key = p.key; in.Key == 0 {
 				return false
 			}
-			in.Pair = e.pair(p.key, p.rec, s, observe)
+			in.Pair = e.pair(p.key, p.likely, s, observe)
 			return in.Pair != nil
 		}
 		if in.Key = op.Key(&e.frame); in.Key == 0 {
@@ -277,7 +264,7 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 			return false
 		}
 		if op.Pairs {
-			in.Pair = e.pair(pairKey(op, in.Key, s.keys[op.Of]), anywhere, s, observe)
+			in.Pair = e.pair(pairKey(op, in.Key, s.keys[op.Of]), nil, s, observe)
 			return in.Pair != nil
 		}
 	case feature.Keys:
@@ -294,7 +281,7 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 		if op.Pairs {
 			e.ptrs = e.ptrs[:0]
 			for _, key := range in.Keys {
-				e.ptrs = append(e.ptrs, e.pair(pairKey(op, key, s.keys[op.Of]), anywhere, s, observe))
+				e.ptrs = append(e.ptrs, e.pair(pairKey(op, key, s.keys[op.Of]), nil, s, observe))
 			}
 			in.Pairs = e.ptrs
 		}
@@ -352,45 +339,51 @@ func (e *Engine) NetChanged() { clear(e.net) }
 // record returns the record of the event's entity of that kind. If there is none, it returns a new one or nil.
 func (e *Engine) record(k moat.EntityKind, s *slot, make bool) unsafe.Pointer {
 	t, key := e.tables[k], s.keys[k]
-	rec := t.look(key, s.recs[k])
-	if rec < 0 && !make {
+	at := t.look(key, s.likely[k])
+	if at == nil && !make {
 		return nil
 	}
 	if e.ask != nil {
-		p := e.ask.copyOf(t, rec)
-		if rec < 0 {
+		p := e.ask.copyOf(t, at)
+		if at == nil {
 			(*entity)(p).born = seconds(s.now)
 		}
 		return p
 	}
-	if rec < 0 {
-		if rec = t.insert(key, s.owner); rec < 0 {
-			return nil
-		}
-		h := (*entity)(t.at(rec))
-		h.born = seconds(s.now)
-		return unsafe.Pointer(h)
+	if at != nil {
+		(*header)(at).owner |= touched
+		return at
 	}
-	h := t.header(rec)
-	h.owner |= touched
-	return unsafe.Pointer(h)
+	rec := t.insert(key, s.owner)
+	if rec < 0 {
+		return nil
+	}
+	at = t.at(rec)
+	(*entity)(at).born = seconds(s.now)
+	return at
 }
 
-// pair returns what is kept of an entity together with a value.
-func (e *Engine) pair(key uint64, likely int32, s *slot, observe bool) unsafe.Pointer {
-	rec := e.pairs.look(key, likely)
-	if e.ask != nil {
-		return unsafe.Add(e.ask.copyOf(e.pairs, rec), pairHeader)
-	}
-	if rec < 0 {
-		if !observe {
+// pair returns what is kept of an entity together with a value, which probably is at a place.
+func (e *Engine) pair(key uint64, likely unsafe.Pointer, s *slot, observe bool) unsafe.Pointer {
+	return e.kept(e.pairs, key, likely, s, observe)
+}
+
+// kept returns what t keeps under a key behind the header. If there is nothing, it returns something new or nil.
+func (e *Engine) kept(t *table, key uint64, likely unsafe.Pointer, s *slot, make bool) unsafe.Pointer {
+	at := t.look(key, likely)
+	switch {
+	case e.ask != nil:
+		at = e.ask.copyOf(t, at)
+	case at != nil:
+		(*header)(at).owner |= touched
+	case !make:
+		return nil
+	default:
+		rec := t.insert(key, s.owner)
+		if rec < 0 {
 			return nil
 		}
-		if rec = e.pairs.insert(key, s.owner); rec < 0 {
-			return nil
-		}
-	} else {
-		e.pairs.header(rec).owner |= touched
+		at = t.at(rec)
 	}
-	return unsafe.Add(e.pairs.at(rec), pairHeader)
+	return unsafe.Add(at, pairHeader)
 }

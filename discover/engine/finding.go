@@ -41,7 +41,7 @@ func (e *Engine) fire(s *slot, c *rule.Compiled, findings *[]moat.Finding) {
 		Reason: c.Reason(&e.frame), Evidence: c.Evidence(&e.frame), Events: []string{clone(ev.ID)},
 		Weight: rule.Sensitivity(ev), Egress: c.Egress || rule.Leaves(ev), Attack: c.Attack,
 		Stake: c.Stake, Background: c.Background, Policy: c.Policy, Joins: c.Joins,
-		Orders: e.exposure(c.Subject, e.records[c.Subject].at, s.now),
+		Orders: e.exposure(c.Subject, e.records[c.Subject], s.now),
 	}
 	if ev.Type == moat.CanaryTouch && ev.Verdict != "" { // else nobody knows where it was planted
 		f.Channel = clone(ev.Channel)
@@ -54,18 +54,7 @@ func (e *Engine) fire(s *slot, c *rule.Compiled, findings *[]moat.Finding) {
 }
 
 func (e *Engine) lastSaid(key uint64, s *slot) *said {
-	rec := e.fired.find(key)
-	if e.ask != nil {
-		return (*said)(unsafe.Add(e.ask.copyOf(e.fired, rec), pairHeader))
-	}
-	if rec < 0 {
-		if rec = e.fired.insert(key, s.owner); rec < 0 {
-			return nil
-		}
-	} else {
-		e.fired.header(rec).owner |= touched
-	}
-	return (*said)(unsafe.Add(e.fired.at(rec), pairHeader))
+	return (*said)(e.kept(e.fired, key, nil, s, true))
 }
 
 // maxExposure bounds what counts that others state add up to.
@@ -75,7 +64,7 @@ const maxExposure = 1 << 50
 func (e *Engine) exposure(k moat.EntityKind, rec unsafe.Pointer, now moat.Time) int64 {
 	x := e.plan.Exposure[k]
 	if x == nil {
-		x, rec = e.plan.Exposure[moat.Account], e.records[moat.Account].at
+		x, rec = e.plan.Exposure[moat.Account], e.records[moat.Account]
 	}
 	if x == nil || rec == nil {
 		return 0

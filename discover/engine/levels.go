@@ -21,7 +21,7 @@ func (e *Engine) levels(op *rule.Op, in *feature.Input, s *slot, observe bool) b
 		}
 		any = true
 		own, common := levelKeys(op, i, v.Key, s)
-		v.Pair, v.Common = e.pair(own, anywhere, s, observe), e.pair(common, anywhere, s, observe)
+		v.Pair, v.Common = e.pair(own, nil, s, observe), e.pair(common, nil, s, observe)
 	}
 	return any
 }

@@ -18,10 +18,10 @@ type slot struct {
 	owner   uint32
 	now     moat.Time
 	keys    [rule.RecordKinds]uint64
-	recs    [rule.RecordKinds]int32 // where the records are likely to be
-	early   []pairOf                // the pairs that TypePlan.Early counts
-	known   []uint64                // bit i: early[i] is of this event
-	ahead   []uint64                // keys of the pairs of lists that are
+	likely  [rule.RecordKinds]unsafe.Pointer // where the records probably are; nil = nobody knows
+	early   []pairOf                         // the pairs that TypePlan.Early counts
+	known   []uint64                         // bit i: early[i] is of this event
+	ahead   []uint64                         // keys of the pairs of lists that are
 	shape   *rule.Shape
 	scene   rule.Scene
 	id      uint64 // hash of the event's id; 0 = none
@@ -32,10 +32,10 @@ func (s *slot) make(p *rule.Plan, early int) {
 	s.scene, s.early, s.known = p.NewScene(), make([]pairOf, early), make([]uint64, (early+63)/64)
 }
 
-// pairOf is the key of a pair, 0 if there is none, and where it is likely to be.
+// pairOf is the key of a pair, 0 if there is none, and where it probably is.
 type pairOf struct {
-	key uint64
-	rec int32
+	key    uint64
+	likely unsafe.Pointer
 }
 
 // pair returns the i-th early pair, if it is known.
@@ -46,12 +46,9 @@ func (s *slot) pair(i int32) (p *pairOf, known bool) {
 // know sets the key of the i-th early pair.
 func (s *slot) know(i int32, key uint64) *pairOf {
 	s.known[i>>6] |= 1 << (i & 63)
-	s.early[i] = pairOf{key, anywhere}
+	s.early[i] = pairOf{key, nil}
 	return &s.early[i]
 }
-
-// anywhere stands for a place that nobody knows.
-const anywhere = -1
 
 // partnerCache remembers the number of a partner, by the hash of its name.
 type partnerCache struct {
@@ -154,7 +151,7 @@ func (e *Engine) identify(s *slot) {
 	e.frame.Return(&s.scene)
 	e.far = e.far[:0]
 	for _, k := range e.plan.Types[s.ev.Type].Kinds {
-		s.keys[k], s.recs[k] = e.entityKey(s, k), anywhere
+		s.keys[k], s.likely[k] = e.entityKey(s, k), nil
 		if t := e.tables[k]; t != nil && s.keys[k] != 0 {
 			e.far = append(e.far, t.indexAt(s.keys[k]))
 		}
@@ -162,22 +159,24 @@ func (e *Engine) identify(s *slot) {
 	prefetchAll(e.far)
 }
 
-// seek finds where the records of the entities of s are likely to be, and reaches for the account's sitting.
+// seek finds where the records of the entities of s probably are, and reaches for the account's sitting.
 func (e *Engine) seek(s *slot) {
 	tp := &e.plan.Types[s.ev.Type]
 	for _, k := range tp.Kinds {
 		if t := e.tables[k]; t != nil && s.keys[k] != 0 {
-			s.recs[k] = int32(t.guess(s.keys[k]))
+			if rec := t.guess(s.keys[k]); rec >= 0 {
+				s.likely[k] = t.at(rec)
+			}
 		}
 	}
-	if tp.Sits && s.recs[moat.Account] >= 0 {
-		prefetch(unsafe.Pointer(e.sittingAt(s)))
+	if account := s.likely[moat.Account]; tp.Sits && account != nil {
+		prefetch(unsafe.Pointer(e.sittingOf(account)))
 	}
 }
 
-// sittingAt is where the last sitting of the account of s is likely to be remembered.
-func (e *Engine) sittingAt(s *slot) *rule.Sitting {
-	return (*rule.Sitting)(unsafe.Add(e.tables[moat.Account].at(int(s.recs[moat.Account])), e.plan.Sitting))
+// sittingOf is where the last sitting of an account is remembered.
+func (e *Engine) sittingOf(account unsafe.Pointer) *rule.Sitting {
+	return (*rule.Sitting)(unsafe.Add(account, e.plan.Sitting))
 }
 
 // prepare finds what s is likely to concern, and reaches for it.
@@ -185,8 +184,8 @@ func (e *Engine) prepare(s *slot) {
 	e.frame.Return(&s.scene)
 	if e.plan.Types[s.ev.Type].Sits {
 		var last rule.Sitting
-		if s.recs[moat.Account] >= 0 {
-			last = *e.sittingAt(s)
+		if account := s.likely[moat.Account]; account != nil {
+			last = *e.sittingOf(account)
 		}
 		e.frame.Sitting(last, s.now)
 	}
@@ -198,10 +197,10 @@ func (e *Engine) prepare(s *slot) {
 func (e *Engine) reach(s *slot) {
 	for i := range s.shape.Lines {
 		l := &s.shape.Lines[i]
-		if rec := s.recs[l.Of]; rec >= 0 {
+		if at := s.likely[l.Of]; at != nil {
 			for word, bits := range l.Bits {
 				if bits != 0 {
-					prefetchLines(unsafe.Add(e.tables[l.Of].at(int(rec)), word*64*rule.LineBytes), bits)
+					prefetchLines(unsafe.Add(at, word*64*rule.LineBytes), bits)
 				}
 			}
 		}
@@ -227,8 +226,8 @@ func (e *Engine) touch(s *slot) {
 			continue
 		}
 		if rec := e.pairs.guess(p.key); rec >= 0 {
-			p.rec = int32(rec)
-			e.far = append(e.far, uintptr(e.pairs.at(rec)))
+			p.likely = e.pairs.at(rec)
+			e.far = append(e.far, uintptr(p.likely))
 		}
 	}
 	for _, key := range s.ahead {
@@ -247,7 +246,7 @@ func (e *Engine) sort(s *slot) {
 	for i := range s.shape.Fetch {
 		x := &s.shape.Fetch[i]
 		p := &s.early[x.Early]
-		*p = pairOf{0, anywhere}
+		*p = pairOf{}
 		entity := s.keys[x.Of]
 		if entity == 0 {
 			continue

@@ -3,6 +3,7 @@ package engine
 import (
 	"unsafe"
 
+	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/rule"
 )
 
@@ -20,6 +21,11 @@ const touched = 1 << 31
 type entity struct {
 	header
 	born, seen uint32 // seconds
+}
+
+// times returns when the entity was first and last seen, before the event.
+func (h *entity) times() (born, seen moat.Time) {
+	return moat.Time(h.born) * moat.Second, moat.Time(h.seen) * moat.Second
 }
 
 const _ = uint(rule.HeaderBytes-unsafe.Sizeof(entity{})) + uint(unsafe.Sizeof(entity{})-rule.HeaderBytes)
@@ -234,8 +240,7 @@ func (t *table) indexAt(key uint64) uintptr {
 	return uintptr(unsafe.Pointer(&s.slots[key&uint64(len(s.slots)-1)]))
 }
 
-// guess returns where key's record is, without a look at it, or -1. In one of a million cases it is
-// another key's.
+// guess returns key's record, without a look at it, or -1. In one of a million cases it is another key's.
 func (t *table) guess(key uint64) int {
 	s := &t.index[key>>58]
 	if len(s.slots) == 0 {
@@ -253,10 +258,13 @@ func (t *table) guess(key uint64) int {
 	}
 }
 
-// look returns the record of key, or -1. It is fast if the record is where it is likely to be: records do not move.
-func (t *table) look(key uint64, likely int32) int {
-	if likely >= 0 && t.header(int(likely)).key == key {
-		return int(likely)
+// look returns where key's record is, or nil. It is fast if that is where it is likely to be: records do not move.
+func (t *table) look(key uint64, likely unsafe.Pointer) unsafe.Pointer {
+	if likely != nil && (*header)(likely).key == key {
+		return likely
 	}
-	return t.find(key)
+	if rec := t.find(key); rec >= 0 {
+		return t.at(rec)
+	}
+	return nil
 }

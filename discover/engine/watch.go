@@ -163,9 +163,7 @@ func (e *Engine) quiet(now *slot, w *watch, findings *[]moat.Finding) bool {
 	clear(e.records[:])
 	for _, k := range tp.Kinds {
 		if t := e.tables[k]; t != nil && s.keys[k] != 0 {
-			if rec := t.find(s.keys[k]); rec >= 0 {
-				e.records[k] = recordAt(t.at(rec))
-			}
+			e.records[k] = t.look(s.keys[k], nil)
 		}
 	}
 	e.epoch()
