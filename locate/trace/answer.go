@@ -258,7 +258,11 @@ func (c *trial) source(i int) Source {
 	}
 	s.Since, s.Until = window(mine)
 	s.First, s.Reach = c.reach(face)
-	s.Reports = c.reports(mine)
+	var orders []int
+	for _, h := range mine {
+		orders = append(orders, h.order)
+	}
+	s.Reports = c.reports(orders)
 	s.Path = c.path(face, mine)
 	s.Reason = c.reason(u, &s, mine)
 	return s
@@ -319,10 +323,10 @@ func window(hits []hit) (since, until moat.Time) {
 }
 
 // reports is who says that orders leaked, and when.
-func (c *trial) reports(hits []hit) (r Reports) {
+func (c *trial) reports(orders []int) (r Reports) {
 	by := map[string]bool{}
-	for _, h := range hits {
-		o := &c.orders[h.order]
+	for _, i := range orders {
+		o := &c.orders[i]
 		by[cmp.Or(o.By, "order "+o.ID)] = true
 		if o.At != 0 && (r.First == 0 || o.At < r.First) {
 			r.First = o.At

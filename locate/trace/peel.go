@@ -204,7 +204,7 @@ func (c *trial) held(m *mixture) (found []Source, moved bool) {
 	instead := make([][]view, len(m.parts))
 	c.settleOrders(nil)
 	c.among, c.several = len(m.parts) > 1, c.several || len(m.parts) > 1
-	named := map[*candidate]int{}
+	named, mine := map[*candidate]int{}, [][]int{}
 	for j, v := range m.parts {
 		rest, n := slices.Clone(owner), 0
 		for i := range rest {
@@ -228,17 +228,18 @@ func (c *trial) held(m *mixture) (found []Source, moved bool) {
 			if !ok {
 				s := c.source(slices.Index(c.units, u))
 				s.Named, s.Unnamed = true, ""
-				found, at = append(found, s), len(found)
+				found, at, mine = append(found, s), len(found), append(mine, nil)
 				for _, x := range u.everybody() {
 					named[x] = at
 				}
 			}
 			for i := range owner {
 				if owner[i] == j {
-					found[at].Explains++
+					mine[at] = append(mine[at], i)
 					c.orders[i].explained = true
 				}
 			}
+			found[at].Explains, found[at].Reports = len(mine[at]), c.reports(mine[at])
 		}
 		c.restore()
 	}
@@ -377,11 +378,13 @@ func (c *trial) credit(units []int) {
 			continue
 		}
 		s.Named = true
-		for _, of := range mine {
+		var orders []int
+		for o, of := range mine {
 			if of == i {
-				s.Explains++
+				orders = append(orders, o)
 			}
 		}
+		s.Explains, s.Reports = len(orders), c.reports(orders)
 	}
 	for i, of := range mine {
 		c.orders[i].explained = of >= 0

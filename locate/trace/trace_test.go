@@ -161,6 +161,9 @@ func TestMany(t *testing.T) {
 	for _, s := range a.Sources {
 		if s.Named {
 			named, sum = append(named, s.ID), sum+s.Explains
+			if s.Reports.By != s.Explains { // each order by another
+				t.Errorf("%s explains %d orders, of which %d say so", s.Name, s.Explains, s.Reports.By)
+			}
 			if s.Lift < namedLift || s.P > namedP {
 				t.Errorf("%s is named with a lift of %.1f and p %.2g", s.Name, s.Lift, s.P)
 			}
@@ -595,7 +598,7 @@ func TestProgram(t *testing.T) {
 		}
 	}
 	a := ask(t, memory(events), moat.Everyone(), Question{Orders: every(had(events, "eve"), 30)})
-	if s := a.Sources[0]; s.ID != "eve" || !s.Named || s.Members[0].Program || s.Reports.By != 30 || s.First == 0 || dayOf(s.First) != s.Reach.Since {
+	if s := a.Sources[0]; s.ID != "eve" || !s.Named || s.Members[0].Program || s.Reports.By != s.Explains || s.First == 0 || dayOf(s.First) != s.Reach.Since {
 		t.Errorf("%+v", s)
 	}
 	a = ask(t, memory(events), moat.Everyone(), Question{Orders: every(had(events, "robot"), 60), At: day0 + 20*moat.Day})
