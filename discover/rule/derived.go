@@ -41,10 +41,12 @@ func derived() map[string]*variable {
 		"event.destination_look": str("the destination's name as an eye that reads quickly takes it: the same for names that differ in a vowel, a doubled letter or two that changed places", func(f *Frame) string {
 			return f.lookOf(f.nameOf(HostOf(f.Event.Destination)))
 		}),
-		"event.url_host":         str("host name in the url", func(f *Frame) string { return HostOf(f.Event.URL) }),
-		"event.peer_host":        str("the other end of a connection without its port", func(f *Frame) string { return HostOf(f.Event.Peer) }),
-		"event.timezone_country": str("country of the client's time zone, two letters, or empty", func(f *Frame) string { return zones()[f.Event.Timezone] }),
-		"event.language_country": str("country in the client's language (zh-CN), two letters, or empty", func(f *Frame) string { return region(f.Event.Language) }),
+		"event.destination_owner": str("the part of the destination's host name that somebody registered, such as example.com or example.co.uk", func(f *Frame) string { return ownerOf(HostOf(f.Event.Destination)) }),
+		"event.lookalike":         num("1 when a setting that held an address now holds one of another owner, whose name looks like that of the old one; else 0", lookalike),
+		"event.url_host":          str("host name in the url", func(f *Frame) string { return HostOf(f.Event.URL) }),
+		"event.peer_host":         str("the other end of a connection without its port", func(f *Frame) string { return HostOf(f.Event.Peer) }),
+		"event.timezone_country":  str("country of the client's time zone, two letters, or empty", func(f *Frame) string { return zones()[f.Event.Timezone] }),
+		"event.language_country":  str("country in the client's language (zh-CN), two letters, or empty", func(f *Frame) string { return region(f.Event.Language) }),
 	}
 }
 
@@ -127,6 +129,30 @@ func HostOf(s string) string {
 		return s[:i]
 	}
 	return s
+}
+
+// lookalike compares the addresses before and after a change of a setting.
+func lookalike(f *Frame) float64 {
+	before, after := HostOf(f.Event.Before), HostOf(f.Event.After)
+	if strings.EqualFold(ownerOf(before), ownerOf(after)) {
+		return 0
+	}
+	look := strings.Clone(f.lookOf(f.nameOf(before))) // both are written into the frame's buffer
+	if look == "" || look != f.lookOf(f.nameOf(after)) {
+		return 0
+	}
+	return 1
+}
+
+// ownerOf returns the part of a host name that somebody registered: its last two words, or three where the last has
+// two letters and the one before at most three, as in co.uk and com.cn.
+func ownerOf(host string) string {
+	top := strings.LastIndexByte(host, '.')
+	second := strings.LastIndexByte(host[:max(0, top)], '.')
+	if second >= 0 && len(host)-top-1 == 2 && top-second-1 <= 3 {
+		second = strings.LastIndexByte(host[:second], '.')
+	}
+	return host[second+1:]
 }
 
 // nameOf writes the words of a host name into the frame's buffer, with spaces between them. Of an address there is none.

@@ -98,6 +98,39 @@ func TestDestinationLook(t *testing.T) {
 	}
 }
 
+func TestDestinationOwner(t *testing.T) {
+	for to, want := range map[string]string{
+		"https://hook.s1.pakhus.eu:8443/in": "pakhus.eu", "https://pakhus.eu": "pakhus.eu", "https://a.b.pakhus.co.uk/": "pakhus.co.uk", "ops@mail.pakhus.com.cn": "pakhus.com.cn",
+		"localhost": "localhost", "": "",
+	} {
+		if got := ofDestination("event.destination_owner", to); got != want {
+			t.Errorf("%q belongs to %q, want %q", to, got, want)
+		}
+	}
+}
+
+func TestLookalike(t *testing.T) {
+	for _, c := range []struct {
+		before, after string
+		want          float64
+	}{
+		{"https://hook.pakhus.eu/in", "https://hook.pakhus-eu.com/in", 1},
+		{"https://hook.redbird-express.cn/cb", "https://hook.redbird-express.com.cn/cb", 1},
+		{"https://hook.redbird-express.cn/cb", "https://in.hook.redbird-expres.top/cb", 0},
+		{"https://hook.barnes.example/cb", "https://hook.bames.example/cb", 1},
+		{"https://hook.pakhus.eu/in", "https://hook.pakhus.eu/v2/in", 0},
+		{"https://hook.pakhus.co.uk/in", "https://hook2.pakhus.co.uk/in", 0},
+		{"https://hook.pakhus.eu/in", "https://elsewhere.example/in", 0},
+		{"https://10.0.0.7/in", "https://10.0.1.7/in", 0}, {"trade.read", "trade.read,receiver.decrypt", 0}, {"", "https://hook.pakhus.eu", 0}, {"..", ".", 0},
+	} {
+		fr := (&Plan{Texts: agentPlace + 1}).NewFrame()
+		fr.Begin(&moat.Event{Before: c.before, After: c.after})
+		if got := vocabulary["event.lookalike"].num(&fr); got != c.want {
+			t.Errorf("%q instead of %q is %v, want %v", c.after, c.before, got, c.want)
+		}
+	}
+}
+
 func TestTimes(t *testing.T) {
 	at := func(s string) moat.Time {
 		v, err := moat.ParseTime(s)
@@ -174,7 +207,7 @@ func FuzzDerived(f *testing.F) {
 		fr := (&Plan{Texts: agentPlace + 1}).NewFrame()
 		fr.Begin(&moat.Event{URL: s, Path: s[:len(s)/2], Destination: s, Peer: s, UserAgent: s, Timezone: s, Language: s})
 		ask := func() {
-			for _, name := range [...]string{"event.route", "event.destination_host", "event.destination_name", "event.destination_look", "event.peer_host", "event.timezone_country", "event.language_country", "ua.browser", "ua.os", "ua.device"} {
+			for _, name := range [...]string{"event.route", "event.destination_host", "event.destination_name", "event.destination_look", "event.destination_owner", "event.peer_host", "event.timezone_country", "event.language_country", "ua.browser", "ua.os", "ua.device"} {
 				if got := vocabulary[name].str(&fr); len(got) > max(len(s), 256) {
 					t.Fatalf("%s of %q is %q", name, s, got)
 				}
