@@ -71,11 +71,11 @@ func (a *Across) Tide() Tide { return a.look.Tide }
 func (a *Across) Vouch(upTo moat.Time) { a.look.vouch(upTo) }
 
 // See is for [engine.Config.After].
-func (a *Across) See(ev *moat.Event, now moat.Time, found []moat.Finding) {
+func (a *Across) See(ev *moat.Event, now moat.Time, begins bool, found []moat.Finding) {
 	switch {
 	case a.cfg.Plan.Across == nil:
 	case ev.Type != moat.Sighting:
-		a.look.see(ev, now, found)
+		a.look.see(ev, now, begins, found)
 	case ev.Partner != Everyone:
 		if f, ok := Given(ev); ok {
 			a.given = append(a.given, f)

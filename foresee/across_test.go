@@ -353,7 +353,7 @@ func TestToldOnce(t *testing.T) {
 	a, list := open(t, plan(t)).across, crowd(5000)
 	told := func() (n int) {
 		for _, e := range list {
-			a.See(e, e.Time, nil)
+			a.See(e, e.Time, true, nil)
 		}
 		out, err := a.Step()
 		if err != nil {
@@ -380,7 +380,7 @@ func TestToldOnce(t *testing.T) {
 func TestFlood(t *testing.T) {
 	a, list := open(t, plan(t)).across, crowd(5000)
 	for _, e := range list {
-		a.See(e, 0, nil)
+		a.See(e, 0, true, nil)
 	}
 	out, err := a.Step()
 	if err != nil {
@@ -402,12 +402,12 @@ func BenchmarkSee(b *testing.B) {
 		b.Run(fmt.Sprintf("events=%d", n), func(b *testing.B) {
 			a, list := open(b, plan(b)).across, crowd(n)
 			for _, e := range list {
-				a.See(e, e.Time, nil)
+				a.See(e, e.Time, true, nil)
 			}
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				e := list[i%n]
-				a.See(e, e.Time, nil)
+				a.See(e, e.Time, true, nil)
 			}
 		})
 	}

@@ -92,7 +92,7 @@ func (f *fold) step() ([]*moat.Event, error) {
 
 func (f *fold) key(k moat.EntityKind, id string) uint64 { return rule.Mix(f.seed.Text(id), uint64(k)) }
 
-func (f *fold) after(ev *moat.Event, now moat.Time, found []moat.Finding) {
+func (f *fold) after(ev *moat.Event, now moat.Time, _ bool, found []moat.Finding) {
 	switch ev.Kind {
 	case complained, traced, answered, settle:
 		f.inquire(ev, found)

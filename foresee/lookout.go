@@ -92,8 +92,9 @@ func (l *lookout) take() []byte {
 	return b
 }
 
-// see makes the sightings of an event. It costs a look into a small table for each entity of the event, unless there is something to tell.
-func (l *lookout) see(ev *moat.Event, now moat.Time, found []moat.Finding) {
+// see makes the sightings of an event. It costs a look into a small table for each entity of an event that begins a
+// sitting, unless there is something to tell: with what the others come that one came, too.
+func (l *lookout) see(ev *moat.Event, now moat.Time, begins bool, found []moat.Finding) {
 	if l.house == nil || ev.Partner != l.name {
 		l.turn(ev.Partner)
 	}
@@ -116,7 +117,7 @@ func (l *lookout) see(ev *moat.Event, now moat.Time, found []moat.Finding) {
 	case moat.AuthLogin:
 		if ev.Outcome == moat.Failure {
 			l.failed(ev, now, hour)
-		} else {
+		} else if begins {
 			l.meet(ev, now, hour, moat.Account, ev.Actor)
 		}
 	case moat.OrderTransmit:
@@ -124,8 +125,10 @@ func (l *lookout) see(ev *moat.Event, now moat.Time, found []moat.Finding) {
 	case moat.Heartbeat:
 		l.meet(ev, now, hour, moat.App, release(ev))
 	}
-	l.meet(ev, now, hour, moat.IP, ev.IP)
-	l.meet(ev, now, hour, moat.Device, ev.Device)
+	if begins {
+		l.meet(ev, now, hour, moat.IP, ev.IP)
+		l.meet(ev, now, hour, moat.Device, ev.Device)
+	}
 	for i := range found {
 		if found[i].Mode != moat.Shadow && !found[i].Background { // those who guess everywhere are no campaign
 			l.flag(ev, now, hour, &found[i])

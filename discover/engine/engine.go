@@ -26,8 +26,8 @@ type Config struct {
 	Net    func(ip string) rule.Net
 	Limits Limits
 	// After, if not nil, is called for each event that counts, in order, when its detectors were asked, with
-	// the engine's time of the event and what was found at it. It must keep neither.
-	After func(ev *moat.Event, now moat.Time, found []moat.Finding)
+	// the engine's time of the event, whether it begins a sitting (see [rule.Sitting]), and what was found at it. It must keep neither.
+	After func(ev *moat.Event, now moat.Time, begins bool, found []moat.Finding)
 }
 
 // Limits bound the memory of an engine. Zero fields take the defaults.

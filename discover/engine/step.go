@@ -105,7 +105,7 @@ func (e *Engine) Step(batch []byte, pause func()) (Result, error) {
 				before := len(r.Findings)
 				e.event(s, &r.Findings)
 				if e.cfg.After != nil {
-					e.cfg.After(&s.ev, s.now, r.Findings[before:])
+					e.cfg.After(&s.ev, s.now, s.scene.Begins(), r.Findings[before:])
 				}
 				if s.ev.Type == moat.Complaint {
 					r.Complaints = append(r.Complaints, s.ev.Clone())

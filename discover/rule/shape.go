@@ -150,7 +150,7 @@ type node struct {
 }
 
 const (
-	rootsMost  = 1 << 11 // of one type
+	rootsMost  = 1 << 13 // of one type
 	nodesMost  = 1 << 14
 	shapesMost = 1 << 11
 )

@@ -191,8 +191,8 @@ func (p *partition) take(m river.Message) {
 }
 
 // see looks at an event that the engine took in for what others must be told of.
-func (p *partition) see(ev *moat.Event, now moat.Time, found []moat.Finding) {
-	p.across.See(ev, now, found)
+func (p *partition) see(ev *moat.Event, now moat.Time, begins bool, found []moat.Finding) {
+	p.across.See(ev, now, begins, found)
 	p.n.touches(ev, func(t *moat.Event) { p.used = append(p.used, t.Clone()) })
 }
 
