@@ -132,11 +132,13 @@ func (s *Stream) Next() *moat.Event {
 			e.Outcome, e.Reason = moat.Failure, "wrong password"
 		}
 	case k < 90:
-		e.Type, e.ActorKind = moat.OrderTransmit, moat.ActorService
+		e.Type = moat.OrderTransmit
+		s.program(e, "erp", partner)
 		s.orders(e)
 		e.Destination, e.DestinationKind = s.text("https://wms.example/in/", partner%50), "wms"
 	case k < 98:
 		e.Type, e.Template, e.DB = moat.DBQuery, templates[s.r.IntN(len(templates))], s.text("db", partner)
+		s.program(e, "reports", partner)
 		e.Statement = e.Template
 		e.Tables, e.Rows, e.DurationMS, e.Client = append(e.Tables[:0], "orders"), int64(s.r.IntN(50)), int64(s.r.IntN(40)), "jdbc"
 	default:
@@ -145,6 +147,12 @@ func (s *Stream) Next() *moat.Event {
 	}
 	e.MarkAll()
 	return e
+}
+
+// program makes one of the partner's programs the actor of e: it has an account of its own, and a server instead of a device.
+func (s *Stream) program(e *moat.Event, name string, partner int) {
+	e.Actor, e.ActorKind, e.Role = s.text(name, partner), moat.ActorService, ""
+	e.IP, e.Device, e.Session = s.address(1<<23+partner), "", ""
 }
 
 // orders names 2.7 orders on average, at most 50.
