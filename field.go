@@ -2,6 +2,7 @@ package moat
 
 import (
 	"fmt"
+	"iter"
 	"math/bits"
 	"slices"
 	"strings"
@@ -388,6 +389,25 @@ func slotsOf(fields *[FieldsEnd]Field) (s [128]slot) {
 		}
 	}
 	return s
+}
+
+// FieldSet is a set of fields. The zero value is empty.
+type FieldSet struct{ marks [2]uint64 }
+
+// Add adds field f to the set.
+func (s *FieldSet) Add(f FieldID) { s.marks[f>>6] |= 1 << (f & 63) }
+
+// Given returns the fields of the set that the sender of e gave, in the order of their numbers.
+func (e *Event) Given(set FieldSet) iter.Seq[FieldID] {
+	return func(yield func(FieldID) bool) {
+		for i, m := range set.marks {
+			for m &= e.has[i]; m != 0; m &= m - 1 {
+				if !yield(FieldID(i<<6 | bits.TrailingZeros64(m))) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // given returns the marks of the fields that e carries to others. The partner

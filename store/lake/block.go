@@ -2,14 +2,15 @@ package lake
 
 import (
 	"encoding/binary"
-	"hash/maphash"
 	"math/bits"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"unicode/utf8"
 	"unsafe"
 
 	"github.com/moat-platform/moat"
+	"github.com/zeebo/xxh3"
 )
 
 // blockRows is how many rows a page has, give or take a batch. It bounds what
@@ -53,19 +54,19 @@ type dictionary struct {
 	data   []byte
 	ends   []uint32 // end of each value in data
 	slots  []uint64 // open addressing: high half of the hash, number of the value + 1
-	last   int32    // number of the value that was added last
 	values int      // values added, repeated ones counted, in all pages of the row group
 	codes  [32]int32
 }
 
-var dictionarySeed = maphash.MakeSeed()
+// dictionarySeed keeps strangers from choosing values that collide.
+var dictionarySeed = rand.Uint64()
 
 func (d *dictionary) reset() {
 	if d.slots == nil {
 		d.slots = make([]uint64, 64)
 	}
 	clear(d.slots)
-	d.data, d.ends, d.last, d.values = d.data[:0], d.ends[:0], -1, 0
+	d.data, d.ends, d.values = d.data[:0], d.ends[:0], 0
 	d.codes = [32]int32{}
 }
 
@@ -83,18 +84,20 @@ func (d *dictionary) at(i int32) []byte {
 // by one, row by row, costs twice as much.
 func (d *dictionary) addAll(index []int32, l []string) []int32 {
 	index = slices.Grow(index, len(l))
+	var last string // the value before, and its number
+	number := int32(-1)
 next:
 	for _, s := range l {
-		// Events come in runs of one app, host or account: comparing short text is cheaper than hashing.
-		if d.last >= 0 && len(s) <= 32 && string(d.at(d.last)) == s {
-			index = append(index, d.last)
+		// Events come in runs of one app, host or account: comparing text is cheaper than hashing it.
+		if number >= 0 && s == last {
+			index = append(index, number)
 			continue
 		}
-		h := maphash.String(dictionarySeed, s)
+		h := xxh3.HashStringSeed(s, dictionarySeed)
 		mask := uint64(len(d.slots) - 1)
 		for at := h & mask; d.slots[at] != 0; at = (at + 1) & mask {
 			if i := int32(uint32(d.slots[at])) - 1; d.slots[at]>>32 == h>>32 && string(d.at(i)) == s {
-				d.last = i
+				last, number = s, i
 				index = append(index, i)
 				continue next
 			}
@@ -106,9 +109,9 @@ next:
 		d.data = binary.LittleEndian.AppendUint32(d.data, uint32(len(s)))
 		d.data = append(d.data, s...)
 		d.ends = append(d.ends, uint32(len(d.data)))
-		d.last = int32(len(d.ends) - 1)
-		index = append(index, d.last)
-		d.place(h, d.last)
+		last, number = s, int32(len(d.ends)-1)
+		index = append(index, number)
+		d.place(h, number)
 		if len(d.ends)*2 > len(d.slots) {
 			d.grow()
 		}
@@ -140,7 +143,7 @@ func (d *dictionary) place(h uint64, i int32) {
 func (d *dictionary) grow() {
 	d.slots = make([]uint64, 4*len(d.slots))
 	for i := range d.ends {
-		d.place(maphash.Bytes(dictionarySeed, d.at(int32(i))), int32(i))
+		d.place(xxh3.HashSeed(d.at(int32(i)), dictionarySeed), int32(i))
 	}
 }
 

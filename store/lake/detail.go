@@ -28,10 +28,11 @@ func appendDetail(b []byte, e *moat.Event) []byte {
 			b = appendText(b, e.Extra)
 		}
 	}
-	for _, f := range detailFields {
-		if !e.Has(f.ID) || f.ID == moat.FieldExtra {
+	for id := range e.Given(detailFields) {
+		if id == moat.FieldExtra {
 			continue
 		}
+		f := &moat.Fields[id]
 		b = appendKey(b, start, f.Name)
 		switch f.Kind {
 		case moat.KindStrings:

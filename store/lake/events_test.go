@@ -22,8 +22,12 @@ func fieldPointers(e *moat.Event) map[moat.FieldID]any {
 		moat.FieldPath: &e.Path, moat.FieldStatus: &e.Status, moat.FieldDB: &e.DB, moat.FieldTemplate: &e.Template,
 		moat.FieldRows: &e.Rows, moat.FieldKeyID: &e.KeyID, moat.FieldPartner: &e.Partner,
 	}
-	for _, f := range detailFields {
-		m[f.ID] = pointerTo(e, f.ID)
+	all := &moat.Event{}
+	for id := moat.FieldNone + 1; id < moat.FieldsEnd; id++ {
+		all.Mark(id)
+	}
+	for id := range all.Given(detailFields) {
+		m[id] = pointerTo(e, id)
 	}
 	return m
 }

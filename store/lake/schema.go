@@ -127,17 +127,16 @@ const (
 	givenPartner
 )
 
-// detailFields are the fields that have no column and go to detail, by number.
+// detailFields are the fields that have no column and go to detail.
 var detailFields = fieldsWithoutColumn()
 
-func fieldsWithoutColumn() []*moat.Field {
-	var l []*moat.Field
+func fieldsWithoutColumn() (set moat.FieldSet) {
 	for id := moat.FieldNone + 1; id < moat.FieldsEnd; id++ {
 		if !slices.ContainsFunc(specs[:], func(s spec) bool { return s.field == id }) {
-			l = append(l, &moat.Fields[id])
+			set.Add(id)
 		}
 	}
-	return l
+	return set
 }
 
 func (s *spec) isText() bool { return s.shape == shapeText || s.shape == shapeList }
