@@ -68,8 +68,9 @@ func (w *BatchWriter) Append(e *Event) {
 	binary.LittleEndian.PutUint64(row[16:], uint64(e.Received))
 	row[24] = byte(e.Flags)
 	for i, m := range has {
+		known := slotsOfWord(i)
 		for ; m != 0; m &= m - 1 {
-			s := slotAt(i<<6 | bits.TrailingZeros64(m))
+			s := &known[bits.TrailingZeros64(m)&63]
 			p := unsafe.Add(unsafe.Pointer(e), s.offset)
 			switch s.kind {
 			case KindString, KindObject:
@@ -246,8 +247,9 @@ func (r *BatchReader) row(e *Event) bool {
 func readFields(e *Event, row string) bool {
 	i, base := rowHeader, unsafe.Pointer(unsafe.StringData(row))
 	for w, m := range e.has {
+		known := slotsOfWord(w)
 		for ; m != 0; m &= m - 1 {
-			s := slotAt(w<<6 | bits.TrailingZeros64(m))
+			s := &known[bits.TrailingZeros64(m)&63]
 			p := unsafe.Add(unsafe.Pointer(e), s.offset)
 			switch s.kind {
 			case KindString, KindObject:

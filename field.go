@@ -350,7 +350,8 @@ type slot struct {
 	offset uint16
 	max    uint16 // bytes of a text in JSON
 	kind   FieldKind
-	values uint8 // how many values an enumeration or boolean has
+	values uint8  // how many values an enumeration or boolean has
+	_      uint16 // eight bytes are found without a multiplication
 }
 
 var (
@@ -370,6 +371,9 @@ func fieldsOf(fields *[FieldsEnd]Field, kinds ...FieldKind) (set [2]uint64) {
 	}
 	return set
 }
+
+// slotsOfWord returns the slots of the fields that a word of marks stands for.
+func slotsOfWord(w int) *[64]slot { return (*[64]slot)(slots[w<<6:]) }
 
 // slotAt returns the slot of field n. The mask spares the check of the bounds.
 func slotAt(n int) *slot { return &slots[n&(len(slots)-1)] }

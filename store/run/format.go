@@ -95,8 +95,8 @@ func keyBits(n uint64) uint64 {
 func filterAdd(f []byte, key uint64) {
 	x := key * 0x9e3779b97f4a7c15
 	for w := range filterBytes / 8 {
-		bit := x >> (58 - 6*w) & 63
-		f[8*w+int(bit>>3)] |= 1 << (bit & 7)
+		x = bits.RotateLeft64(x, 6) // the uppermost six bits first
+		binary.LittleEndian.PutUint64(f[8*w:], binary.LittleEndian.Uint64(f[8*w:])|1<<(x&63))
 	}
 }
 
@@ -104,7 +104,8 @@ func filterHas(f []byte, key uint64) bool {
 	x := key * 0x9e3779b97f4a7c15
 	all := uint64(1)
 	for w := range filterBytes / 8 {
-		all &= binary.LittleEndian.Uint64(f[8*w:]) >> (x >> (58 - 6*w) & 63)
+		x = bits.RotateLeft64(x, 6)
+		all &= binary.LittleEndian.Uint64(f[8*w:]) >> (x & 63)
 	}
 	return all != 0
 }
