@@ -20,6 +20,8 @@ type candidate struct {
 	service  bool      // it is the account of a program
 	sampled  []float64 // by bin: what the controls that it touched showed it, summed
 	controls []int32   // that it touched, by number
+	bins     []uint8   // of each of these
+	sights   []span    // and when it had each in hand
 	anytime  float64   // what all orders of the sample that it touched showed it, whenever they were born or leaked
 
 	exposed   float64         // orders that it had in hand, each weighed by what was shown
@@ -275,14 +277,7 @@ func (c *trial) weigh() {
 	}
 }
 
-// binLeaks is how many leaked orders a bin of births has at least, maxBins how many bins there are at most.
-const (
-	binLeaks = 8
-	maxBins  = 6
-)
-
-// strata divides the time of birth into bins with equally many leaked orders: an order is compared
-// with orders of its own time only.
+// strata finds the time of birth of the orders that the leaked ones are compared with.
 func (c *trial) strata() {
 	births := make([]moat.Time, len(c.orders))
 	for i := range c.orders {
@@ -296,15 +291,6 @@ func (c *trial) strata() {
 	pad := max(moat.Hour, (births[n-1]-births[0])/20)
 	c.born = [2]moat.Time{births[0] - pad, births[n-1] + pad}
 	c.edges = []moat.Time{c.born[0]}
-	bins := min(maxBins, n/binLeaks)
-	for b := 1; b < bins; b++ {
-		if e := births[b*n/bins]; e > c.edges[len(c.edges)-1] {
-			c.edges = append(c.edges, e)
-		}
-	}
-	for i := range c.orders {
-		c.orders[i].bin = c.bin(c.orders[i].birth)
-	}
 	c.from = max(0, c.born[0], c.q.Since)
 	c.to = c.born[1] + c.lag + moat.Hour
 	if c.q.Until != 0 {
@@ -354,7 +340,7 @@ func (c *trial) compare(ctx context.Context, tenant moat.Tenant, rows Rows) erro
 		n = min(2*controls, (n+1)*controls/max(1, of))
 		clear(found) // the same ones will come again, with others
 	}
-	c.population.bins = make([]int, len(c.edges))
+	c.divide(found)
 	c.sample(found)
 	c.density()
 	return nil
@@ -395,7 +381,8 @@ func (c *trial) sample(found map[uint64][]Touch) {
 		if bin >= 0 {
 			c.population.found++
 			c.population.bins[bin]++
-			leak = c.cutoff(bin, birth, c.population.found)
+			leak = c.cutoff(bin, birth, k)
+			c.usual(bin, touches, leak)
 		}
 		c.anytime(touches, bin >= 0, leak, &met, &all)
 		if bin < 0 {
@@ -421,6 +408,7 @@ func (c *trial) sample(found map[uint64][]Touch) {
 				s.sampled = make([]float64, len(c.edges))
 			}
 			s.sampled[bin] += shown.most[x]
+			s.bins, s.sights = append(s.bins, uint8(bin)), append(s.sights, shown.when[x])
 			s.controls = append(s.controls, int32(c.population.found))
 			s.when = append(s.when, shown.when[x])
 		}
@@ -502,19 +490,18 @@ func (s *showing) clear() {
 	s.met = s.met[:0]
 }
 
-// cutoff returns when a control would have leaked: as long after its birth as one of the leaked orders.
-func (c *trial) cutoff(bin int, birth moat.Time, n int) moat.Time {
-	for i := range c.orders {
-		o := &c.orders[(n*7919+i)%len(c.orders)]
-		if o.bin != bin {
-			continue
-		}
-		if o.At == 0 {
-			return 0
-		}
-		return birth + o.At - o.birth
+// cutoff returns when a control would have leaked: as long after its birth as one of the leaked orders of its bin, each as likely. Whoever
+// takes the next in a list that is sorted by when complaints came takes those of the impatient.
+func (c *trial) cutoff(bin int, birth moat.Time, order uint64) moat.Time {
+	list := c.byBin[bin]
+	if len(list) == 0 {
+		return 0
 	}
-	return 0
+	o := &c.orders[list[order*0x9e3779b97f4a7c15>>32%uint64(len(list))]]
+	if o.At == 0 {
+		return 0
+	}
+	return birth + o.At - o.birth
 }
 
 // density finds how many orders there were of each bin, and how many entities of each kind there are.

@@ -53,11 +53,9 @@ func (c *trial) correct(list []*candidate) {
 	N := max(int(math.Round(c.population.orders))-len(c.orders)+K, K)
 	p := make([]float64, len(list))
 	for i, x := range list {
-		n := min(N, max(int(math.Round(c.expected(x)*float64(N)/float64(max(1, K)))), len(x.hits)))
-		p[i] = tail(N, K, n, len(x.hits))
-		if hits, part := c.leaking(x); part < 1 {
-			in := tail(N, K, max(int(math.Ceil(float64(n)*part)), hits), hits)
-			p[i] = min(1, 2*min(p[i], windows*in))
+		p[i] = c.chance(x, always, N)
+		if w := c.leaking(x); w != always {
+			p[i] = min(1, 2*min(p[i], windows*c.chance(x, w, N)))
 		}
 		x.p = p[i]
 	}
@@ -70,6 +68,35 @@ func (c *trial) correct(list []*candidate) {
 	for i, q := range adjust(p, int(tests)) {
 		list[i].adjusted = q
 	}
+}
+
+// chance is the probability that x had as many leaked orders in hand in a window by chance, among N of which those that are left leaked. What
+// chance would give is only estimated: the less surely, the more it may be.
+func (c *trial) chance(x *candidate, w span, N int) float64 {
+	hits, _ := c.within(x, w)
+	e, sure := c.expected(x, w)
+	n := min(N, max(int(math.Round(e*float64(N)/float64(max(1, c.left)))), hits))
+	return max(tail(N, c.left, n, hits), unsure(c.left, e/float64(max(1, c.left)), sure, hits))
+}
+
+// unsure is the probability of k or more among K if each is one with a chance that is known as surely as if it had been counted in that many
+// orders of the sort: the upper tail of the beta-binomial distribution.
+func unsure(K int, chance, sure float64, k int) float64 {
+	if k <= 0 || chance >= 1 {
+		return 1
+	}
+	a := sure
+	b := a * (1 - chance) / max(chance, 1e-12)
+	logBeta := func(a, b float64) float64 { return logGamma(a) + logGamma(b) - logGamma(a+b) }
+	sum := 0.0
+	for j := k; j <= K; j++ {
+		choose := logGamma(float64(K+1)) - logGamma(float64(j+1)) - logGamma(float64(K-j+1))
+		term := math.Exp(choose + logBeta(float64(j)+a, float64(K-j)+b) - logBeta(a, b))
+		if sum += term; term < sum*1e-12 {
+			break
+		}
+	}
+	return min(1, sum)
 }
 
 // guilt is the probability that x leaked any of the orders if each order came from elsewhere with

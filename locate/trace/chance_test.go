@@ -55,3 +55,25 @@ func TestAdjust(t *testing.T) {
 	check([]float64{0.04, 0.005, 0.5}, 3, []float64{0.06, 0.015, 0.5})
 	check([]float64{0.04, 0.005, 0.5}, 30, []float64{0.6, 0.15, 1}) // 27 others that were not looked at
 }
+
+// TestUnsure holds the tail of the beta-binomial distribution against the uniform one, of which it is a case, and against the binomial one that it becomes.
+func TestUnsure(t *testing.T) {
+	for k := range 12 {
+		if got, want := unsure(10, 0.5, 1, k), math.Max(0, float64(11-k)/11); math.Abs(got-want) > 1e-9 {
+			t.Errorf("%d or more of 10 with a chance that may be any: %g, want %g", k, got, want)
+		}
+	}
+	want := 0.0
+	for _, ways := range []float64{45, 10, 1} { // of 8, 9, 10 among 10
+		want += ways / 1024
+	}
+	if got := unsure(10, 0.5, 1e6, 8); math.Abs(got-want) > 1e-4 {
+		t.Errorf("8 or more of 10 with a chance of a half: %g, want %g", got, want)
+	}
+	if few, many := unsure(100, 0.3, 20, 45), unsure(100, 0.3, 2000, 45); few < 3*many {
+		t.Errorf("a chance from 20 controls gives %g, from 2,000 %g", few, many)
+	}
+	if got := unsure(10, 0, 5, 3); got != 0 && !(got < 1e-9) {
+		t.Errorf("what never happens has a chance of %g", got)
+	}
+}

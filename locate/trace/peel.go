@@ -26,30 +26,54 @@ const (
 // them went, and what those who leaked have in common. So where more than one look is needed, the narrowest is named first, the
 // orders that it explains are taken out, and the rest is looked at again, until nothing more is carried.
 
-// expected is how many of the leaked orders that are left x would have had in hand by chance: of those of each time of birth as large a part
+// expected is how many of the leaked orders that are left x would have had in hand in a window by chance: of those of each time of birth as large a part
 // as of all orders that were born then. When x had what in hand is estimated from the controls that it touched, and as usual where they are few.
-func (c *trial) expected(x *candidate) (e float64) {
-	shown := 0.0
-	for _, s := range x.sampled {
-		shown += s
-	}
-	each := float64(len(x.controls)) / max(shown, 1e-9) // controls by what they showed
+// sure is the number of orders whose count would be as sure as that estimate is.
+func (c *trial) expected(x *candidate, w span) (e, sure float64) {
 	had := make([]float64, len(c.sizes))
-	all, orders := 0.0, 0.0
-	for _, n := range c.sizes {
-		orders += n
-	}
-	for b, n := range c.sizes {
-		had[b] = fewControls * n / orders
-		if x.sampled != nil {
-			had[b] += x.sampled[b] * each * n / float64(max(1, c.population.bins[b])) * float64(c.population.found) / orders
+	usual := 1e-9
+	for b := range had {
+		had[b] = c.sizes[b] / c.population.orders
+		if w != always {
+			had[b] = had[b] / float64(max(1, c.population.bins[b])) * c.inHand(b, w)
 		}
+		usual += had[b]
+	}
+	all := 0.0
+	for b := range had {
+		had[b] *= fewControls / usual
+	}
+	for i, b := range x.bins {
+		if x.sights[i]&w != 0 {
+			had[b] += c.sizes[b] / float64(max(1, c.population.bins[b])) * float64(c.population.found) / c.population.orders
+		}
+	}
+	for b := range had {
 		all += had[b]
 	}
+	_, part := c.within(x, w)
+	squares := 0.0
 	for b, n := range c.sizes {
-		e += c.leaks[b] * min(1, c.had(x)*had[b]/all/n)
+		rate := c.leaks[b] * min(1, c.had(x)*part*had[b]/all/n)
+		e += rate
+		if had[b] > 0 {
+			squares += rate * rate * all / had[b]
+		}
 	}
-	return e
+	mean := max(e, 1e-9)
+	vary := max(0, squares/(mean*mean)-1) / all // of the rates among what x had in hand, and so of their mean
+	if !x.exact {
+		vary += 1 / float64(len(x.controls)+1)
+	}
+	return e, 1 / max(vary, 1e-6)
+}
+
+// inHand counts the slots of a window in which controls of a bin were in hand.
+func (c *trial) inHand(bin int, w span) (n float64) {
+	for ; w != 0; w &= w - 1 {
+		n += c.population.when[bin][w.first()]
+	}
+	return n
 }
 
 // fewControls is how many controls what is usual counts for when it is estimated which orders somebody had in hand.
@@ -57,18 +81,27 @@ const fewControls = 3
 
 // lift is how many times more of the leaked orders that are left x had in hand than chance would have it, in the time in which it leaked.
 func (c *trial) lift(x *candidate) float64 {
-	gone := float64(len(c.orders) - c.left)
-	hits, part := c.leaking(x)
-	return float64(hits) / max(1e-9, float64(c.left)*max(c.had(x)*part, float64(hits))/max(1, c.population.orders-gone))
+	w := c.leaking(x)
+	hits, _ := c.within(x, w)
+	e, _ := c.expected(x, w)
+	return float64(hits) / max(1e-9, e)
 }
 
-// leaking is how many of the leaked orders x had in hand in the window in which it most likely leaked, and which part of all that it had in
-// hand that is. A few orders tell no window, and of several leaks there is always one in which who works beside a thief had too many.
-func (c *trial) leaking(x *candidate) (hits int, part float64) {
-	if c.several || len(x.hits) < minSeen || x.window == 0 || x.window == always || x.inWindow <= x.full {
+// leaking is the window in which x most likely leaked. A few orders tell none, and of several leaks there is always one in which who works
+// beside a thief had too many.
+func (c *trial) leaking(x *candidate) span {
+	if c.several || len(x.hits) < minSeen || x.window == 0 || x.inWindow <= x.full {
+		return always
+	}
+	return x.window
+}
+
+// within is how many of the leaked orders x had in hand in a window, and which part of all that it had in hand that is.
+func (c *trial) within(x *candidate, w span) (hits int, part float64) {
+	if w == always {
 		return len(x.hits), 1
 	}
-	return x.met(x.window), x.in(x.window).exposed / max(x.exposed, 1e-9)
+	return x.met(w), x.in(w).exposed / max(x.exposed, 1e-9)
 }
 
 // had is how many orders x had in hand of those that are left; if that is estimated from few controls, as many as it may have been.
@@ -93,14 +126,13 @@ func (c *trial) unfit(x *candidate) string {
 	return ""
 }
 
-// risk is how many times more often orders that x had in hand leaked than others did, as if one more of these had. Who had half of all orders in
-// hand can have no lift above two.
+// risk is how many times more often orders that x had in hand leaked than others of the same time did, as if one more of these had. Who had half of all
+// orders in hand can have no lift above two.
 func (c *trial) risk(x *candidate) float64 {
-	all := max(c.population.orders-float64(len(c.orders)-c.left), float64(c.left))
-	hits, part := c.leaking(x)
-	had := max(c.had(x)*part, float64(hits))
-	others := max(1, all-had)
-	return float64(hits) / had / (float64(c.left-hits+1) / (others + 1))
+	w := c.leaking(x)
+	hits, _ := c.within(x, w)
+	e, _ := c.expected(x, w)
+	return float64(hits) / max(1e-9, e) / (float64(c.left-hits+1) / (max(0, float64(c.left)-e) + 1))
 }
 
 // least is the lift that is wanted.

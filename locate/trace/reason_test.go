@@ -110,7 +110,7 @@ func TestUnfit(t *testing.T) {
 		{5, 50, 0.0101, false, "somebody innocent has as many of these orders with a chance of > 0.01; it must be 0.01 at most"},
 		{5, 50, 0.01, false, ""},
 	} {
-		tr := &trial{orders: make([]leaked, 10), left: 10, among: c.among, population: population{orders: 1000}}
+		tr := &trial{orders: make([]leaked, 10), left: 10, among: c.among, sizes: []float64{1000}, leaks: []float64{10}, population: population{orders: 1000, bins: []int{0}}}
 		if got := tr.unfit(&candidate{hits: make([]hit, c.hits), touched: c.touched, exact: true, adjusted: c.p}); got != c.want {
 			t.Errorf("%+v: %q", c, got)
 		}
@@ -119,7 +119,7 @@ func TestUnfit(t *testing.T) {
 
 // TestMore says of whom more complaints would tell by the name that stands first, not by that of the member whose figures stand for it.
 func TestMore(t *testing.T) {
-	tr := &trial{orders: make([]leaked, 10), left: 10, population: population{orders: 1000}}
+	tr := &trial{orders: make([]leaked, 10), left: 10, sizes: []float64{1000}, leaks: []float64{10}, population: population{orders: 1000, bins: []int{0}}}
 	lead := &candidate{Owner: Owner{Kind: moat.App, ID: "packs"}, hits: make([]hit, 5), touched: 50, exact: true, alone: 2, p: 0.1, adjusted: 0.4}
 	robot := &candidate{Owner: Owner{Kind: moat.Account, ID: "robot"}}
 	s := Source{lead: lead, unit: &unit{lead: lead, members: []*candidate{robot, lead}}}

@@ -237,6 +237,7 @@ type trial struct {
 	lag        moat.Time    // from first sight to nearly all touches
 	edges      []moat.Time  // of the bins of births
 	sizes      []float64    // of the bins: how many orders were born then
+	byBin      [][]int      // leaked orders of each
 	leaks      []float64    // of the bins: how many of them leaked, of those that are left
 	background []float64    // by bin: the chance that noise picks one certain order of it
 	population population
@@ -277,9 +278,10 @@ type actOf struct {
 // population is what the leaked orders are compared with.
 type population struct {
 	share  float64
-	orders float64 // estimate of all that were born when the leaked ones were
-	found  int     // controls
-	bins   []int   // of them by birth
+	orders float64          // estimate of all that were born when the leaked ones were
+	found  int              // controls
+	bins   []int            // of them by birth
+	when   [][slots]float64 // by birth, in how many slots of the window they were in anybody's hand
 	// inside is the share of what was in hand in each slot of the window that is to be compared, see fair.
 	inside [slots]float64
 }
