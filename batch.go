@@ -218,6 +218,32 @@ func (r *BatchReader) Next(e *Event) bool {
 	return true
 }
 
+// NextOf is [BatchReader.Next] for the next event that gives one of the fields of set, or any event if set is
+// empty, and tells its row. It does not read the events between, nor see whether they are broken.
+func (r *BatchReader) NextOf(set FieldSet, e *Event) (row int, ok bool) {
+	for set != (FieldSet{}) && r.passOver(set) {
+	}
+	row = int(r.n - r.left)
+	return row, r.Next(e)
+}
+
+// passOver passes over a row that gives none of the fields of set. It leaves one that is broken to Next.
+func (r *BatchReader) passOver(set FieldSet) bool {
+	if r.err != nil || r.left == 0 || len(r.rest) < 4+rowHeader {
+		return false
+	}
+	n, b := uint64(binary.LittleEndian.Uint32(r.rest)), r.rest[4:]
+	if n < rowHeader || n > uint64(len(b)) || r.left == 1 && n != uint64(len(b)) {
+		return false
+	}
+	if binary.LittleEndian.Uint64(b)&set.marks[0]|binary.LittleEndian.Uint64(b[8:])&set.marks[1] != 0 {
+		return false
+	}
+	r.rest = b[n:]
+	r.left--
+	return true
+}
+
 // row decodes one row into e, whose marks always name the fields that may be set.
 func (r *BatchReader) row(e *Event) bool {
 	if len(r.rest) < 4+rowHeader {

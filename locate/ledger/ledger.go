@@ -58,6 +58,7 @@ func Open(cfg Config) (*Ledger, error) {
 		}
 		return keys
 	}}
+	cfg.Index.Of.Add(moat.FieldOrders)
 	var err error
 	l.set, err = run.Open(cfg)
 	if err != nil {

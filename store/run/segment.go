@@ -32,6 +32,8 @@ const (
 type Index struct {
 	// Event gives keys of one event.
 	Event func(keys []uint64, e *moat.Event) []uint64
+	// Of are the fields of which an event must give one to be kept; empty means that all are.
+	Of moat.FieldSet
 	// Part gives the keys that follow from one part of an event alone, whose
 	// fields and partner t has during the call. It is called once for each distinct
 	// part, or little more often, so that such keys cost next to nothing.

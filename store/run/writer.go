@@ -208,11 +208,15 @@ func (w *Writer) add(m message) {
 	defer s.mu.Unlock()
 	s.last, w.last = m.seq, m.seq
 	err := w.reader.OpenAgain(m.batch)
-	for row := uint32(0); err == nil && w.reader.Next(&w.event); row++ {
-		if int(row/64) < len(m.skip) && m.skip[row/64]>>(row%64)&1 == 1 {
+	for err == nil {
+		row, ok := w.reader.NextOf(s.index.Of, &w.event)
+		if !ok {
+			break
+		}
+		if row/64 < len(m.skip) && m.skip[row/64]>>(row%64)&1 == 1 {
 			continue
 		}
-		s.add(m.seq, row, &w.event)
+		s.add(m.seq, uint32(row), &w.event)
 	}
 	s.settle()
 	if err == nil {
