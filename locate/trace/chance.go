@@ -75,6 +75,9 @@ func (c *trial) correct(list []*candidate) {
 func (c *trial) chance(x *candidate, w span, N int) float64 {
 	hits, _ := c.within(x, w)
 	e, sure := c.expected(x, w)
+	if float64(hits) <= e { // the sums of the tails would begin too far from their middle
+		return 1
+	}
 	n := min(N, max(int(math.Round(e*float64(N)/float64(max(1, c.left)))), hits))
 	return max(tail(N, c.left, n, hits), unsure(c.left, e/float64(max(1, c.left)), sure, hits))
 }
@@ -82,19 +85,22 @@ func (c *trial) chance(x *candidate, w span, N int) float64 {
 // unsure is the probability of k or more among K if each is one with a chance that is known as surely as if it had been counted in that many
 // orders of the sort: the upper tail of the beta-binomial distribution.
 func unsure(K int, chance, sure float64, k int) float64 {
-	if k <= 0 || chance >= 1 {
+	switch {
+	case k <= 0 || chance >= 1:
 		return 1
+	case k > K:
+		return 0
 	}
 	a := sure
 	b := a * (1 - chance) / max(chance, 1e-12)
 	logBeta := func(a, b float64) float64 { return logGamma(a) + logGamma(b) - logGamma(a+b) }
-	sum := 0.0
-	for j := k; j <= K; j++ {
-		choose := logGamma(float64(K+1)) - logGamma(float64(j+1)) - logGamma(float64(K-j+1))
-		term := math.Exp(choose + logBeta(float64(j)+a, float64(K-j)+b) - logBeta(a, b))
-		if sum += term; term < sum*1e-12 {
-			break
-		}
+	n, j := float64(K), float64(k)
+	choose := logGamma(n+1) - logGamma(j+1) - logGamma(n-j+1)
+	term := math.Exp(choose + logBeta(j+a, n-j+b) - logBeta(a, b))
+	sum := term
+	for ; j < n && term > sum*1e-12; j++ {
+		term *= (n - j) / (j + 1) * (j + a) / (n - j - 1 + b)
+		sum += term
 	}
 	return min(1, sum)
 }
