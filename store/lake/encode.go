@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -47,6 +48,7 @@ type encoder struct {
 	chunks [columns]chunk
 
 	page, scratch, levels []byte
+	rep, def              []byte // levels of a list
 	header                bytes.Buffer
 	zstd                  *zstd.Encoder
 	rle1, rle2            rle.Encoding
@@ -187,25 +189,23 @@ func (x *encoder) listLevels(c *column, rows int) (levels, nulls int) {
 		}
 		return rows, rows
 	}
-	rep, def := make([]byte, 0, 2*rows), make([]byte, 0, 2*rows)
+	rep, def := slices.Grow(x.rep[:0], rows), slices.Grow(x.def[:0], rows)
 	counts := c.counts
 	for r := range rows {
-		rep = append(rep, 0)
-		if c.present[r>>3]&(1<<(r&7)) == 0 {
-			def = append(def, 0)
-			nulls++
-			continue
+		n, level := uint32(0), byte(0)
+		if c.present[r>>3]>>(r&7)&1 == 1 {
+			n, counts = counts[0], counts[1:]
+			level = byte(min(n, 1)) + 1
 		}
-		n := counts[0]
-		counts = counts[1:]
-		def = append(def, byte(min(n, 1))+1)
 		if n == 0 {
 			nulls++
 		}
-		for range max(n, 1) - 1 {
+		rep, def = append(rep, 0), append(def, level)
+		for ; n > 1; n-- {
 			rep, def = append(rep, 1), append(def, 2)
 		}
 	}
+	x.rep, x.def = rep, def
 	for _, l := range []struct {
 		levels []byte
 		rle    *rle.Encoding
