@@ -229,35 +229,37 @@ func (r *BatchReader) NextOf(set FieldSet, e *Event) (row int, ok bool) {
 
 // passOver passes over a row that gives none of the fields of set. It leaves one that is broken to Next.
 func (r *BatchReader) passOver(set FieldSet) bool {
-	if r.err != nil || r.left == 0 || len(r.rest) < 4+rowHeader {
+	if r.err != nil || r.left == 0 {
 		return false
 	}
-	n, b := uint64(binary.LittleEndian.Uint32(r.rest)), r.rest[4:]
-	if n < rowHeader || n > uint64(len(b)) || r.left == 1 && n != uint64(len(b)) {
+	b := r.bytes()
+	if b == nil || binary.LittleEndian.Uint64(b)&set.marks[0]|binary.LittleEndian.Uint64(b[8:])&set.marks[1] != 0 {
 		return false
 	}
-	if binary.LittleEndian.Uint64(b)&set.marks[0]|binary.LittleEndian.Uint64(b[8:])&set.marks[1] != 0 {
-		return false
-	}
-	r.rest = b[n:]
+	r.rest = r.rest[4+len(b):]
 	r.left--
 	return true
 }
 
+// bytes returns the next row without its length, nil if it is not whole or, being the last, not all that is left.
+func (r *BatchReader) bytes() []byte {
+	if len(r.rest) < 4+rowHeader {
+		return nil
+	}
+	n, b := uint64(binary.LittleEndian.Uint32(r.rest)), r.rest[4:]
+	if n < rowHeader || n > uint64(len(b)) || r.left == 1 && n != uint64(len(b)) {
+		return nil
+	}
+	return b[:n]
+}
+
 // row decodes one row into e, whose marks always name the fields that may be set.
 func (r *BatchReader) row(e *Event) bool {
-	if len(r.rest) < 4+rowHeader {
+	b := r.bytes()
+	if b == nil {
 		return false
 	}
-	n := uint64(binary.LittleEndian.Uint32(r.rest))
-	if n < rowHeader || n > uint64(len(r.rest)-4) {
-		return false
-	}
-	b := r.rest[4 : 4+n]
-	r.rest = r.rest[4+n:]
-	if r.left == 1 && len(r.rest) != 0 {
-		return false
-	}
+	r.rest = r.rest[4+len(b):]
 	has := [2]uint64{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])}
 	if has[0]&^knownFields[0]|has[1]&^knownFields[1] != 0 {
 		return false
