@@ -352,14 +352,9 @@ func (e *Engine) record(k moat.EntityKind, s *slot, make bool) unsafe.Pointer {
 	}
 	if at != nil {
 		(*header)(at).owner |= touched
-		return at
+	} else if at = t.insert(key, s.owner); at != nil {
+		(*entity)(at).born = seconds(s.now)
 	}
-	rec := t.insert(key, s.owner)
-	if rec < 0 {
-		return nil
-	}
-	at = t.at(rec)
-	(*entity)(at).born = seconds(s.now)
 	return at
 }
 
@@ -379,11 +374,9 @@ func (e *Engine) kept(t *table, key uint64, likely unsafe.Pointer, s *slot, make
 	case !make:
 		return nil
 	default:
-		rec := t.insert(key, s.owner)
-		if rec < 0 {
+		if at = t.insert(key, s.owner); at == nil {
 			return nil
 		}
-		at = t.at(rec)
 	}
 	return unsafe.Add(at, pairHeader)
 }

@@ -87,29 +87,29 @@ func (t *table) header(rec int) *header { return (*header)(t.at(rec)) }
 
 func tag(key uint64) uint64 { return key >> 20 << 32 }
 
-// find returns the record of key, or -1.
-func (t *table) find(key uint64) int {
+// find returns where key's record is, or nil.
+func (t *table) find(key uint64) unsafe.Pointer {
 	s := &t.index[key>>58]
 	if len(s.slots) == 0 {
-		return -1
+		return nil
 	}
 	mask := uint64(len(s.slots) - 1)
 	for i := key & mask; ; i = (i + 1) & mask {
 		v := s.slots[i]
 		if v == 0 {
-			return -1
+			return nil
 		}
 		if v&^0xFFFFFFFF == tag(key) {
-			if rec := int(uint32(v)) - 1; t.header(rec).key == key {
-				return rec
+			if at := t.at(int(uint32(v)) - 1); (*header)(at).key == key {
+				return at
 			}
 		}
 	}
 }
 
-// insert makes an empty record for key, which must not be in the table, and returns it,
-// or -1 when the table is full and the owner has no record to give up.
-func (t *table) insert(key uint64, owner uint32) int {
+// insert makes an empty record for key, which must not be in the table, and returns where it is,
+// or nil when the table is full and the owner has no record to give up.
+func (t *table) insert(key uint64, owner uint32) unsafe.Pointer {
 	for int(owner) >= len(t.owners) {
 		t.owners = append(t.owners, queue{})
 	}
@@ -123,7 +123,7 @@ func (t *table) insert(key uint64, owner uint32) int {
 		rec = t.evict(q)
 	default:
 		t.overflow++
-		return -1
+		return nil
 	}
 	h := t.header(rec)
 	h.key, h.owner = key, owner
@@ -135,7 +135,7 @@ func (t *table) insert(key uint64, owner uint32) int {
 	q.tail = uint32(rec + 1)
 	q.count++
 	t.put(key, rec)
-	return rec
+	return unsafe.Pointer(h)
 }
 
 // evict empties the least used of q's records, giving up to eight that were touched a second chance.
@@ -263,8 +263,5 @@ func (t *table) look(key uint64, likely unsafe.Pointer) unsafe.Pointer {
 	if likely != nil && (*header)(likely).key == key {
 		return likely
 	}
-	if rec := t.find(key); rec >= 0 {
-		return t.at(rec)
-	}
-	return nil
+	return t.find(key)
 }
