@@ -61,10 +61,10 @@ func mend(ctx context.Context, dir string, log *slog.Logger) error {
 
 // streamsOf returns the folder of each partition.
 func streamsOf(dir string) (map[int]string, error) {
-	found, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", "MOAT_EVENTS_*"))
+	found, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", streamPrefix+"*"))
 	of := map[int]string{}
 	for _, s := range found {
-		if p, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(s), "MOAT_EVENTS_")); err == nil {
+		if p, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(s), streamPrefix)); err == nil {
 			of[p] = s
 		}
 	}

@@ -294,7 +294,9 @@ func noPeers(err error) bool {
 	return errors.As(err, &api) && api.ErrorCode == code
 }
 
-func streamName(p int) string { return "MOAT_EVENTS_" + strconv.Itoa(p) }
+const streamPrefix = "MOAT_EVENTS_"
+
+func streamName(p int) string { return streamPrefix + strconv.Itoa(p) }
 func subject(p int) string    { return "moat.events." + strconv.Itoa(p) }
 
 // Partitions returns how many partitions there are.
