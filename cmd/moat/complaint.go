@@ -324,12 +324,12 @@ func (w *namers) add(row *complaint.Row) {
 	}
 	h := maphash.String(w.seed, who)
 	x := w.by[h]
-	if x == nil && len(w.by) < maxNamers {
+	if x == nil {
+		if len(w.by) >= maxNamers {
+			return
+		}
 		x = &namer{line: row.Line}
 		w.by[h] = x
-	}
-	if x == nil {
-		return
 	}
 	if x.orders++; x.orders > w.most.orders {
 		w.most = *x
