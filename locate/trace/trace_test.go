@@ -127,18 +127,39 @@ func TestTwo(t *testing.T) {
 	}
 }
 
+// trade is a past of one order every three minutes, and which orders whoever was shown some had in hand.
+type trade struct {
+	events []*moat.Event
+	hands  map[string][]string
+}
+
+// trades is how many orders there are.
+const trades = 6000
+
+// look has somebody look at order i.
+func (w *trade) look(i int, partner, app, who, ip string) {
+	w.events = append(w.events, &moat.Event{Type: moat.OrderAccess, Time: day0 + moat.Time(i)*3*moat.Minute, Partner: partner, App: app, Actor: who, Device: "d-" + who, IP: ip, Operation: "view",
+		Fields: []string{"phone", "address"}, Orders: []string{id(i)}, Shops: []string{"s"}})
+	w.hands[who] = append(w.hands[who], id(i))
+}
+
+// leak asks about n orders of each thief, and 60 that leaked elsewhere.
+func (w *trade) leak(r *rand.Rand, thieves []string, n int) (q Question) {
+	for _, who := range thieves {
+		q.Orders = append(q.Orders, every(w.hands[who], n)...)
+	}
+	for range 60 {
+		q.Orders = append(q.Orders, Leaked{ID: id(r.IntN(trades))})
+	}
+	return q
+}
+
 // TestMany traces seven leaks at once among noise: nobody who only works beside a thief is named, nothing wide, and what is explained adds up.
 func TestMany(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 5))
-	var events []*moat.Event
-	stolen := map[string][]string{}
-	for i := range 6000 {
-		at := day0 + moat.Time(i)*3*moat.Minute
-		look := func(partner, app, who, ip string) {
-			events = append(events, &moat.Event{Type: moat.OrderAccess, Time: at, Partner: partner, App: app, Actor: who, Device: "d-" + who, IP: ip, Operation: "view",
-				Fields: []string{"phone", "address"}, Orders: []string{id(i)}, Shops: []string{"s"}})
-			stolen[who] = append(stolen[who], id(i))
-		}
+	past := trade{hands: map[string][]string{}}
+	for i := range trades {
+		look := func(partner, app, who, ip string) { past.look(i, partner, app, who, ip) }
 		look("wide", "erp", fmt.Sprint("clerk", r.IntN(30)), "192.0.2.1") // an app and an address that have it all
 		if r.IntN(2) == 0 {
 			look("depot", "wms", fmt.Sprint("packer", r.IntN(20)), "192.0.2.2")
@@ -148,14 +169,8 @@ func TestMany(t *testing.T) {
 		}
 	}
 	thieves := []string{"clerk1", "clerk2", "packer3", "packer4", "packer5", "rider6", "rider7"}
-	q := Question{}
-	for _, who := range thieves {
-		q.Orders = append(q.Orders, every(stolen[who], 25)...)
-	}
-	for range 60 {
-		q.Orders = append(q.Orders, Leaked{ID: id(r.IntN(6000))})
-	}
-	a := ask(t, memory(events), moat.Everyone(), q)
+	q := past.leak(r, thieves, 25)
+	a := ask(t, memory(past.events), moat.Everyone(), q)
 	var named []string
 	sum := 0
 	for _, s := range a.Sources {
@@ -529,15 +544,9 @@ func digest(a *Answer) string {
 // the address, and neither is anybody for whom the orders alone speak less than for others.
 func TestColluders(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
-	var events []*moat.Event
-	stolen := map[string][]string{}
-	for i := range 6000 {
-		at := day0 + moat.Time(i)*3*moat.Minute
-		look := func(partner, app, who, ip string) {
-			events = append(events, &moat.Event{Type: moat.OrderAccess, Time: at, Partner: partner, App: app, Actor: who, Device: "d-" + who, IP: ip, Operation: "view",
-				Fields: []string{"phone", "address"}, Orders: []string{id(i)}, Shops: []string{"s"}})
-			stolen[who] = append(stolen[who], id(i))
-		}
+	past := trade{hands: map[string][]string{}}
+	for i := range trades {
+		look := func(partner, app, who, ip string) { past.look(i, partner, app, who, ip) }
 		home := func(ip string) string { // a fifth is done there
 			if i%5 == 0 {
 				return ip
@@ -558,15 +567,9 @@ func TestColluders(t *testing.T) {
 		}
 	}
 	thieves := []string{"anna", "bert", "clerk1", "clerk2", "clerk3", "rider6", "rider7"}
-	q := Question{}
-	for _, who := range thieves {
-		q.Orders = append(q.Orders, every(stolen[who], 40)...)
-	}
-	for range 60 {
-		q.Orders = append(q.Orders, Leaked{ID: id(r.IntN(6000))})
-	}
+	q := past.leak(r, thieves, 40)
 	var named []string
-	for _, s := range ask(t, memory(events), moat.Everyone(), q).Sources {
+	for _, s := range ask(t, memory(past.events), moat.Everyone(), q).Sources {
 		if s.Named {
 			if named = append(named, s.ID); s.Margin < namedMargin {
 				t.Errorf("%s is named with a margin of %.2g", s.Name, s.Margin)
