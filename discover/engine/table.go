@@ -54,7 +54,7 @@ type table struct {
 }
 
 type segment struct {
-	slots []uint64 // tag in the high half, record+1 in the low half; 0 = empty
+	slots []uint64 // lower half of the key in the high half, record+1 in the low half; 0 = empty
 	used  int
 }
 
@@ -85,7 +85,9 @@ func (t *table) at(rec int) unsafe.Pointer { return unsafe.Add(t.base, rec*t.siz
 
 func (t *table) header(rec int) *header { return (*header)(t.at(rec)) }
 
-func tag(key uint64) uint64 { return key >> 20 << 32 }
+// tag is the part of a key that its slot has: enough to find its place in a larger index without a look at the record, and to be
+// another's in one of a few thousand looks.
+func tag(key uint64) uint64 { return key << 32 }
 
 // find returns where key's record is, or nil.
 func (t *table) find(key uint64) unsafe.Pointer {
@@ -170,6 +172,7 @@ func (t *table) put(key uint64, rec int) {
 	place(s.slots, key, tag(key)|uint64(rec+1))
 }
 
+// place puts v where key, of which the lower half is enough, is looked for.
 func place(slots []uint64, key, v uint64) {
 	mask := uint64(len(slots) - 1)
 	i := key & mask
@@ -184,7 +187,7 @@ func (t *table) grow(s *segment) {
 	s.slots = t.slab.get(max(16, 2*len(old)))
 	for _, v := range old {
 		if v != 0 {
-			place(s.slots, t.header(int(uint32(v))-1).key, v)
+			place(s.slots, v>>32, v)
 		}
 	}
 	t.slab.put(old)
@@ -203,7 +206,7 @@ func (t *table) remove(key uint64) {
 		i = (i + 1) & mask
 	}
 	for j := (i + 1) & mask; s.slots[j] != 0; j = (j + 1) & mask {
-		home := t.header(int(uint32(s.slots[j]))-1).key & mask
+		home := s.slots[j] >> 32 & mask
 		if (j-home)&mask >= (j-i)&mask {
 			s.slots[i] = s.slots[j]
 			i = j
@@ -240,7 +243,7 @@ func (t *table) indexAt(key uint64) uintptr {
 	return uintptr(unsafe.Pointer(&s.slots[key&uint64(len(s.slots)-1)]))
 }
 
-// guess returns key's record, without a look at it, or -1. In one of a million cases it is another key's.
+// guess returns key's record, without a look at it, or -1. In one of a few thousand cases it is another key's.
 func (t *table) guess(key uint64) int {
 	s := &t.index[key>>58]
 	if len(s.slots) == 0 {
