@@ -68,6 +68,7 @@ type Case struct {
 	Detectors []string `json:"detectors"`          // in the order in which they fired
 	Findings  []string `json:"findings"`           // ids, in time order; the newest 200
 	Merged    string   `json:"merged,omitempty"`   // id of the case that it went into
+	Follows   string   `json:"follows,omitempty"`  // id of the older case of its subject beside which it was opened, since it rests on something else
 	Campaign  string   `json:"campaign,omitempty"` // id of the [Campaign] that it belongs to, in what the book says
 	// Background says that it gathers what everybody lives with: see [Finding.Background].
 	Background bool `json:"background,omitempty"`

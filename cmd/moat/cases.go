@@ -338,6 +338,9 @@ func (a *app) story(s *caseFile) {
 	if s.Merged != "" {
 		o.line("it went into", s.Merged)
 	}
+	if s.Follows != "" {
+		o.line("it rests on other things than the older case of its subject:", s.Follows)
+	}
 	if s.Together > 1 {
 		o.line(fmt.Sprintf("one of %s of one campaign, which have an address or a device of the attacker in common: moat cases --campaign %s", many(s.Together, "case"), s.Campaign))
 	}

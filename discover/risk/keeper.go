@@ -40,7 +40,8 @@ type open struct {
 	Enforcers []string
 	// Exposed is the most orders that each subject was seen with, of the [MaxEntities] with the most.
 	Exposed map[string]int64
-	Times   []moat.Time // of Case.Findings
+	Times   []moat.Time          // of Case.Findings
+	Since   map[string]moat.Time // when each basis first took part
 }
 
 // Change is what one finding led to.
@@ -98,6 +99,10 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 		o, merged = k.find(f)
 	}
 	opensAt := k.odds.OpensAt()
+	follows := ""
+	if fresh := o.unheard(f, *ev); len(fresh) > 0 && 100*fresh.score(f.Time) >= opensAt {
+		follows, ev, o, merged = o.Case.ID, &fresh, nil, nil
+	}
 	switch {
 	case f.Background: // what everybody lives with is worth a look only if it is more likely than not
 		opensAt = max(opensAt, OpenAt)
@@ -110,6 +115,7 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	if o == nil {
 		k.sweepCases()
 		o = k.open(f, *ev)
+		o.Case.Follows = follows
 	}
 	for i := range merged {
 		o.absorb(merged[i], f.Time)
@@ -202,7 +208,9 @@ func (k *Keeper) find(f *moat.Finding) (first *open, others []*open) {
 	}
 	add := func(o *open) {
 		switch {
-		case o == nil || o == first || slices.Contains(others, o):
+		case o == nil || o == first || slices.Contains(others, o) || first != nil && k.follows(first, o):
+		case first != nil && k.follows(o, first):
+			first = o
 		case first == nil:
 			first = o
 		case o.Case.Opened < first.Case.Opened || o.Case.Opened == first.Case.Opened && o.Case.ID < first.Case.ID:
@@ -302,13 +310,14 @@ func (k *Keeper) register(o *open, s subject) {
 }
 
 func (k *Keeper) open(f *moat.Finding, ev evidence) *open {
-	o := &open{Case: moat.Case{ID: moat.CaseID(f.ID), Partner: f.Partner, Opened: f.Time, State: moat.CaseOpen}, Exposed: map[string]int64{}}
+	o := &open{Case: moat.Case{ID: moat.CaseID(f.ID), Partner: f.Partner, Opened: f.Time, State: moat.CaseOpen}, Exposed: map[string]int64{}, Since: map[string]moat.Time{}}
 	// What was found before and did not suffice alone belongs to the story.
 	earlier := slices.Clone(ev)
 	slices.SortStableFunc(earlier, func(a, b share) int { return cmp.Compare(a.At, b.At) })
 	for _, s := range earlier {
 		if s.told(f.Time) && s.Finding != f.ID {
 			o.Evidence.keep(s, f.Time)
+			o.heard(s.Basis, s.At)
 			o.note(s.Finding, s.At)
 			o.Case.Detectors = appendNew(o.Case.Detectors, MaxFindings, s.Detector)
 			if s.Enforce {
@@ -328,6 +337,7 @@ func (k *Keeper) open(f *moat.Finding, ev evidence) *open {
 // take adds a finding, and what it is worth, to the case.
 func (o *open) take(f *moat.Finding, x share) {
 	o.Evidence.keep(x, f.Time)
+	o.heard(x.Basis, f.Time)
 	if !f.Joins {
 		o.weigh(f)
 	}
@@ -385,6 +395,9 @@ func (o *open) absorb(m *open, now moat.Time) {
 	}
 	for i, id := range m.Case.Findings {
 		o.note(id, m.Times[i])
+	}
+	for basis, at := range m.Since {
+		o.heard(basis, at)
 	}
 	o.Case.Detectors = appendNew(o.Case.Detectors, MaxFindings, m.Case.Detectors...)
 	o.Case.Strange = appendNew(o.Case.Strange, MaxEntities, m.Case.Strange...)

@@ -214,6 +214,12 @@ func TestCases(t *testing.T) {
 		{"an address does not join the case of an account that it was never seen with", []*moat.Finding{sure("1", alice, 0), sure("2", office, 1, alice)}, "1 2"},
 		{"three at once", []*moat.Finding{sure("1", phone, 0), sure("2", office, 1), sure("3", bob, 2), sure("4", bob, 3, phone, office)}, "1 2 3 3→1+2→1+1"},
 		{"a quiet case is not drawn in", []*moat.Finding{sure("1", office, 0), sure("2", alice, 80), sure("3", alice, 81, office)}, "1 2 2"},
+		{"something else, while the case is young", []*moat.Finding{sure("1", alice, 0), finding("2", "b", alice, 24, 0.8)}, "1 1"},
+		{"something else, a day later", []*moat.Finding{sure("1", alice, 0), finding("2", "b", alice, 25, 0.8), sure("3", alice, 26), finding("4", "b", alice, 40, 0.8)}, "1 2 2 2"},
+		{"something else that opens no case", []*moat.Finding{sure("1", alice, 0), finding("2", "b", alice, 25, 0.4), finding("3", "c", alice, 26, 0.3)}, "1 1 3"},
+		{"of what was told of on the first day there is more", []*moat.Finding{sure("1", alice, 0), finding("2", "b", alice, 2, 0.1), finding("3", "b", alice, 30, 0.9)}, "1 1 1"},
+		{"a third story", []*moat.Finding{sure("1", alice, 0), finding("2", "b", alice, 25, 0.8), finding("3", "c", alice, 60, 0.8), sure("4", alice, 61)}, "1 2 3 3"},
+		{"stories of one subject stay apart", []*moat.Finding{sure("1", alice, 0, office), sure("2", office, 1, alice), finding("3", "b", alice, 30, 0.8, related(office)), finding("4", "b", office, 31, 0.3, related(alice))}, "1 1 3 3"},
 		{"found twice", []*moat.Finding{sure("1", alice, 0), sure("1", alice, 0)}, "1 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -98,6 +98,9 @@ func (k *Keeper) Restore(r io.Reader) (lessons uint64, err error) {
 		if o.Exposed == nil {
 			o.Exposed = map[string]int64{}
 		}
+		if o.Since == nil {
+			o.Since = map[string]moat.Time{}
+		}
 		for _, x := range o.Evidence {
 			if x.Enforce {
 				o.Enforcers = appendNew(o.Enforcers, MaxFindings, x.Detector)
