@@ -1,11 +1,11 @@
-# What there is to do: make build, run, test, bench, drill, calibrate, fuzz, soak, bench-trace, bench-ledger, bench-import. Needs Go; a C compiler adds SQL.
+# What there is to do: make build, run, test, bench, drill, calibrate, fuzz, soak, bench-trace, bench-index, bench-import. Needs Go; a C compiler adds SQL.
 
 TAGS := $(shell command -v cc >/dev/null && echo -tags duckdb)
 FUZZTIME ?= 20s
 ROUNDS ?= 20
 SEEDS ?= 1-12
 
-.PHONY: build run test bench drill calibrate fuzz soak bench-trace bench-ledger bench-import
+.PHONY: build run test bench drill calibrate fuzz soak bench-trace bench-index bench-import
 
 # The program, as bin/moat.
 build:
@@ -33,15 +33,15 @@ drill:
 calibrate:
 	go run ./cmd/moat drill calibrate --seeds $(SEEDS) --folds 4 --out discover/detectors/calibration.json
 
-# A trace of 1,000 orders among ROWS touches, all in memory and with nothing of them in memory; they are kept in bin/trace-rows: ledger and
-# diary of 100 M take 5 GB and minutes.
+# A trace of 1,000 orders among ROWS touches, all in memory and with nothing of them in memory; they are kept in bin/trace-rows: an
+# index of 100 M takes 4 GB and minutes.
 ROWS ?= 100000000
 bench-trace:
 	TRACE_ROWS=$(ROWS) TRACE_DIR=$(CURDIR)/bin/trace-rows go test ./locate/trace -run '^$$' -bench Trace -benchtime 10x -timeout 2h
 
-# What writing the ledger costs, decoding and merges included: CPU and bytes a row. A row is one order of one event, 2.8 rows an event here.
-bench-ledger:
-	go test ./locate/ledger -run '^$$' -bench Append -benchtime 15000x
+# What writing the index costs, decoding and merges included: CPU and bytes an event.
+bench-index:
+	go test ./locate/index -run '^$$' -bench Append -benchtime 15000x
 
 # Complaints of a table of LINES lines, duplicates and other partners' among them: how many were counted as what, time and memory.
 LINES ?= 1000000

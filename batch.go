@@ -218,29 +218,6 @@ func (r *BatchReader) Next(e *Event) bool {
 	return true
 }
 
-// NextOf is [BatchReader.Next] for the next event that gives one of the fields of set, or any event if set is
-// empty, and tells its row. It does not read the events between, nor see whether they are broken.
-func (r *BatchReader) NextOf(set FieldSet, e *Event) (row int, ok bool) {
-	for set != (FieldSet{}) && r.passOver(set) {
-	}
-	row = int(r.n - r.left)
-	return row, r.Next(e)
-}
-
-// passOver passes over a row that gives none of the fields of set. It leaves one that is broken to Next.
-func (r *BatchReader) passOver(set FieldSet) bool {
-	if r.err != nil || r.left == 0 {
-		return false
-	}
-	b := r.bytes()
-	if b == nil || binary.LittleEndian.Uint64(b)&set.marks[0]|binary.LittleEndian.Uint64(b[8:])&set.marks[1] != 0 {
-		return false
-	}
-	r.rest = r.rest[4+len(b):]
-	r.left--
-	return true
-}
-
 // bytes returns the next row without its length, nil if it is not whole or, being the last, not all that is left.
 func (r *BatchReader) bytes() []byte {
 	if len(r.rest) < 4+rowHeader {

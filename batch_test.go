@@ -136,43 +136,6 @@ func TestBatchKeepsPartnerWithoutMark(t *testing.T) {
 	}
 }
 
-// TestNextOf reads only the events that give a field.
-func TestNextOf(t *testing.T) {
-	var none, orders, many FieldSet
-	orders.Add(FieldOrders)
-	many.Add(FieldExe)
-	many.Add(FieldReporter)
-	var w BatchWriter
-	for _, e := range []*Event{{ID: "0"}, {ID: "1", Orders: []string{"a"}}, {ID: "2", Exe: "x"}, {ID: "3", Reporter: "r", Orders: []string{"b", "c"}}, {ID: "4"}} {
-		e.MarkAll()
-		w.Append(e)
-	}
-	for _, c := range []struct {
-		set  FieldSet
-		want string
-	}{{none, "[0 1 2 3 4]"}, {orders, "[1 3]"}, {many, "[2 3]"}} {
-		var r BatchReader
-		if err := r.Open(w.Bytes()); err != nil {
-			t.Fatal(err)
-		}
-		var e Event
-		var rows []int
-		for {
-			row, ok := r.NextOf(c.set, &e)
-			if !ok {
-				break
-			}
-			if e.ID != fmt.Sprint(row) {
-				t.Errorf("row %d is event %q", row, e.ID)
-			}
-			rows = append(rows, row)
-		}
-		if got := fmt.Sprint(rows); got != c.want || r.Err() != nil {
-			t.Errorf("%v: rows %s, want %s; %v", c.set, got, c.want, r.Err())
-		}
-	}
-}
-
 func TestJoinBatches(t *testing.T) {
 	var parts [][]byte
 	var ids []string
@@ -390,22 +353,9 @@ func FuzzBatchReader(f *testing.F) {
 			return
 		}
 		var again BatchWriter
-		var e, of Event
-		var set FieldSet
-		set.Add(FieldOrders)
-		some := rd
-		row := 0
-		for ; rd.Next(&e); row++ {
+		var e Event
+		for rd.Next(&e) {
 			again.Append(&e)
-			if e.Has(FieldOrders) {
-				at, ok := some.NextOf(set, &of)
-				if d := differs(&e, &of); !ok || at != row || d != "" {
-					t.Fatalf("row %d gives orders, the next that does is %d (%v): %s", row, at, ok, d)
-				}
-			}
-		}
-		if at, ok := some.NextOf(set, &of); ok && at < row {
-			t.Fatalf("row %d gives no orders", at)
 		}
 		if rd.Err() != nil {
 			if !errors.Is(rd.Err(), ErrCorruptBatch) {

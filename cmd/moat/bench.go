@@ -61,7 +61,7 @@ func (c *benchCmd) print(o *screen, r *bench.Report) {
 	}
 	o.line()
 	o.line("µs of CPU an event, each stage by itself:")
-	for _, stage := range []string{"decode", "river", "engine", "lake", "ledger", "diary"} {
+	for _, stage := range []string{"decode", "river", "engine", "lake", "index"} {
 		o.linef("  %-8s %6.2f", stage, r.CPU[stage])
 	}
 }

@@ -285,11 +285,11 @@ func (c *casesShowCmd) story(a *app, f *caseFile) (*story.Story, error) {
 	if s != nil {
 		return s.Timeline(a.ctx, f.ID)
 	}
-	d, t, err := node.ReadStories(a.Data, a.log)
+	x, t, err := node.ReadStories(a.Data, a.log)
 	if err != nil {
 		return nil, err
 	}
-	defer d.Close()
+	defer x.Close()
 	return t.Tell(a.ctx, &f.Case, f.Timeline, f.Decisions)
 }
 

@@ -87,22 +87,22 @@ func (c *entityCmd) diary(a *app, kind moat.EntityKind, d *dossier) error {
 		d.Summary, d.Acts, d.Undetailed = f.Summary, f.Items, f.Undetailed
 		return nil
 	}
-	l, stories, err := node.ReadStories(a.Data, a.log)
+	x, stories, err := node.ReadStories(a.Data, a.log)
 	if err != nil {
 		return err
 	}
-	defer l.Close()
+	defer x.Close()
 	q := diary.Query{Partner: c.Partner, Entity: moat.Entity{Kind: kind, ID: c.ID}, From: moat.Time(c.Since), To: moat.Time(c.Until)}
-	sum, err := l.Summary(a.ctx, moat.Everyone(), q)
+	sum, err := x.Diary.Summary(a.ctx, moat.Everyone(), q)
 	if err != nil {
 		return err
 	}
 	a.damaged(sum.Damaged)
 	d.Summary = &api.Summary{Summary: *sum, Days: []api.Day{}}
-	for _, x := range sum.Days {
-		d.Summary.Days = append(d.Summary.Days, api.Day{Day: x, Type: x.Type.String()})
+	for _, day := range sum.Days {
+		d.Summary.Days = append(d.Summary.Days, api.Day{Day: day, Type: day.Type.String()})
 	}
-	page, err := l.Entity(a.ctx, moat.Everyone(), q, max(1, c.Limit), "")
+	page, err := x.Diary.Entity(a.ctx, moat.Everyone(), q, max(1, c.Limit), "")
 	if err != nil {
 		return err
 	}

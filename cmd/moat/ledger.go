@@ -9,18 +9,17 @@ import (
 	runs "github.com/moat-platform/moat/store/run"
 )
 
-// ledgerCmd tells how large the indexes are.
+// ledgerCmd tells how large the index is.
 type ledgerCmd struct{}
 
 // Help shows how to use it.
 func (ledgerCmd) Help() string {
-	return "The ledger answers who touched an order, the diary what an entity did. A row is one order of one event, or one entity of one event. " +
+	return "The ledger answers who touched an order, the diary what an entity did; one index has both. A row is one order of one event, or one entity of one event. " +
 		"What a server has not written to files yet, half a minute at most, is not counted.\n\n" + examples("moat ledger", "moat ledger --json")
 }
 
-// holding is what one index holds in files.
+// holding is what the index holds in files.
 type holding struct {
-	Index    string     `json:"index"`
 	Runs     int        `json:"runs"`
 	Events   int64      `json:"events"`
 	Rows     int64      `json:"rows"`
@@ -33,9 +32,9 @@ type holding struct {
 	Gaps     []runs.Gap `json:"gaps"`
 }
 
-func holdingOf(index string, s runs.Stats) holding {
+func holdingOf(s runs.Stats) holding {
 	t := s.Total()
-	h := holding{Index: index, Runs: len(s.Runs), Events: t.Events, Rows: t.Rows, Keys: t.Keys, Bytes: t.Bytes, Damaged: s.Damaged, Gaps: append([]runs.Gap{}, s.Gaps...)}
+	h := holding{Runs: len(s.Runs), Events: t.Events, Rows: t.Rows, Keys: t.Keys, Bytes: t.Bytes, Damaged: s.Damaged, Gaps: append([]runs.Gap{}, s.Gaps...)}
 	if t.Rows > 0 {
 		h.RowBytes = float64(t.Bytes) / float64(t.Rows)
 	}
@@ -53,37 +52,22 @@ func holdingOf(index string, s runs.Stats) holding {
 
 // Run tells.
 func (c *ledgerCmd) Run(a *app) error {
-	l, err := node.ReadLedger(a.Data, a.log)
+	x, err := node.ReadIndex(a.Data, a.log)
 	if err != nil {
 		return err
 	}
-	defer l.Close()
-	d, err := node.ReadDiary(a.Data, a.log)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	list := []holding{holdingOf("ledger", l.Stats()), holdingOf("diary", d.Stats())}
-	t := newTable(" rrrrrr", "index", "files", "events", "rows", "bytes", "bytes a row", "days", "oldest", "newest")
-	for _, h := range list {
-		if a.JSON {
-			if err := a.object(h); err != nil {
-				return err
-			}
-			continue
-		}
-		days := time.Duration(h.Newest-h.Oldest) * time.Microsecond
-		t.row(h.Index, number(h.Runs), number(h.Events), number(h.Rows), number(h.Bytes), fmt.Sprintf("%.1f", h.RowBytes), fmt.Sprintf("%.1f", days.Hours()/24), instant(h.Oldest), instant(h.Newest))
-	}
+	defer x.Close()
+	h := holdingOf(x.Stats())
 	if a.JSON {
-		return nil
+		return a.object(h)
 	}
+	t := newTable("rrrrrr", "files", "events", "rows", "bytes", "bytes a row", "days", "oldest", "newest")
+	days := time.Duration(h.Newest-h.Oldest) * time.Microsecond
+	t.row(number(h.Runs), number(h.Events), number(h.Rows), number(h.Bytes), fmt.Sprintf("%.1f", h.RowBytes), fmt.Sprintf("%.1f", days.Hours()/24), instant(h.Oldest), instant(h.Newest))
 	t.print(a.out)
-	for _, h := range list {
-		a.damaged(h.Damaged)
-		for _, g := range h.Gaps {
-			a.err.line(a.err.paint(yellow, "warning:"), fmt.Sprintf("the %s lacks messages %d to %d of partition %d: a file of it is gone; put it back from a backup", h.Index, g.First, g.Last, g.Partition))
-		}
+	a.damaged(h.Damaged)
+	for _, g := range h.Gaps {
+		a.err.line(a.err.paint(yellow, "warning:"), fmt.Sprintf("the index lacks messages %d to %d of partition %d: a file of it is gone; put it back from a backup", g.First, g.Last, g.Partition))
 	}
 	return nil
 }

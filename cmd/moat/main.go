@@ -33,7 +33,7 @@ type commands struct {
 	Trace      traceCmd      `cmd:"" group:"Look" help:"Tell from leaked orders where they leaked."`
 	Entity     entityCmd     `cmd:"" group:"Look" help:"Tell what an account, address, device … did."`
 	Scope      scopeCmd      `cmd:"" group:"Look" help:"Tell how far a leak reaches: which orders and people, and where they went."`
-	Ledger     ledgerCmd     `cmd:"" group:"Look" help:"Tell how much the indexes hold, and in how many bytes."`
+	Ledger     ledgerCmd     `cmd:"" group:"Look" help:"Tell how much the index of orders and entities holds, and in how many bytes."`
 	Query      queryCmd      `cmd:"" group:"Look" help:"Ask SQL of the events."`
 
 	Detectors  detectorsCmd  `cmd:"" group:"Rules" help:"List the detectors and what verdicts say of them, or explain one."`

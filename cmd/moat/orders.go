@@ -82,12 +82,12 @@ func (c *ordersCmd) ask(a *app) (api.Orders, error) {
 	if s != nil {
 		return s.Orders(a.ctx, api.OrdersQuestion{IDs: c.IDs, From: moat.Time(c.Since), To: moat.Time(c.Until)})
 	}
-	l, err := node.ReadLedger(a.Data, a.log)
+	x, err := node.ReadIndex(a.Data, a.log)
 	if err != nil {
 		return api.Orders{}, err
 	}
-	defer l.Close()
-	found, err := l.Orders(a.ctx, moat.Everyone(), c.IDs, moat.Time(c.Since), moat.Time(c.Until))
+	defer x.Close()
+	found, err := x.Ledger.Orders(a.ctx, moat.Everyone(), c.IDs, moat.Time(c.Since), moat.Time(c.Until))
 	if err != nil {
 		return api.Orders{}, err
 	}

@@ -15,10 +15,11 @@
 // look-up takes a microsecond a run, the operator's question without a partner
 // is asked for every partner that a run knows.
 //
+// Its rows are in the same set of runs as the ledger's, which package index opens: an event is kept once, under the keys of both.
+//
 // The ids of an event's orders are kept with the event: it has them once, not
 // once for each of its entities, and as differences where they are neighbours.
-// With 18-digit ids in no order they cost 26 of the 81 bytes of an event, 4 of
-// the 12 of a row; in a sequence 1 or 2 bytes an id. That is worth it, because
+// With 18-digit ids in no order they cost 26 of the 101 bytes of an event; in a sequence 1 or 2 bytes an id. That is worth it, because
 // the ledger cannot lead from an event to its orders, as it has only their
 // hashes, and a scope must name the orders, so that the people can be told.
 package diary
@@ -39,9 +40,6 @@ import (
 	"github.com/moat-platform/moat/store/run"
 )
 
-// Config says where the diary is and what it keeps; its Index is the diary's own.
-type Config = run.Config
-
 // Destination is the kind of a system that orders were sent to. It is no
 // entity of the event contract: only the diary knows it.
 const Destination moat.EntityKind = 255
@@ -59,23 +57,20 @@ var (
 // MaxPage bounds the touches of one page.
 const MaxPage = 1000
 
-// Diary is an open diary, safe for concurrent use.
+// Diary is the diary of an open set, safe for concurrent use.
 type Diary struct {
 	set  *run.Set
 	hash run.Hasher
 }
 
-// Open opens the diary of a folder. Damaged runs are set aside with a warning;
-// see [run.Open].
-func Open(cfg Config) (*Diary, error) {
-	d := &Diary{hash: run.NewHasher(cfg.Key).Derive("entity")}
-	cfg.Index = run.Index{Part: d.keys, Orders: true}
-	var err error
-	d.set, err = run.Open(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open diary: %w", err)
-	}
-	return d, nil
+// Keys returns the Part of the [run.Index] of a set that has a diary; its Orders must be set, too.
+func Keys(secret [16]byte) func(keys []uint64, p run.Part, t *run.Touch) []uint64 {
+	return New(nil, secret).keys
+}
+
+// New returns the diary of a set that was opened with the [Keys] of the same secret.
+func New(set *run.Set, secret [16]byte) *Diary {
+	return &Diary{set: set, hash: run.NewHasher(secret).Derive("entity")}
 }
 
 // keys appends the keys of the entities that part p names.
@@ -116,21 +111,8 @@ func (d *Diary) keys(keys []uint64, p run.Part, t *run.Touch) []uint64 {
 func (d *Diary) key(partner string, kind moat.EntityKind, id string) uint64 {
 	b := binary.AppendUvarint(append(make([]byte, 0, 512), byte(kind)), uint64(len(partner)))
 	b = append(append(b, partner...), id...)
-	return d.hash.Sum(unsafe.String(unsafe.SliceData(b), len(b)))
+	return run.PartKey(d.hash.Sum(unsafe.String(unsafe.SliceData(b), len(b))))
 }
-
-// Writer returns the writer of a partition of the log.
-func (d *Diary) Writer(partition int) (*run.Writer, error) { return d.set.Writer(partition) }
-
-// Position returns the last sequence of a partition that is in files; the log
-// must keep what lies behind it.
-func (d *Diary) Position(partition int) uint64 { return d.set.Position(partition) }
-
-// Stats returns what the diary holds on disk.
-func (d *Diary) Stats() run.Stats { return d.set.Stats() }
-
-// Close writes what is in memory and closes the diary.
-func (d *Diary) Close() error { return d.set.Close() }
 
 // Query says whose diary is asked for, and for when.
 type Query struct {

@@ -15,16 +15,23 @@ import (
 
 var small = run.Tuning{FlushEvents: runtest.SmallFlush, FanIn: runtest.SmallFanIn, FlushEvery: runtest.SmallEvery}
 
-func open(t *testing.T, dir string) *Diary {
+// kept is a diary in a set of its own.
+type kept struct {
+	*Diary
+	*run.Set
+}
+
+func open(t testing.TB, dir string, tuning run.Tuning) *kept {
 	t.Helper()
-	d, err := Open(Config{Dir: dir, Key: [16]byte{7}, Tuning: small})
+	key := [16]byte{7}
+	set, err := run.Open(run.Config{Dir: dir, Index: run.Index{Part: Keys(key), Orders: true}, Tuning: tuning})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d
+	return &kept{New(set, key), set}
 }
 
-func appendBatch(t *testing.T, d *Diary, partition int, seq uint64, events ...*moat.Event) {
+func appendBatch(t *testing.T, d *kept, partition int, seq uint64, events ...*moat.Event) {
 	t.Helper()
 	w, err := d.Writer(partition)
 	if err != nil {
@@ -60,7 +67,7 @@ func oracle(events []*moat.Event, tenant moat.Tenant, q Query) (l []*moat.Event)
 	return l
 }
 
-func checkPages(t *testing.T, d *Diary, tenant moat.Tenant, q Query, want []*moat.Event) {
+func checkPages(t *testing.T, d *kept, tenant moat.Tenant, q Query, want []*moat.Event) {
 	t.Helper()
 	cursor, got := "", []string(nil)
 	for {
@@ -89,7 +96,7 @@ func checkPages(t *testing.T, d *Diary, tenant moat.Tenant, q Query, want []*moa
 	}
 }
 
-func checkFigures(t *testing.T, d *Diary, tenant moat.Tenant, q Query, want []*moat.Event) {
+func checkFigures(t *testing.T, d *kept, tenant moat.Tenant, q Query, want []*moat.Event) {
 	t.Helper()
 	s, err := d.Summary(t.Context(), tenant, q)
 	if err != nil {
@@ -147,7 +154,7 @@ func checkFigures(t *testing.T, d *Diary, tenant moat.Tenant, q Query, want []*m
 func TestAgainstOracle(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	dir := t.TempDir()
-	d := open(t, dir)
+	d := open(t, dir, small)
 	loads := []*runtest.Workload{runtest.New(1, 30, 1), runtest.New(2, 300, 1)}
 	var events []*moat.Event
 	for step := range 30 {
@@ -176,7 +183,7 @@ func TestAgainstOracle(t *testing.T) {
 			if err := d.Close(); err != nil {
 				t.Fatal(err)
 			}
-			d = open(t, dir)
+			d = open(t, dir, small)
 		}
 		if step%5 != 4 {
 			continue
@@ -216,7 +223,7 @@ func TestAgainstOracle(t *testing.T) {
 
 // TestManyAtOnce compares the questions about many entities with those about one.
 func TestManyAtOnce(t *testing.T) {
-	d := open(t, t.TempDir())
+	d := open(t, t.TempDir(), small)
 	defer d.Close()
 	load := runtest.New(3, 200, 1)
 	var list []Owned
@@ -261,7 +268,7 @@ func TestManyAtOnce(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	d := open(t, t.TempDir())
+	d := open(t, t.TempDir(), small)
 	defer d.Close()
 	appendBatch(t, d, 0, 1, &moat.Event{Type: moat.AuthLogin, ID: "e", Time: 9, Partner: "p", Actor: "u", App: "a"})
 	account := moat.Entity{Kind: moat.Account, ID: "u"}

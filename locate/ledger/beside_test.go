@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/run"
 )
 
 // A reader beside the owner answers from what is in files, also when those are merged away, and
@@ -29,11 +30,11 @@ func TestReadOnly(t *testing.T) {
 	if err := os.WriteFile(odd, []byte("half a run"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	beside, err := Open(Config{Dir: dir, Key: [16]byte{7}, ReadOnly: true})
+	beside, err := openWith(run.Config{Dir: dir, ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	owner.set.Merge()
+	owner.Merge()
 	if n := len(owner.Stats().Runs); n > 3 {
 		t.Fatalf("nothing was merged: %d runs", n)
 	}
@@ -50,7 +51,7 @@ func TestReadOnly(t *testing.T) {
 	if _, err := os.Stat(odd); err != nil {
 		t.Errorf("the reader removed a file: %v", err)
 	}
-	none, err := Open(Config{Dir: filepath.Join(dir, "none"), ReadOnly: true})
+	none, err := openWith(run.Config{Dir: filepath.Join(dir, "none"), ReadOnly: true})
 	if err != nil {
 		t.Fatalf("a folder that is not there yet: %v", err)
 	}

@@ -1,5 +1,6 @@
 // Package ledger remembers who touched which order: one narrow row for every
-// order of every event that names orders, found by the order's id.
+// order of every event that names orders, found by the order's id. Its rows are in the same set of runs as the
+// diary's, which package index opens: an event is kept once, under the keys of both.
 //
 // Use it when orders have leaked, to see everybody who had them in hand before,
 // over all partners that they passed through: trace starts here. The diary
@@ -25,14 +26,11 @@ import (
 	"github.com/moat-platform/moat/store/run"
 )
 
-// Config says where the ledger is and what it keeps; its Index is the ledger's own.
-type Config = run.Config
-
 // Touch is one event that named an order. Orders is empty; Count is how many
 // orders the event touched.
 type Touch = run.Touch
 
-// Ledger is an open ledger, safe for concurrent use.
+// Ledger is the ledger of an open set, safe for concurrent use.
 type Ledger struct {
 	set  *run.Set
 	hash run.Hasher
@@ -48,37 +46,21 @@ const (
 // ErrTooMany says that a question names too many orders.
 var ErrTooMany = errors.New("too many orders in one question")
 
-// Open opens the ledger of a folder. Damaged runs are set aside with a
-// warning; see [run.Open].
-func Open(cfg Config) (*Ledger, error) {
-	l := &Ledger{hash: run.NewHasher(cfg.Key).Derive("order")}
-	cfg.Index = run.Index{Event: func(keys []uint64, e *moat.Event) []uint64 {
+// Keys returns the Event of the [run.Index] of a set that has a ledger.
+func Keys(secret [16]byte) func(keys []uint64, e *moat.Event) []uint64 {
+	l := New(nil, secret)
+	return func(keys []uint64, e *moat.Event) []uint64 {
 		for _, o := range e.Orders {
-			keys = append(keys, l.hash.Sum(o))
+			keys = append(keys, l.Key(o))
 		}
 		return keys
-	}}
-	cfg.Index.Of.Add(moat.FieldOrders)
-	var err error
-	l.set, err = run.Open(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open ledger: %w", err)
 	}
-	return l, nil
 }
 
-// Writer returns the writer of a partition of the log.
-func (l *Ledger) Writer(partition int) (*run.Writer, error) { return l.set.Writer(partition) }
-
-// Position returns the last sequence of a partition that is in files; the log
-// must keep what lies behind it.
-func (l *Ledger) Position(partition int) uint64 { return l.set.Position(partition) }
-
-// Stats returns what the ledger holds on disk.
-func (l *Ledger) Stats() run.Stats { return l.set.Stats() }
-
-// Close writes what is in memory and closes the ledger.
-func (l *Ledger) Close() error { return l.set.Close() }
+// New returns the ledger of a set that was opened with the [Keys] of the same secret.
+func New(set *run.Set, secret [16]byte) *Ledger {
+	return &Ledger{set: set, hash: run.NewHasher(secret).Derive("order")}
+}
 
 // Order is the touches of one order.
 type Order struct {
@@ -114,6 +96,7 @@ func (l *Ledger) Orders(ctx context.Context, tenant moat.Tenant, ids []string, f
 		if err != nil {
 			return err
 		}
+		t.Orders = nil
 		o := &a.Orders[i]
 		o.Touches = append(o.Touches, t)
 		if total++; len(o.Touches) >= 2*MaxTouches {
@@ -190,7 +173,7 @@ func (l *Ledger) Each(ctx context.Context, tenant moat.Tenant, ids []string, fro
 
 // Key returns the key under which the touches of an order are kept: whoever has many orders to
 // count and then to ask for needs to remember no more of them.
-func (l *Ledger) Key(id string) uint64 { return l.hash.Sum(id) }
+func (l *Ledger) Key(id string) uint64 { return run.EventKey(l.hash.Sum(id)) }
 
 // EachKey is [Ledger.Each] for the keys of orders, which must be distinct.
 func (l *Ledger) EachKey(ctx context.Context, tenant moat.Tenant, keys []uint64, from, to moat.Time,
@@ -220,7 +203,7 @@ func (l *Ledger) Sample(ctx context.Context, tenant moat.Tenant, n int, from, to
 	}
 	defer v.Close()
 	st := l.set.Stats()
-	// Of a key's width between neighbours; the same key in several runs makes it look smaller.
+	// Of a key's width between neighbours; the diary's keys, and the same key in several runs, make it look smaller.
 	gap := max(1, math.MaxUint64/uint64(max(1, st.Total().Keys)))
 	seen := map[uint64]bool{}
 	lo := uint64(0)

@@ -17,16 +17,31 @@ import (
 
 var small = run.Tuning{FlushEvents: runtest.SmallFlush, FanIn: runtest.SmallFanIn, FlushEvery: runtest.SmallEvery}
 
-func open(t *testing.T, dir string) *Ledger {
+// kept is a ledger in a set of its own, but for one key of others: that of the event's partner.
+type kept struct {
+	*Ledger
+	*run.Set
+}
+
+func openWith(cfg run.Config) (*kept, error) {
+	cfg.Key = [16]byte{7}
+	cfg.Index = run.Index{Event: Keys(cfg.Key), Orders: true, Part: func(keys []uint64, _ run.Part, t *run.Touch) []uint64 {
+		return append(keys, run.PartKey(run.NewHasher(cfg.Key).Sum(t.Partner)))
+	}}
+	set, err := run.Open(cfg)
+	return &kept{New(set, cfg.Key), set}, err
+}
+
+func open(t *testing.T, dir string) *kept {
 	t.Helper()
-	l, err := Open(Config{Dir: dir, Key: [16]byte{7}, Tuning: small})
+	l, err := openWith(run.Config{Dir: dir, Tuning: small})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return l
 }
 
-func appendBatch(t *testing.T, l *Ledger, partition int, seq uint64, events ...*moat.Event) {
+func appendBatch(t *testing.T, l *kept, partition int, seq uint64, events ...*moat.Event) {
 	t.Helper()
 	w, err := l.Writer(partition)
 	if err != nil {
@@ -216,7 +231,7 @@ func TestTotalLimit(t *testing.T) {
 func TestExpiry(t *testing.T) {
 	dir := t.TempDir()
 	now := (100 * moat.Day).Std()
-	l, err := Open(Config{Dir: dir, Key: [16]byte{7}, Retention: 30 * 24 * time.Hour, Now: func() time.Time { return now }, Tuning: run.Tuning{FanIn: 100}})
+	l, err := openWith(run.Config{Dir: dir, Retention: 30 * 24 * time.Hour, Now: func() time.Time { return now }, Tuning: run.Tuning{FanIn: 100}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +256,7 @@ func TestExpiry(t *testing.T) {
 		if err != nil || len(a.Orders[0].Touches) != c.touches {
 			t.Errorf("day %d: %+v, %v; want %d touches", c.day, a, err, c.touches)
 		}
-		l.set.Expire()
+		l.Expire()
 		files, err := filepath.Glob(filepath.Join(dir, "*.run"))
 		if st := l.Stats(); err != nil || len(files) != c.files || len(st.Runs) != c.files || st.Total().Bytes <= 0 {
 			t.Errorf("day %d: files %v, %+v, %v; want %d", c.day, files, st, err, c.files)

@@ -7,8 +7,7 @@ import (
 	"testing"
 
 	"github.com/moat-platform/moat"
-	"github.com/moat-platform/moat/locate/diary"
-	"github.com/moat-platform/moat/locate/ledger"
+	"github.com/moat-platform/moat/locate/index"
 	"github.com/moat-platform/moat/store/run/runtest"
 )
 
@@ -22,21 +21,12 @@ func BenchmarkScope(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	d, err := diary.Open(diary.Config{Dir: b.TempDir()})
+	x, err := index.Open(index.Config{Dir: b.TempDir()})
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer d.Close()
-	l, err := ledger.Open(ledger.Config{Dir: b.TempDir()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer l.Close()
-	dw, err := d.Writer(0)
-	if err != nil {
-		b.Fatal(err)
-	}
-	lw, err := l.Writer(0)
+	defer x.Close()
+	writer, err := x.Writer(0)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -58,23 +48,17 @@ func BenchmarkScope(b *testing.B) {
 			w.Append(&e)
 		}
 		batch := append([]byte(nil), w.Bytes()...)
-		seq := lw.Position() + uint64(at)
-		if err := dw.Append(seq, batch, nil); err != nil {
-			b.Fatal(err)
-		}
-		if err := lw.Append(seq, batch, nil); err != nil {
+		if err := writer.Append(writer.Position()+uint64(at), batch, nil); err != nil {
 			b.Fatal(err)
 		}
 	}
-	for _, f := range []func() error{func() error { return dw.Flush(b.Context()) }, func() error { return lw.Flush(b.Context()) }} {
-		if err := f(); err != nil {
-			b.Fatal(err)
-		}
+	if err := writer.Flush(b.Context()); err != nil {
+		b.Fatal(err)
 	}
 	q := Question{Source: moat.Entity{Kind: moat.Account, ID: "thief"}}
 	for _, workers := range []int{1, 2} {
 		b.Run(fmt.Sprint("workers=", workers), func(b *testing.B) {
-			f := New(Config{Diary: d, Ledger: l, Workers: workers})
+			f := New(Config{Diary: x.Diary, Ledger: x.Ledger, Workers: workers})
 			before := runtest.CPU(b)
 			var s *Scope
 			for b.Loop() {

@@ -114,7 +114,12 @@ func (h *shard) push(o order) {
 
 func newOrders(most int) *orders { return &orders{most: max(most/shards, 16)} }
 
-func sampled(key uint64, level uint32) bool { return uint32(bits.TrailingZeros64(key)) >= level }
+func sampled(key uint64, level uint32) bool {
+	return uint32(bits.TrailingZeros64(lowBits(key))) >= level
+}
+
+// lowBits returns a key without its last bit, which is the same of all orders; see [run.EventKey].
+func lowBits(key uint64) uint64 { return key >> 1 }
 
 // batch is what one goroutine saw of the orders of one shard and has not added yet.
 type batch struct {

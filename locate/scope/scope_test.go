@@ -15,16 +15,15 @@ import (
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/locate/diary"
-	"github.com/moat-platform/moat/locate/ledger"
+	"github.com/moat-platform/moat/locate/index"
 	"github.com/moat-platform/moat/store/run"
 	"github.com/moat-platform/moat/store/run/runtest"
 )
 
-// world is a diary and a ledger of the same events.
+// world is an index of events.
 type world struct {
 	t      testing.TB
-	diary  *diary.Diary
-	ledger *ledger.Ledger
+	index  *index.Index
 	seq    uint64
 	events []*moat.Event
 }
@@ -34,14 +33,11 @@ func newWorld(t testing.TB) *world {
 	small := run.Tuning{FlushEvents: runtest.SmallFlush, FanIn: runtest.SmallFanIn, FlushEvery: runtest.SmallEvery}
 	w := &world{t: t}
 	var err error
-	if w.diary, err = diary.Open(diary.Config{Dir: t.TempDir(), Tuning: small}); err != nil {
-		t.Fatal(err)
-	}
-	if w.ledger, err = ledger.Open(ledger.Config{Dir: t.TempDir(), Tuning: small}); err != nil {
+	if w.index, err = index.Open(index.Config{Dir: t.TempDir(), Tuning: small}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(w.diary.Close(), w.ledger.Close()); err != nil {
+		if err := w.index.Close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -50,22 +46,17 @@ func newWorld(t testing.TB) *world {
 
 func (w *world) add(events ...*moat.Event) {
 	w.t.Helper()
-	d, err := w.diary.Writer(0)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	l, err := w.ledger.Writer(0)
+	writer, err := w.index.Writer(0)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.seq++
-	runtest.Append(w.t, d, w.seq, events...)
-	runtest.Append(w.t, l, w.seq, events...)
+	runtest.Append(w.t, writer, w.seq, events...)
 	w.events = append(w.events, events...)
 }
 
 func (w *world) finder(c Config) *Finder {
-	c.Diary, c.Ledger = w.diary, w.ledger
+	c.Diary, c.Ledger = w.index.Diary, w.index.Ledger
 	return New(c)
 }
 

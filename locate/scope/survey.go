@@ -149,7 +149,7 @@ func (w *worker) order(id []byte) {
 	switch p := &w.pass; {
 	case !p.ids:
 		w.orders.add(&w.batches, &w.one, nil)
-	case w.one.key&(1<<p.bits-1) == p.n:
+	case lowBits(w.one.key)&(1<<p.bits-1) == p.n:
 		w.orders.add(&w.batches, &w.one, id[:min(len(id), 255)])
 	}
 }

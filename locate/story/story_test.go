@@ -10,6 +10,7 @@ import (
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/locate/diary"
+	"github.com/moat-platform/moat/locate/index"
 	"github.com/moat-platform/moat/store/lake"
 	"github.com/moat-platform/moat/store/run/runtest"
 )
@@ -50,17 +51,17 @@ func toldBy(t *testing.T, scan func(context.Context, lake.Filter, func(lake.Posi
 // diaryOf is a diary to which events were appended as message 1.
 func diaryOf(t *testing.T, events []*moat.Event) *diary.Diary {
 	t.Helper()
-	d, err := diary.Open(diary.Config{Dir: t.TempDir()})
+	x, err := index.Open(index.Config{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.Close() })
-	w, err := d.Writer(0)
+	t.Cleanup(func() { x.Close() })
+	w, err := x.Writer(0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	runtest.Append(t, w, 1, events...)
-	return d
+	return x.Diary
 }
 
 // scanOf reads events that were appended as message 1, and ends with an error if there is one.

@@ -11,8 +11,7 @@ import (
 	"testing"
 
 	"github.com/moat-platform/moat"
-	"github.com/moat-platform/moat/locate/diary"
-	"github.com/moat-platform/moat/locate/ledger"
+	"github.com/moat-platform/moat/locate/index"
 )
 
 const day0 = 1_772_409_600 * moat.Second
@@ -486,21 +485,12 @@ func TestInvalid(t *testing.T) {
 // TestKept holds the answer from a real ledger and diary against that from memory. All orders are in both samples.
 func TestKept(t *testing.T) {
 	events := office()
-	l, err := ledger.Open(ledger.Config{Dir: t.TempDir(), Key: [16]byte{1}})
+	x, err := index.Open(index.Config{Dir: t.TempDir(), Key: [16]byte{1}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	d, err := diary.Open(diary.Config{Dir: t.TempDir(), Key: [16]byte{2}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	lw, err := l.Writer(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dw, err := d.Writer(0)
+	defer x.Close()
+	writer, err := x.Writer(0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -512,11 +502,11 @@ func TestKept(t *testing.T) {
 			w.Append(e)
 		}
 		seq++
-		if err := errors.Join(lw.Append(seq, slices.Clone(w.Bytes()), nil), dw.Append(seq, slices.Clone(w.Bytes()), nil)); err != nil {
+		if err := writer.Append(seq, slices.Clone(w.Bytes()), nil); err != nil {
 			t.Fatal(err)
 		}
 		if seq == 5 { // half of it in files
-			if err := errors.Join(lw.Flush(t.Context()), dw.Flush(t.Context())); err != nil {
+			if err := writer.Flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -524,7 +514,7 @@ func TestKept(t *testing.T) {
 	for _, who := range []string{"clerk1", "rider3", "north0"} {
 		for _, tenant := range []moat.Tenant{moat.Everyone(), moat.Only("acme")} {
 			q := Question{Orders: append(every(had(events, who), 16), every(had(events, "erp"), 4)...)}
-			a, b := ask(t, Kept(l, d), tenant, q), ask(t, memory(events), tenant, q)
+			a, b := ask(t, Kept(x.Ledger, x.Diary), tenant, q), ask(t, memory(events), tenant, q)
 			if got, want := digest(a), digest(b); got != want {
 				t.Errorf("%s for %v: ledger and diary say\n%s\nmemory says\n%s", who, tenant, got, want)
 			}

@@ -16,8 +16,7 @@ import (
 	"github.com/moat-platform/moat/discover/indicator"
 	"github.com/moat-platform/moat/discover/rule"
 	"github.com/moat-platform/moat/locate/canary"
-	"github.com/moat-platform/moat/locate/diary"
-	"github.com/moat-platform/moat/locate/ledger"
+	"github.com/moat-platform/moat/locate/index"
 	"github.com/moat-platform/moat/locate/scope"
 	"github.com/moat-platform/moat/locate/story"
 	"github.com/moat-platform/moat/river"
@@ -28,34 +27,31 @@ import (
 // ErrNoFolder says that a folder holds no data of Moat.
 var ErrNoFolder = errors.New("no data folder")
 
-// ReadLedger opens the ledger of a data folder for reading, beside the process that works on the
+// indexFolder is where a data folder has the index.
+const indexFolder = "index"
+
+// ReadIndex opens the ledger and the diary of a data folder for reading, beside the process that works on the
 // folder, if any: what that process has not written to files yet, at most half a minute, is not seen.
-func ReadLedger(dir string, log *slog.Logger) (*ledger.Ledger, error) {
+func ReadIndex(dir string, log *slog.Logger) (*index.Index, error) {
 	master, err := masterOf(dir)
 	if err != nil {
 		return nil, err
 	}
-	return ledger.Open(ledger.Config{Dir: filepath.Join(dir, "ledger"), Key: hashKey(master, "ledger"), Logger: log, ReadOnly: true})
+	if _, err := os.Stat(filepath.Join(dir, indexFolder)); errors.Is(err, fs.ErrNotExist) && len(outdated(dir)) > 0 {
+		return nil, fmt.Errorf("cannot read %s: its ledger and diary are of an older version; start `moat serve` on it once, which makes the index out of the lake", dir)
+	}
+	return index.Open(index.Config{Dir: filepath.Join(dir, indexFolder), Key: hashKey(master, "index"), Logger: log, ReadOnly: true})
 }
 
-// ReadDiary is [ReadLedger] for the diary.
-func ReadDiary(dir string, log *slog.Logger) (*diary.Diary, error) {
-	master, err := masterOf(dir)
-	if err != nil {
-		return nil, err
+// outdated returns the folders that ledger and diary had to themselves, before they were one index.
+func outdated(dir string) (folders []string) {
+	for _, name := range []string{"ledger", "diary"} {
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(path); err == nil {
+			folders = append(folders, path)
+		}
 	}
-	return diary.Open(diary.Config{Dir: filepath.Join(dir, "diary"), Key: hashKey(master, "diary"), Logger: log, ReadOnly: true})
-}
-
-// readIndexes opens both indexes, and says how to close them.
-func readIndexes(dir string, log *slog.Logger) (l *ledger.Ledger, d *diary.Diary, closeIt func() error, err error) {
-	if l, err = ReadLedger(dir, log); err != nil {
-		return nil, nil, nil, err
-	}
-	if d, err = ReadDiary(dir, log); err != nil {
-		return nil, nil, nil, errors.Join(err, l.Close())
-	}
-	return l, d, func() error { return errors.Join(d.Close(), l.Close()) }, nil
+	return folders
 }
 
 // Behind counts the events that the log of a data folder has and its files lack, since the process that worked on it was killed or had not come
@@ -92,17 +88,17 @@ func Behind(dir string, log *slog.Logger) (events int, more bool, err error) {
 
 // positions tells up to which message of each partition the files of a data folder go.
 func positions(dir string, log *slog.Logger) (func(partition int) uint64, error) {
-	l, err := ReadLedger(dir, log)
+	x, err := ReadIndex(dir, log)
 	if err != nil {
 		return nil, err
 	}
-	defer l.Close()
+	defer x.Close()
 	files, err := lake.List(filepath.Join(dir, "lake"))
 	if err != nil {
 		return nil, err
 	}
 	indexed, kept := map[int]uint64{}, map[int]uint64{}
-	for _, r := range l.Stats().Runs {
+	for _, r := range x.Stats().Runs {
 		indexed[r.Partition] = max(indexed[r.Partition], r.Last)
 	}
 	for _, f := range files {
@@ -119,8 +115,8 @@ func positions(dir string, log *slog.Logger) (func(partition int) uint64, error)
 // dutiesFile lists the duties of this installation, instead of those that are shipped.
 const dutiesFile = "duties.yaml"
 
-// scopes makes a finder over the indexes and the book of a data folder.
-func scopes(dir string, b *book.Book, d *diary.Diary, l *ledger.Ledger, known *indicator.Holder, planted func() *canary.Index) (*scope.Finder, error) {
+// scopes makes a finder over the index and the book of a data folder.
+func scopes(dir string, b *book.Book, x *index.Index, known *indicator.Holder, planted func() *canary.Index) (*scope.Finder, error) {
 	duties := scope.ShippedDuties()
 	text, err := os.ReadFile(filepath.Join(dir, dutiesFile))
 	if err == nil {
@@ -140,29 +136,29 @@ func scopes(dir string, b *book.Book, d *diary.Diary, l *ledger.Ledger, known *i
 		}
 		return nil
 	}
-	return scope.New(scope.Config{Diary: d, Ledger: l, Country: countries(known), Complaints: complaints, Duties: duties, Planted: func(t moat.Tenant, order string) bool {
+	return scope.New(scope.Config{Diary: x.Diary, Ledger: x.Ledger, Country: countries(known), Complaints: complaints, Duties: duties, Planted: func(t moat.Tenant, order string) bool {
 		return slices.ContainsFunc(planted().Find(canary.Order, order), func(h canary.Hit) bool { return mayKnow(t, h) })
 	}}), nil
 }
 
-// ReadScopes opens what a data folder knows of scopes for reading, as [ReadLedger] does, with the
+// ReadScopes opens what a data folder knows of scopes for reading, as [ReadIndex] does, with the
 // complaints of b. It must be closed; b stays open.
 func ReadScopes(ctx context.Context, dir string, b *book.Book, log *slog.Logger) (f *scope.Finder, closeIt func() error, err error) {
-	l, d, closeIt, err := readIndexes(dir, log)
+	x, err := ReadIndex(dir, log)
 	if err != nil {
 		return nil, nil, err
 	}
 	known, err := OpenIndicators(dir, log)
 	if err == nil {
-		var x *canary.Index
-		if x, err = ReadCanaries(ctx, dir, b); err == nil {
-			f, err = scopes(dir, b, d, l, known, func() *canary.Index { return x })
+		var canaries *canary.Index
+		if canaries, err = ReadCanaries(ctx, dir, b); err == nil {
+			f, err = scopes(dir, b, x, known, func() *canary.Index { return canaries })
 		}
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, closeIt())
+		return nil, nil, errors.Join(err, x.Close())
 	}
-	return f, closeIt, nil
+	return f, x.Close, nil
 }
 
 // countries tells the country of an address by what is known of addresses now.
@@ -173,19 +169,19 @@ func countries(known *indicator.Holder) func(ip string) string {
 	}
 }
 
-// ReadStories opens what a data folder knows of what happened for reading, as [ReadLedger] does. The diary, from which it is told, must be closed.
-func ReadStories(dir string, log *slog.Logger) (d *diary.Diary, t *story.Teller, err error) {
-	if d, err = ReadDiary(dir, log); err != nil {
+// ReadStories opens what a data folder knows of what happened for reading, as [ReadIndex] does. The index, from which it is told, must be closed.
+func ReadStories(dir string, log *slog.Logger) (x *index.Index, t *story.Teller, err error) {
+	if x, err = ReadIndex(dir, log); err != nil {
 		return nil, nil, err
 	}
 	known, err := OpenIndicators(dir, log)
 	if err != nil {
-		return nil, nil, errors.Join(err, d.Close())
+		return nil, nil, errors.Join(err, x.Close())
 	}
 	scan := func(ctx context.Context, f lake.Filter, fn func(lake.Position, *moat.Event) error) error {
 		return lake.ScanDir(ctx, filepath.Join(dir, "lake"), f, nil, fn)
 	}
-	return d, story.New(story.Config{Diary: d, Scan: scan, Country: countries(known), Logger: log}), nil
+	return x, story.New(story.Config{Diary: x.Diary, Scan: scan, Country: countries(known), Logger: log}), nil
 }
 
 // OpenIndicators opens what is known of addresses: what is built in, and what is in the folder
@@ -206,7 +202,7 @@ func masterOf(dir string) (book.MasterKey, error) {
 	return book.Master(dir)
 }
 
-// hashKey derives a key for the hashes of one index from the installation's secret.
+// hashKey derives a key for hashes of one purpose from the installation's secret.
 func hashKey(m book.MasterKey, name string) [16]byte {
 	return xxh3.Hash128([]byte(book.Secret(m, "hash key of the "+name))).Bytes()
 }

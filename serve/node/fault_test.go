@@ -214,10 +214,10 @@ func TestLostBook(t *testing.T) {
 	}
 }
 
-// TestLostStores loses one folder after the other. Each is told of at the start; the indexes are built again from
-// the lake, so that they answer as before.
+// TestLostStores loses one folder after the other. Each is told of at the start; the index is built again from
+// the lake, so that it answers as before.
 func TestLostStores(t *testing.T) {
-	for name, want := range map[string]string{"lake": "missing from the lake", "ledger": "index=ledger", "diary": "index=diary"} {
+	for name, want := range map[string]string{"lake": "missing from the lake", "index": "missing from the index"} {
 		t.Run(name, func(t *testing.T) {
 			dir, found := worked(t)
 			before := rows(t, dir)
@@ -228,8 +228,8 @@ func TestLostStores(t *testing.T) {
 			if !strings.Contains(log.String(), want) || !strings.Contains(log.String(), "backup of the folder") && !strings.Contains(log.String(), "put the folder back") {
 				t.Errorf("the log does not tell of the %s: %s", name, log)
 			}
-			if l, d := n.Ledger.Stats(), n.Diary.Stats(); l.Total().Rows != before[0] || d.Total().Rows != before[1] {
-				t.Errorf("%d and %d rows, want %v", l.Total().Rows, d.Total().Rows, before)
+			if st := n.Index.Stats(); st.Total().Rows != before {
+				t.Errorf("%d rows, want %d", st.Total().Rows, before)
 			}
 			goOn(t, n, found)
 			if err := n.Close(); err != nil {
@@ -244,16 +244,36 @@ func TestLostStores(t *testing.T) {
 	}
 }
 
-// rows returns the rows of ledger and diary.
-func rows(t *testing.T, dir string) [2]int64 {
+// TestOutdatedIndex opens a folder of before ledger and diary were one index: who only reads is told what to do, and a node makes the index.
+func TestOutdatedIndex(t *testing.T) {
+	dir, _ := worked(t)
+	before := rows(t, dir)
+	if err := os.Rename(filepath.Join(dir, "index"), filepath.Join(dir, "ledger")); err != nil {
+		t.Fatal(err)
+	}
+	if x, err := node.ReadIndex(dir, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "older version") {
+		t.Errorf("a folder of an older version is read: %v, %v", x, err)
+	}
+	n, log := reopen(t, dir)
+	defer n.Close()
+	if st := n.Index.Stats(); st.Total().Rows != before {
+		t.Errorf("%d rows, want %d", st.Total().Rows, before)
+	}
+	if !strings.Contains(log.String(), "older version") || !strings.Contains(log.String(), "built again from the lake") {
+		t.Errorf("the log does not tell of the folder: %s", log)
+	}
+}
+
+// rows returns the rows of the index.
+func rows(t *testing.T, dir string) int64 {
 	t.Helper()
 	n := open(t, dir)
 	defer n.Close()
-	l, d := n.Ledger.Stats(), n.Diary.Stats()
-	return [2]int64{l.Total().Rows, d.Total().Rows}
+	st := n.Index.Stats()
+	return st.Total().Rows
 }
 
-// TestLostRun loses one whole file of the diary from between others.
+// TestLostRun loses one whole file of the index from between others.
 func TestLostRun(t *testing.T) {
 	dir := t.TempDir()
 	var runs []string
@@ -263,7 +283,7 @@ func TestLostRun(t *testing.T) {
 		if err := n.Close(); err != nil {
 			t.Fatal(err)
 		}
-		runs = glob(t, filepath.Join(dir, "diary"), "*.run")
+		runs = glob(t, filepath.Join(dir, "index"), "*.run")
 	}
 	slices.Sort(runs)
 	if err := os.Remove(runs[1]); err != nil {
@@ -300,7 +320,7 @@ func TestLostLakeFile(t *testing.T) {
 	t.Fatalf("no partition has three files: %+v", files)
 }
 
-// TestRepetitions takes in events again between starts, all of them and some, and loses its diary, which is built again from a
+// TestRepetitions takes in events again between starts, all of them and some, and loses its index, which is built again from a
 // lake that has no rows of many messages: nothing is missing, and the log says of nothing that it is.
 func TestRepetitions(t *testing.T) {
 	dir := t.TempDir()
@@ -319,12 +339,12 @@ func TestRepetitions(t *testing.T) {
 	for _, span := range [][2]int{{0, 20}, {0, 20}, {10, 30}, {0, 30}} {
 		reopen(span[0], span[1])
 	}
-	if err := os.RemoveAll(filepath.Join(dir, "diary")); err != nil {
+	if err := os.RemoveAll(filepath.Join(dir, "index")); err != nil {
 		t.Fatal(err)
 	}
 	reopen(30, 40)
 	if !strings.Contains(log.String(), "it is built again from the lake") {
-		t.Error("the diary was not built again")
+		t.Error("the index was not built again")
 	}
 	log.Reset()
 	reopen(40, 41)

@@ -50,29 +50,27 @@ func (p *partition) checkLake() {
 	}
 }
 
-// checkStores says what is missing from lake, ledger and diary, and builds an index that is behind the lake again.
-func (p *partition) checkStores(ctx context.Context, byOrder, byEntity *run.Writer) error {
+// checkStores says what is missing from lake and index, and builds an index that is behind the lake again.
+func (p *partition) checkStores(ctx context.Context, touches *run.Writer) error {
 	p.checkLake()
 	kept := p.n.Lake.Position(p.id)
 	if kept < p.seq {
 		p.n.log.Error("events are missing from the lake: it was lost or is older than the state", "partition", p.id, "dir", filepath.Join(p.n.cfg.Dir, "lake"),
 			"first", kept+1, "last", p.seq, "hint", "stop, put the folder back from a backup, and start again; until then queries and replays lack these events")
 	}
-	for name, w := range map[string]*run.Writer{"ledger": byOrder, "diary": byEntity} {
-		from := w.Position()
-		if from >= p.seq {
-			continue
-		}
-		p.n.log.Error("events are missing from an index: it was lost or is older than the state; it is built again from the lake", "index", name, "partition", p.id,
-			"first", from+1, "last", p.seq, "hint", "what the lake does not hold any more is in a backup of the folder only")
-		if err := p.index(ctx, w, from); err != nil {
-			return fmt.Errorf("cannot build %s again: %w", name, err)
-		}
+	from := touches.Position()
+	if from >= p.seq {
+		return nil
+	}
+	p.n.log.Error("events are missing from the index: it was lost or is older than the state; it is built again from the lake", "partition", p.id,
+		"dir", filepath.Join(p.n.cfg.Dir, indexFolder), "first", from+1, "last", p.seq, "hint", "what the lake does not hold any more is in a backup of the folder only")
+	if err := p.index(ctx, touches, from); err != nil {
+		return fmt.Errorf("cannot build the index again: %w", err)
 	}
 	return nil
 }
 
-// index hands an index the events of the lake after a message of the log, up to where the engine is.
+// index hands the index the events of the lake after a message of the log, up to where the engine is.
 func (p *partition) index(ctx context.Context, w *run.Writer, after uint64) error {
 	var (
 		b   moat.BatchWriter

@@ -28,6 +28,7 @@ import (
 	"github.com/moat-platform/moat/dispose/playbook"
 	"github.com/moat-platform/moat/foresee"
 	"github.com/moat-platform/moat/locate/diary"
+	"github.com/moat-platform/moat/locate/index"
 	"github.com/moat-platform/moat/locate/ledger"
 	"github.com/moat-platform/moat/locate/scope"
 	"github.com/moat-platform/moat/locate/story"
@@ -59,8 +60,9 @@ type Node struct {
 	Book       *book.Book
 	Master     book.MasterKey
 	Lake       *lake.Lake
-	Ledger     *ledger.Ledger
-	Diary      *diary.Diary
+	Index      *index.Index
+	Ledger     *ledger.Ledger // of the index
+	Diary      *diary.Diary   // of the index
 	Plan       *rule.Plan
 	Seed       rule.HashSeed
 	Odds       risk.Calibration // what findings are worth
@@ -195,14 +197,15 @@ func (n *Node) openStores(dir string) (err error) {
 	if n.Lake, err = lake.Open(lake.Config{Dir: filepath.Join(dir, "lake"), MaxBytes: n.cfg.LakeMaxBytes, Retention: n.cfg.Retention, Logger: n.log}); err != nil {
 		return err
 	}
-	if n.Ledger, err = ledger.Open(ledger.Config{Dir: filepath.Join(dir, "ledger"), Key: hashKey(n.Master, "ledger"), Retention: n.cfg.Retention, Logger: n.log}); err != nil {
+	if n.Index, err = index.Open(index.Config{Dir: filepath.Join(dir, indexFolder), Key: hashKey(n.Master, "index"), Retention: n.cfg.Retention, Logger: n.log}); err != nil {
 		return err
 	}
-	if n.Diary, err = diary.Open(diary.Config{Dir: filepath.Join(dir, "diary"), Key: hashKey(n.Master, "diary"), Retention: n.cfg.Retention, Logger: n.log}); err != nil {
-		return err
+	n.Ledger, n.Diary = n.Index.Ledger, n.Index.Diary
+	if old := outdated(dir); len(old) > 0 {
+		n.log.Warn("folders are of an older version: the index is made out of the lake instead", "folders", old, "hint", "delete them")
 	}
 	n.Stories = story.New(story.Config{Diary: n.Diary, Scan: n.Lake.Scan, Country: countries(n.Indicators), Logger: n.log})
-	n.Scopes, err = scopes(dir, n.Book, n.Diary, n.Ledger, n.Indicators, n.canaries.index.Load)
+	n.Scopes, err = scopes(dir, n.Book, n.Index, n.Indicators, n.canaries.index.Load)
 	return err
 }
 
@@ -241,11 +244,8 @@ func (n *Node) Close() error {
 
 func (n *Node) release() error {
 	var errs []error
-	if n.Diary != nil {
-		errs = append(errs, n.Diary.Close())
-	}
-	if n.Ledger != nil {
-		errs = append(errs, n.Ledger.Close())
+	if n.Index != nil {
+		errs = append(errs, n.Index.Close())
 	}
 	if n.Lake != nil {
 		errs = append(errs, n.Lake.Close())

@@ -30,18 +30,14 @@ import (
 // from the lake; the river gives the rest once it runs.
 func (n *Node) openPartition(ctx context.Context, id int) (*partition, error) {
 	p := &partition{n: n, id: id, turn: make(chan struct{}, 1), questions: make(chan *question, maxQuestions), ended: make(chan struct{}), keep: make(chan work, 16)}
-	byOrder, err := n.Ledger.Writer(id)
-	if err != nil {
-		return nil, err
-	}
-	byEntity, err := n.Diary.Writer(id)
+	touches, err := n.Index.Writer(id)
 	if err != nil {
 		return nil, err
 	}
 	if err := p.checkRiver(ctx); err != nil {
 		return nil, err
 	}
-	p.store = &keeper{p: p, sinks: []sink{lakeSink{n.Lake.Writer(id)}, byOrder, byEntity}}
+	p.store = &keeper{p: p, sinks: []sink{lakeSink{n.Lake.Writer(id)}, touches}}
 	defer func() { p.store.seq, p.handed = p.seq, p.seq }()
 	files := p.snapshots()
 	if files, err = p.checkBook(ctx, files); err != nil {
@@ -57,7 +53,7 @@ func (n *Node) openPartition(ctx context.Context, id int) (*partition, error) {
 			if err := p.recall(ctx, lessons); err != nil {
 				return nil, err
 			}
-			return p, p.checkStores(ctx, byOrder, byEntity)
+			return p, p.checkStores(ctx, touches)
 		}
 		n.log.Error("a snapshot cannot be read and was set aside", "file", f, "error", err)
 		if err := os.Rename(f, f+".damaged"); err != nil {

@@ -14,8 +14,7 @@ import (
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/discover/engine"
 	"github.com/moat-platform/moat/ingest"
-	"github.com/moat-platform/moat/locate/diary"
-	"github.com/moat-platform/moat/locate/ledger"
+	"github.com/moat-platform/moat/locate/index"
 	"github.com/moat-platform/moat/river"
 	"github.com/moat-platform/moat/sim/load"
 	"github.com/moat-platform/moat/store/lake"
@@ -33,7 +32,7 @@ func (b *bench) stages(ctx context.Context) error {
 	for _, stage := range []struct {
 		name string
 		run  func(context.Context, [][]byte) (func() error, error)
-	}{{"river", b.river}, {"lake", b.lake}, {"ledger", b.ledger}, {"diary", b.diary}} {
+	}{{"river", b.river}, {"lake", b.lake}, {"index", b.index}} {
 		runtime.GC()
 		cpu := cpuSeconds()
 		end, err := stage.run(ctx, batches)
@@ -127,38 +126,21 @@ func (b *bench) lake(_ context.Context, batches [][]byte) (func() error, error) 
 	return l.Close, w.Flush()
 }
 
-func (b *bench) ledger(ctx context.Context, batches [][]byte) (func() error, error) {
-	l, err := ledger.Open(ledger.Config{Dir: b.dir("ledger"), Key: [16]byte{1}})
+func (b *bench) index(ctx context.Context, batches [][]byte) (func() error, error) {
+	x, err := index.Open(index.Config{Dir: b.dir("index"), Key: [16]byte{1}})
 	if err != nil {
 		return nil, err
 	}
-	w, err := l.Writer(0)
+	w, err := x.Writer(0)
 	if err != nil {
 		return nil, err
 	}
-	for i, x := range batches {
-		if err := w.Append(uint64(i+1), x, nil); err != nil {
+	for i, batch := range batches {
+		if err := w.Append(uint64(i+1), batch, nil); err != nil {
 			return nil, err
 		}
 	}
-	return l.Close, w.Flush(ctx)
-}
-
-func (b *bench) diary(ctx context.Context, batches [][]byte) (func() error, error) {
-	d, err := diary.Open(diary.Config{Dir: b.dir("diary"), Key: [16]byte{1}})
-	if err != nil {
-		return nil, err
-	}
-	w, err := d.Writer(0)
-	if err != nil {
-		return nil, err
-	}
-	for i, x := range batches {
-		if err := w.Append(uint64(i+1), x, nil); err != nil {
-			return nil, err
-		}
-	}
-	return d.Close, w.Flush(ctx)
+	return x.Close, w.Flush(ctx)
 }
 
 // drop is a river that keeps nothing.

@@ -136,6 +136,9 @@ func (a *ahead) bucket(dir []byte) {
 
 // list wants the list of n events at a slot.
 func (a *ahead) list(b *bucket, slot, n int) {
+	if !b.has(slot + 1) { // it is damaged, and found to be when it is read
+		return
+	}
 	if at := 8 * b.number(slot); at+8 <= uint64(len(a.file.lists)) {
 		a.want(binary.LittleEndian.Uint64(a.file.lists[at:]), uint64(2*n))
 	}

@@ -54,6 +54,15 @@ func (h Hasher) Sum(id string) uint64 {
 	return v0 ^ v1 ^ v2 ^ v3
 }
 
+// EventKey makes the key that an event gives itself out of a hash. Such keys are even and those that follow from parts
+// odd, so that who looks for the one kind can pass over the other.
+func EventKey(hash uint64) uint64 { return hash &^ 1 }
+
+// PartKey makes the key that follows from a part out of a hash; see [EventKey].
+func PartKey(hash uint64) uint64 { return hash | 1 }
+
+func isEventKey(key uint64) bool { return key&1 == 0 }
+
 func sipRound(v0, v1, v2, v3 uint64) (uint64, uint64, uint64, uint64) {
 	v0 += v1
 	v1 = bits.RotateLeft64(v1, 13) ^ v0

@@ -21,8 +21,9 @@ type file struct {
 	dicts   [parts][]byte
 	lists   []byte
 	names   []string
-	hi      []int64 // newest time in the blocks up to each
-	checked [parts + 1]checks
+	hi      []int64           // newest time in the blocks up to each
+	checked [parts + 1]checks // dictionaries and events
+	buckets checks
 	mapped  bool
 
 	refs   atomic.Int32
@@ -124,10 +125,11 @@ func (r *file) readIndexes() (err error) {
 		r.checked[p] = newChecks(n/blockEntries + 1)
 	}
 	r.checked[parts] = newChecks(blocks)
+	r.buckets = newChecks(f.Buckets)
 	return nil
 }
 
-// checks has a bit for each block of events, or of a dictionary, that was
+// checks has a bit for each block of events or of a dictionary, or each bucket, that was
 // found to be as written: its checksum need not be computed again.
 type checks []atomic.Uint64
 
@@ -280,11 +282,20 @@ func (b *bucket) number(i int) uint64 {
 
 // slot is the first number of entry i.
 func (b *bucket) slot(i int) int {
-	n := 0
-	for j := range i {
-		n += slots(b.count(j))
+	n, at := 0, uint64(b.n)*b.kw
+	if b.cw == 0 { // all have one
+		return i
+	}
+	for range i {
+		n += slots(int(bitsAt(b.bits, at, b.cw)) + 1)
+		at += b.cw
 	}
 	return n
+}
+
+// has tells whether there are numbers up to that one.
+func (b *bucket) has(number int) bool {
+	return streamBytes(uint64(b.n)*(b.kw+b.cw)+uint64(number)*b.nw) <= uint64(len(b.bits))
 }
 
 // slots is how many numbers an entry of that many events has.
@@ -305,7 +316,7 @@ func (r *file) bucketAt(i uint64, dir []byte) (b bucket, err error) {
 		return b, r.damaged("directory")
 	}
 	size := uint64(binary.LittleEndian.Uint32(r.data[off:]))
-	p, err := r.frame(off, off+size+4, "bucket")
+	p, err := r.buckets.frame(r, i, off, off+size+4, "bucket")
 	if err != nil {
 		return b, err
 	}
@@ -319,9 +330,6 @@ func (r *file) bucketAt(i uint64, dir []byte) (b bucket, err error) {
 	p = p[4+k:]
 	b = bucket{n: int(n), start: bucketStart(i, r.foot.Buckets), kw: keyBits(r.foot.Buckets), cw: uint64(p[0]), nw: uint64(p[1]), bits: p[2:]}
 	if b.cw > 12 || b.nw > 32 || streamBytes(n*(b.kw+b.cw)) > uint64(len(b.bits)) {
-		return b, r.damaged("bucket")
-	}
-	if streamBytes(n*(b.kw+b.cw)+uint64(b.slot(b.n))*b.nw) > uint64(len(b.bits)) {
 		return b, r.damaged("bucket")
 	}
 	return b, nil
@@ -404,7 +412,7 @@ func (r *file) count(keys []uint64, n []int64) error {
 	return nil
 }
 
-// scan calls fn with the events of each key from lo to hi; a key with many events comes in pieces.
+// scan calls fn with the events of each event's key from lo to hi; a key with many events comes in pieces.
 func (r *file) scan(lo, hi uint64, fn func(key uint64, ords []uint32) error) error {
 	var buf []uint32
 	for at := bucketOf(lo, r.foot.Buckets); at <= bucketOf(hi, r.foot.Buckets); at++ {
@@ -419,7 +427,7 @@ func (r *file) scan(lo, hi uint64, fn func(key uint64, ords []uint32) error) err
 		slot := 0
 		for j := range b.n {
 			n, key := b.count(j), b.key(j)
-			if key >= lo && key <= hi {
+			if key >= lo && key <= hi && isEventKey(key) {
 				if buf, err = r.numbers(buf[:0], &b, slot, n); err != nil {
 					return err
 				}
@@ -435,6 +443,9 @@ func (r *file) scan(lo, hi uint64, fn func(key uint64, ords []uint32) error) err
 
 // numbers appends the events of the entry of n events whose numbers start at slot.
 func (r *file) numbers(dst []uint32, b *bucket, slot, n int) ([]uint32, error) {
+	if !b.has(slot + slots(n)) {
+		return nil, r.damaged("bucket")
+	}
 	if n > inlineMax {
 		return r.list(dst, b.number(slot), n)
 	}

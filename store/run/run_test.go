@@ -27,19 +27,19 @@ func index(h Hasher) Index {
 		Orders: true,
 		Event: func(keys []uint64, e *moat.Event) []uint64 {
 			for _, o := range e.Orders {
-				keys = append(keys, h.Sum("o"+o))
+				keys = append(keys, EventKey(h.Sum("o"+o)))
 			}
 			return keys
 		},
 		Part: func(keys []uint64, p Part, t *Touch) []uint64 {
 			switch p {
 			case PartSource:
-				keys = append(keys, h.Sum("a"+t.Partner+"/"+t.Actor))
+				keys = append(keys, PartKey(h.Sum("a"+t.Partner+"/"+t.Actor)))
 			case PartAct:
-				keys = append(keys, h.Sum("h"+t.Partner+"/"+t.Host))
+				keys = append(keys, PartKey(h.Sum("h"+t.Partner+"/"+t.Host)))
 			case PartShops:
 				for _, s := range t.Shops {
-					keys = append(keys, h.Sum("s"+t.Partner+"/"+s))
+					keys = append(keys, PartKey(h.Sum("s"+t.Partner+"/"+s)))
 				}
 			}
 			return keys

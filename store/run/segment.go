@@ -30,11 +30,9 @@ const (
 // An Index says under which keys an event is found. Its functions append keys
 // to the slice that they are given; a function that is nil gives none.
 type Index struct {
-	// Event gives keys of one event.
+	// Event gives keys of one event, each an [EventKey].
 	Event func(keys []uint64, e *moat.Event) []uint64
-	// Of are the fields of which an event must give one to be kept; empty means that all are.
-	Of moat.FieldSet
-	// Part gives the keys that follow from one part of an event alone, whose
+	// Part gives the keys, each a [PartKey], that follow from one part of an event alone, whose
 	// fields and partner t has during the call. It is called once for each distinct
 	// part, or little more often, so that such keys cost next to nothing.
 	Part func(keys []uint64, p Part, t *Touch) []uint64
@@ -114,9 +112,6 @@ func (s *segment) add(seq uint64, row uint32, e *moat.Event) {
 	ord := uint32(len(s.records))
 	if s.index.Event != nil {
 		s.keys = s.index.Event(roomy(s.keys, len(e.Orders)), e)
-		if len(s.keys) == len(s.ords) && s.index.Part == nil {
-			return
-		}
 		s.ords = roomy(s.ords, len(s.keys)-len(s.ords))
 		for len(s.ords) < len(s.keys) {
 			s.ords = append(s.ords, ord)
@@ -247,17 +242,23 @@ func (v *segmentView) tail(ord uint32) []byte {
 // find has no order to go by: it looks once at every key for all that are wanted.
 func (v *segmentView) find(keys []uint64, fn func(i int, ords []uint32) error) error {
 	w := wanted{keys: keys}
+	own, other := false, false
 	for _, k := range keys {
 		w.bits[k>>54] |= 1 << (k >> 48 & 63)
+		own, other = own || isEventKey(k), other || !isEventKey(k)
 	}
 	found := make([][]uint32, len(keys))
-	for i, k := range v.keys {
-		if j, ok := w.find(k); ok {
-			found[j] = append(found[j], v.ords[i])
+	if own {
+		for i, k := range v.keys {
+			if j, ok := w.find(k); ok {
+				found[j] = append(found[j], v.ords[i])
+			}
 		}
 	}
-	for p := range parts {
-		v.findPart(p, &w, found)
+	if other {
+		for p := range parts {
+			v.findPart(p, &w, found)
+		}
 	}
 	for i, ords := range found {
 		if len(ords) == 0 {
@@ -278,19 +279,12 @@ func (v *segmentView) count(keys []uint64, n []int64) error {
 	})
 }
 
-// scan looks at the keys that events gave themselves and at those of all parts.
 func (v *segmentView) scan(lo, hi uint64, fn func(key uint64, ords []uint32) error) error {
 	var keys []uint64
-	add := func(list []uint64) {
-		for _, k := range list {
-			if k >= lo && k <= hi {
-				keys = append(keys, k)
-			}
+	for _, k := range v.keys {
+		if k >= lo && k <= hi {
+			keys = append(keys, k)
 		}
-	}
-	add(v.keys)
-	for p := range parts {
-		add(v.words.keys[p].keys)
 	}
 	slices.Sort(keys)
 	keys = slices.Compact(keys)

@@ -18,8 +18,7 @@ import (
 	moat "github.com/moat-platform/moat"
 )
 
-// Config says how a set works. Dir and Index must be given; the packages ledger and diary bring
-// their own Index.
+// Config says how a set works. Dir and Index must be given; package index brings its own Index.
 type Config struct {
 	Dir   string // made if it does not exist; one set owns it
 	Index Index
@@ -47,7 +46,7 @@ type Tuning struct {
 	FanIn int
 	// MergeRate bounds the bytes a second that merges write; 0 means 128 MiB.
 	MergeRate int
-	// MaxRows bounds the rows of a merged run; 0 means 256 Mi.
+	// MaxRows bounds the rows of a merged run; 0 means 512 Mi.
 	MaxRows int64
 }
 
@@ -57,7 +56,7 @@ func (c *Config) defaults() {
 	set(&c.FlushEvery, 30*time.Second)
 	set(&c.FanIn, 8)
 	set(&c.MergeRate, 128<<20)
-	set(&c.MaxRows, 256<<20)
+	set(&c.MaxRows, 512<<20)
 	if c.Now == nil {
 		c.Now = time.Now
 	}

@@ -21,7 +21,7 @@ type table interface {
 	find(keys []uint64, fn func(i int, ords []uint32) error) error
 	// count adds to n[i] how many events keys[i] has.
 	count(keys []uint64, n []int64) error
-	// scan calls fn with the events of each key from lo to hi, both included; a key may come in pieces.
+	// scan calls fn with the events of each [EventKey] from lo to hi, both included; a key may come in pieces.
 	scan(lo, hi uint64, fn func(key uint64, ords []uint32) error) error
 	// upTo returns a time that no event up to that number is after.
 	upTo(ord uint32) moat.Time
@@ -247,7 +247,7 @@ func (v *View) Counts(ctx context.Context, keys []uint64) ([]int64, error) {
 	return n, err
 }
 
-// Scan calls fn for each event of each key from lo to hi, both included, that
+// Scan calls fn for each event of each [EventKey] from lo to hi, both included, that
 // tenant sees and that happened at from or later and before to; a to of 0
 // means no end. Keys are hashes, so a range of them is a random sample of what they
 // stand for, the same one in every run. Events come in no order. It stops with

@@ -208,11 +208,7 @@ func (w *Writer) add(m message) {
 	defer s.mu.Unlock()
 	s.last, w.last = m.seq, m.seq
 	err := w.reader.OpenAgain(m.batch)
-	for err == nil {
-		row, ok := w.reader.NextOf(s.index.Of, &w.event)
-		if !ok {
-			break
-		}
+	for row := 0; err == nil && w.reader.Next(&w.event); row++ {
 		if row/64 < len(m.skip) && m.skip[row/64]>>(row%64)&1 == 1 {
 			continue
 		}

@@ -72,11 +72,11 @@ func stories(t *testing.T, dir string, r *play.Result) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	diary, teller, err := node.ReadStories(dir, slog.New(slog.DiscardHandler))
+	index, teller, err := node.ReadStories(dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer diary.Close()
+	defer index.Close()
 	for _, o := range r.Verdict.Outcomes {
 		if o.Case == nil {
 			continue

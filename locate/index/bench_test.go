@@ -1,4 +1,4 @@
-package ledger
+package index
 
 import (
 	"context"
@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	moat "github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/locate/ledger"
 	"github.com/moat-platform/moat/store/run"
 	"github.com/moat-platform/moat/store/run/runtest"
 )
 
 // BenchmarkAppend is the whole cost of writing: decoding batches, sorting,
-// files and all merges, as CPU of the process an order. A million events are
+// files and all merges, as CPU of the process an event. A million events are
 // sent round and round, so orders repeat; below some 14,000 batches there are too
 // few runs to be merged, which "runs" shows.
 func BenchmarkAppend(b *testing.B) {
@@ -22,11 +23,11 @@ func BenchmarkAppend(b *testing.B) {
 	for range 2000 {
 		batches = append(batches, load.Batch(512))
 	}
-	l, err := Open(Config{Dir: b.TempDir()})
+	x, err := Open(Config{Dir: b.TempDir()})
 	if err != nil {
 		b.Fatal(err)
 	}
-	w, err := l.Writer(0)
+	w, err := x.Writer(0)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -40,42 +41,42 @@ func BenchmarkAppend(b *testing.B) {
 	if err := w.Flush(context.Background()); err != nil {
 		b.Fatal(err)
 	}
-	l.set.Merge()
+	x.Merge()
 	b.StopTimer()
-	st := l.Stats()
+	st := x.Stats()
 	t := st.Total()
-	runtest.ReportCPU(b, before, t.Rows, "row")
+	runtest.ReportCPU(b, before, t.Events, "event")
 	b.ReportMetric(float64(t.Bytes)/float64(t.Rows), "B/row")
-	b.ReportMetric(float64(t.Rows)/float64(b.N), "rows/op")
+	b.ReportMetric(float64(t.Bytes)/float64(t.Events), "B/event")
+	b.ReportMetric(float64(t.Rows)/float64(t.Events), "rows/event")
 	b.ReportMetric(float64(len(st.Runs)), "runs")
-	b.ReportMetric(float64(t.Rows)/b.Elapsed().Seconds(), "rows/s")
-	if err := l.Close(); err != nil {
+	if err := x.Close(); err != nil {
 		b.Fatal(err)
 	}
 }
 
-// BenchmarkOrders asks for 1,000 orders among LEDGER_ROWS rows (10 M). They are
-// kept in LEDGER_DIR, if there is one, for the next time.
+// BenchmarkOrders asks for 1,000 orders among INDEX_ROWS rows (10 M). They are
+// kept in INDEX_DIR, if there is one, for the next time.
 func BenchmarkOrders(b *testing.B) {
 	rows, dir := int64(10_000_000), b.TempDir()
-	if s := os.Getenv("LEDGER_ROWS"); s != "" {
+	if s := os.Getenv("INDEX_ROWS"); s != "" {
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil {
 			b.Fatal(err)
 		}
 		rows = n
 	}
-	if s := os.Getenv("LEDGER_DIR"); s != "" {
+	if s := os.Getenv("INDEX_DIR"); s != "" {
 		dir = s
 	}
-	l, err := Open(Config{Dir: dir})
+	x, err := Open(Config{Dir: dir})
 	if err != nil {
 		b.Fatal(err)
 	}
-	fill(b, l, rows)
-	st := l.Stats()
+	fill(b, x, rows)
+	st := x.Stats()
 	t := st.Total()
-	newest := uint64(1<<20) + uint64(t.Rows)/7
+	newest := uint64(1<<20) + uint64(t.Events)*2/5 // 2.8 touches of an order an event, 7 of each order
 	r := rand.New(rand.NewPCG(1, 1))
 	ids := make([]string, 1000)
 	for _, name := range []string{"orders", "each"} {
@@ -87,14 +88,14 @@ func BenchmarkOrders(b *testing.B) {
 					ids[i] = runtest.OrderID(r.Uint64N(newest))
 				}
 				if name == "each" { // what a trace needs of a touch
-					_, err = l.Each(b.Context(), moat.Everyone(), ids, 0, 0, func(_ int, r *run.Row) error {
+					_, err = x.Ledger.Each(b.Context(), moat.Everyone(), ids, 0, 0, func(_ int, r *run.Row) error {
 						touches++
 						_, err := r.Source()
 						return err
 					})
 				} else {
-					var a *Answer
-					if a, err = l.Orders(b.Context(), moat.Everyone(), ids, 0, 0); err == nil {
+					var a *ledger.Answer
+					if a, err = x.Ledger.Orders(b.Context(), moat.Everyone(), ids, 0, 0); err == nil {
 						for _, o := range a.Orders {
 							touches += len(o.Touches)
 						}
@@ -111,21 +112,21 @@ func BenchmarkOrders(b *testing.B) {
 			b.ReportMetric(float64(len(st.Runs)), "runs")
 		})
 	}
-	if err := l.Close(); err != nil {
+	if err := x.Close(); err != nil {
 		b.Fatal(err)
 	}
 }
 
-// fill appends until the ledger has that many rows on disk.
-func fill(b *testing.B, l *Ledger, rows int64) {
+// fill appends until the index has that many rows on disk.
+func fill(b *testing.B, x *Index, rows int64) {
 	load := runtest.New(1, 1_000_000, 350_000)
-	w, err := l.Writer(0)
+	w, err := x.Writer(0)
 	if err != nil {
 		b.Fatal(err)
 	}
-	for seq := l.Position(0) + 1; ; seq++ {
+	for seq := x.Position(0) + 1; ; seq++ {
 		if seq%500 == 1 {
-			if st := l.Stats(); st.Total().Rows >= rows {
+			if st := x.Stats(); st.Total().Rows >= rows {
 				break
 			}
 		}
@@ -133,5 +134,5 @@ func fill(b *testing.B, l *Ledger, rows int64) {
 			b.Fatal(err)
 		}
 	}
-	l.set.Merge()
+	x.Merge()
 }
