@@ -43,6 +43,8 @@ type column struct {
 	index   []int32  // text by dictionary
 	data    []byte   // text without dictionary, end to end
 	lengths []int32  // of the values in data
+	shared  []int32  // how many bytes of the value before come first; only of columns that are kept so
+	last    []byte   // value of such a column
 	counts  []uint32 // lists: how many elements, for each row that has a list
 	plain   bool     // this page's text goes to data
 	words   int      // entries of the dictionary when the page was closed
@@ -179,7 +181,7 @@ func (b *block) reset() {
 	for i := range b.cols {
 		c := &b.cols[i]
 		clear(c.present[:min(len(c.present), b.rows/8+1)])
-		*c = column{present: c.present, ints: c.ints[:0], index: c.index[:0], data: c.data[:0], lengths: c.lengths[:0], counts: c.counts[:0]}
+		*c = column{present: c.present, ints: c.ints[:0], index: c.index[:0], data: c.data[:0], lengths: c.lengths[:0], shared: c.shared[:0], last: c.last[:0], counts: c.counts[:0]}
 	}
 	b.rows, b.text = 0, 0
 }
@@ -230,11 +232,14 @@ func (g *group) commit() {
 			continue
 		}
 		c := &g.blk.cols[i]
-		if c.plain {
+		switch {
+		case specs[i].front:
+			g.blk.text += c.addFront(l)
+		case c.plain:
 			before := len(c.data)
 			c.addPlain(l)
 			g.blk.text += len(c.data) - before
-		} else {
+		default:
 			d := &g.dicts[i]
 			before := len(d.data)
 			c.index = d.addAll(c.index, l)
@@ -261,6 +266,51 @@ func (c *column) addPlain(l []string) {
 		c.data = append(c.data, s...)
 		c.lengths = append(c.lengths, int32(len(s)))
 	}
+}
+
+// addFront appends values less what each has in common with the beginning of the one before, and returns their bytes: neighbouring
+// orders of an event, and ids that count up, differ in a digit or two, and what is left out need not be compressed.
+func (c *column) addFront(l []string) (text int) {
+	start, n := len(c.data), len(c.lengths)
+	last := unsafe.String(unsafe.SliceData(c.last), len(c.last))
+	for _, s := range l {
+		c.addRest(sharedPrefix(last, s), s)
+		text += len(s)
+		last = s
+	}
+	if !isASCII(c.last) || !isASCII(c.data[start:]) {
+		c.data, c.lengths, c.shared, text = c.data[:start], c.lengths[:n], c.shared[:n], 0
+		last = string(c.last)
+		for _, s := range l {
+			s = strings.ToValidUTF8(s, "\uFFFD")
+			c.addRest(sharedPrefix(last, s), s)
+			text += len(s)
+			last = s
+		}
+	}
+	c.last = append(c.last[:0], last...)
+	return text
+}
+
+func (c *column) addRest(shared int, s string) {
+	c.shared = append(c.shared, int32(shared))
+	c.lengths = append(c.lengths, int32(len(s)-shared))
+	c.data = append(c.data, s[shared:]...)
+}
+
+// sharedPrefix returns how many bytes both begin with.
+func sharedPrefix(a, b string) (n int) {
+	end := min(len(a), len(b))
+	x, y := unsafe.Slice(unsafe.StringData(a), end), unsafe.Slice(unsafe.StringData(b), end)
+	for ; n+8 <= end; n += 8 {
+		if d := binary.LittleEndian.Uint64(x[n:]) ^ binary.LittleEndian.Uint64(y[n:]); d != 0 {
+			return n + bits.TrailingZeros64(d)>>3
+		}
+	}
+	for n < end && x[n] == y[n] {
+		n++
+	}
+	return n
 }
 
 func isASCII(b []byte) bool {

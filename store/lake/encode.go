@@ -113,8 +113,13 @@ func (x *encoder) addPage(s *spec, k *chunk, c *column, rows int) (err error) {
 			break // nothing but nulls and empty lists: no body
 		}
 		if c.plain {
-			encoding = format.DeltaLengthByteArray
-			if x.scratch, err = x.delta.EncodeInt32(x.scratch, c.lengths); err == nil {
+			encoding = s.plainEncoding()
+			if s.front {
+				x.scratch, err = x.delta.EncodeInt32(x.scratch, c.shared)
+				x.page = append(x.page, x.scratch...)
+			}
+			if err == nil {
+				x.scratch, err = x.delta.EncodeInt32(x.scratch, c.lengths)
 				x.page = append(append(x.page, x.scratch...), c.data...)
 			}
 			k.plainPages++
@@ -345,7 +350,7 @@ func (f *fileWriter) writeChunk(x *encoder, s *spec, k *chunk, d *dictionary) (f
 	case s.shape == shapeNumber || s.shape == shapeTime:
 		m.Encoding = append(m.Encoding, format.DeltaBinaryPacked)
 	case k.plainPages > 0:
-		m.Encoding = append(m.Encoding, format.Plain, format.DeltaLengthByteArray)
+		m.Encoding = append(m.Encoding, format.Plain, s.plainEncoding())
 	default:
 		m.Encoding = append(m.Encoding, format.Plain)
 	}

@@ -3,6 +3,7 @@ package lake
 import (
 	"context"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/moat-platform/moat"
@@ -98,6 +99,34 @@ func TestRoundTrip(t *testing.T) {
 	sameEvents(t, l, everything, want)
 	again := openLake(t, Config{Dir: l.cfg.Dir})
 	sameEvents(t, again, everything, want)
+}
+
+// TestFront keeps ids and orders of which each begins as the one before, up to a byte within a letter, or is no text at all.
+func TestFront(t *testing.T) {
+	l := openLake(t, Config{})
+	var want []found
+	var events []*moat.Event
+	texts := []string{"é", "é1", "\xc3a", "\xc3", "é", "", "1", "12345678", "123456789", "12345678", "1234567é", "1234567\xc3x", "1234567è", strings.Repeat("ü", 100)}
+	w := l.Writer(0)
+	for seq := range uint64(3) {
+		for i, s := range texts {
+			e := simple(s, 1000)
+			e.Orders = append([]string{texts[len(texts)-1-i]}, texts[i:]...)
+			e.MarkAll()
+			e.Mark(moat.FieldEventID)
+			events = append(events, e)
+			kept := e.Clone()
+			kept.ID = strings.ToValidUTF8(e.ID, "\uFFFD")
+			for j, o := range e.Orders {
+				kept.Orders[j] = strings.ToValidUTF8(o, "\uFFFD")
+			}
+			want = append(want, found{Position{0, seq + 1, i}, kept})
+		}
+		must(t, w.Append(seq+1, batchOf(events...), nil))
+		events = nil
+	}
+	must(t, w.Flush())
+	sameEvents(t, l, everything, want)
 }
 
 func TestRealistic(t *testing.T) {
