@@ -45,7 +45,7 @@ func BenchmarkStep(b *testing.B) {
 	p := plan(b)
 	for _, accounts := range []int{10_000, 1_000_000} {
 		b.Run(fmt.Sprintf("accounts=%d", accounts), func(b *testing.B) {
-			e, err := engine.New(engine.Config{Plan: p, Seed: seed, Net: net})
+			e, err := engine.New(engine.Config{Plan: p, Seed: seed, Net: net, Beside: func(f func()) { go f() }})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -18,7 +18,7 @@ type work struct{ takes, pairs, asks, lines float64 }
 var budget = map[moat.EventType]work{
 	moat.OrderAccess:   {34, 7, 13, 48},
 	moat.HTTPRequest:   {5, 1, 2, 11},
-	moat.AuthLogin:     {24, 10, 14, 25},
+	moat.AuthLogin:     {24, 11, 14, 25},
 	moat.OrderTransmit: {23, 6, 7, 29},
 	moat.DBQuery:       {18, 8, 2, 19},
 	moat.HostProcess:   {10, 3, 6, 13},

@@ -28,6 +28,9 @@ type Config struct {
 	// After, if not nil, is called for each event that counts, in order, when its detectors were asked, with
 	// the engine's time of the event, whether it begins a sitting (see [rule.Sitting]), and what was found at it. It must keep neither.
 	After func(ev *moat.Event, now moat.Time, begins bool, found []moat.Finding)
+	// Beside, if not nil, runs f at any time in any goroutine: what the engine does not wait for, and what changes nothing but how soon
+	// the engine is done.
+	Beside func(f func())
 }
 
 // Limits bound the memory of an engine. Zero fields take the defaults.
@@ -151,7 +154,7 @@ func New(cfg Config) (*Engine, error) {
 		e.cfg.Net = func(string) rule.Net { return rule.Net{} }
 	}
 	var err error
-	if e.ids, err = newIDs(cfg.Limits.IDs); err != nil {
+	if e.ids, err = newIDs(cfg.Limits.IDs, cfg.Beside); err != nil {
 		return nil, err
 	}
 	for k, size := range cfg.Plan.Records {
@@ -162,14 +165,14 @@ func New(cfg Config) (*Engine, error) {
 		if of == rule.Annex {
 			of = moat.Account
 		}
-		if e.tables[k], err = newTable(size, cfg.Limits.Records[of], cfg.Limits.Quota[of]); err != nil {
+		if e.tables[k], err = newTable(size, cfg.Limits.Records[of], cfg.Limits.Quota[of], cfg.Beside); err != nil {
 			return nil, err
 		}
 	}
-	if e.pairs, err = newTable(pairBytes, cfg.Limits.Pairs, cfg.Limits.PairQuota); err != nil {
+	if e.pairs, err = newTable(pairBytes, cfg.Limits.Pairs, cfg.Limits.PairQuota, cfg.Beside); err != nil {
 		return nil, err
 	}
-	if e.fired, err = newTable(pairBytes, 1<<20, 1<<16); err != nil {
+	if e.fired, err = newTable(pairBytes, 1<<20, 1<<16, cfg.Beside); err != nil {
 		return nil, err
 	}
 	e.net, e.known = make([]netCache, netCacheSize), make([]partnerCache, partnerCacheSize)

@@ -27,12 +27,12 @@ const (
 // idHash makes a hash one that ids takes: no slot of it looks empty.
 func idHash(h uint64) uint64 { return h | (idDay + 1) }
 
-func newIDs(limit int) (*ids, error) {
+func newIDs(limit int, beside func(f func())) (*ids, error) {
 	slots := 64
 	for slots*64 < limit {
 		slots *= 2
 	}
-	s, err := newSlab(64 * slots)
+	s, err := newSlab(64*slots, beside)
 	return &ids{limit: slots, slab: s}, err
 }
 

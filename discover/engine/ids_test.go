@@ -7,7 +7,7 @@ import (
 
 // TestIDs holds the table against a map of the last day of each id, through growth and a year of days.
 func TestIDs(t *testing.T) {
-	d, err := newIDs(1 << 20)
+	d, err := newIDs(1<<20, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestIDs(t *testing.T) {
 
 // TestIDsFlood sees that more ids than there is room for push out the oldest days first, and are counted.
 func TestIDsFlood(t *testing.T) {
-	d, err := newIDs(1 << 12)
+	d, err := newIDs(1<<12, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

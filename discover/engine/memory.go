@@ -12,13 +12,37 @@ import (
 // memory is bytes off the Go heap: address space that the kernel backs with (huge)
 // pages when they are first written, so that reserving much costs nothing and the
 // collector never looks at it.
-type memory struct{ b []byte }
+type memory struct {
+	b      []byte
+	backed int            // up to here the kernel has backed b, or was asked to
+	beside func(f func()) // as of [Config]
+}
+
+// warmFrom is the use from which on the kernel is asked ahead: a small table may stay small.
+const warmFrom = 4 * hugeFrom
+
+// warm tells that b is used up to end, and has the kernel back what follows: zeroing a huge page takes a fraction of a
+// millisecond on a machine and several in a virtual one, which the next event would wait for.
+func (m *memory) warm(end int) {
+	if m.beside == nil || end < warmFrom || end+hugeFrom/2 <= m.backed {
+		return
+	}
+	from := max(m.backed, end&^(hugeFrom-1))
+	to := min(end&^(hugeFrom-1)+2*hugeFrom, len(m.b))
+	if m.backed = to; from >= to {
+		return
+	}
+	m.beside(func() {
+		_ = unix.Madvise(m.b[from:to], unix.MADV_POPULATE_WRITE) // a kernel that cannot backs it when it is written
+		runtime.KeepAlive(m)
+	})
+}
 
 // hugeFrom is where huge pages begin: small tables of small installations should not
 // take 2 MiB at their first record.
 const hugeFrom = 2 << 20
 
-func reserve(n int) (*memory, error) {
+func reserve(n int, beside func(f func())) (*memory, error) {
 	n = (n + hugeFrom - 1) &^ (hugeFrom - 1)
 	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE|unix.MAP_NORESERVE)
 	if err != nil {
@@ -28,7 +52,7 @@ func reserve(n int) (*memory, error) {
 		// Without huge pages everything still works, a third slower.
 		_ = unix.Madvise(b[hugeFrom:], unix.MADV_HUGEPAGE)
 	}
-	m := &memory{b}
+	m := &memory{b: b, beside: beside}
 	runtime.AddCleanup(m, func(b []byte) { _ = unix.Munmap(b) }, b)
 	return m, nil
 }
@@ -42,8 +66,8 @@ type slab struct {
 }
 
 // newSlab returns a slab that can hold max words at one time in runs that only ever double.
-func newSlab(max int) (*slab, error) {
-	m, err := reserve(8 * (2*max + 1<<16))
+func newSlab(max int, beside func(f func())) (*slab, error) {
+	m, err := reserve(8*(2*max+1<<16), beside)
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +87,7 @@ func (s *slab) get(n int) []uint64 {
 	}
 	run := s.at(s.used, n)
 	s.used += n
+	s.mem.warm(8 * s.used)
 	return run
 }
 

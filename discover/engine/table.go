@@ -38,8 +38,8 @@ const pairHeader = int(unsafe.Sizeof(header{}))
 // quota replaces its own least used records (CLOCK: a queue with a second chance), never
 // anybody else's, so a flood of made-up accounts harms only who sends it.
 //
-// The index is 64 open-addressed segments that grow one at a time, so that no single
-// growth takes long; records lie in one reserved stretch of memory and never move.
+// The index is 256 open-addressed segments that grow one at a time and not all at the same fill, so that no
+// growth takes long and few follow each other; records lie in one reserved stretch of memory and never move.
 type table struct {
 	size              int // of a record
 	limit             int // records in all
@@ -47,11 +47,19 @@ type table struct {
 	n                 int // records used
 	mem               *memory
 	base              unsafe.Pointer
-	index             [64]segment
+	index             [segments]segment
 	slab              *slab // of the index
 	owners            []queue
 	evicted, overflow uint64
 }
+
+const segments = 256
+
+// segmentOf is the number of key's segment.
+func segmentOf(key uint64) uint64 { return key >> 56 }
+
+// roomy tells whether a segment can take one more of its many slots: it is at most between a half and three quarters full, by its number.
+func roomy(segment uint64, used, slots int) bool { return (used+1)*1024 <= slots*(512+int(segment)) }
 
 type segment struct {
 	slots []uint64 // lower half of the key in the high half, record+1 in the low half; 0 = empty
@@ -60,12 +68,12 @@ type segment struct {
 
 type queue struct{ head, tail, count uint32 }
 
-func newTable(size, limit, quota int) (*table, error) {
-	m, err := reserve(size * limit)
+func newTable(size, limit, quota int, beside func(f func())) (*table, error) {
+	m, err := reserve(size*limit, beside)
 	if err != nil {
 		return nil, err
 	}
-	sl, err := newSlab(4 * limit)
+	sl, err := newSlab(4*limit, beside)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +99,7 @@ func tag(key uint64) uint64 { return key << 32 }
 
 // find returns where key's record is, or nil.
 func (t *table) find(key uint64) unsafe.Pointer {
-	s := &t.index[key>>58]
+	s := &t.index[segmentOf(key)]
 	if len(s.slots) == 0 {
 		return nil
 	}
@@ -121,6 +129,7 @@ func (t *table) insert(key uint64, owner uint32) unsafe.Pointer {
 	case int(q.count) < t.quota && t.n < t.limit:
 		rec = t.n
 		t.n++
+		t.mem.warm(t.n * t.size)
 	case q.count > 0:
 		rec = t.evict(q)
 	default:
@@ -164,8 +173,8 @@ func (t *table) evict(q *queue) int {
 }
 
 func (t *table) put(key uint64, rec int) {
-	s := &t.index[key>>58]
-	if (s.used+1)*8 > len(s.slots)*5 {
+	s := &t.index[segmentOf(key)]
+	if !roomy(segmentOf(key), s.used, len(s.slots)) {
 		t.grow(s)
 	}
 	s.used++
@@ -195,7 +204,7 @@ func (t *table) grow(s *segment) {
 
 // remove takes key out of the index and closes the gap, so that there are no tombstones.
 func (t *table) remove(key uint64) {
-	s := &t.index[key>>58]
+	s := &t.index[segmentOf(key)]
 	mask := uint64(len(s.slots) - 1)
 	i := key & mask
 	for {
@@ -218,13 +227,13 @@ func (t *table) remove(key uint64) {
 
 // reindex builds the index again from the records, after a snapshot was loaded.
 func (t *table) reindex() {
-	var counts [64]int
+	var counts [segments]int
 	for rec := range t.n {
-		counts[t.header(rec).key>>58]++
+		counts[segmentOf(t.header(rec).key)]++
 	}
 	for i, n := range counts {
 		size := 16
-		for n*8 > size*5 {
+		for !roomy(uint64(i), n, size) {
 			size *= 2
 		}
 		t.index[i] = segment{slots: t.slab.get(size)}
@@ -236,7 +245,7 @@ func (t *table) reindex() {
 
 // indexAt returns the address of key's place in the index, 0 if there is none.
 func (t *table) indexAt(key uint64) uintptr {
-	s := &t.index[key>>58]
+	s := &t.index[segmentOf(key)]
 	if len(s.slots) == 0 {
 		return 0
 	}
@@ -245,7 +254,7 @@ func (t *table) indexAt(key uint64) uintptr {
 
 // guess returns key's record, without a look at it, or -1. In one of a few thousand cases it is another key's.
 func (t *table) guess(key uint64) int {
-	s := &t.index[key>>58]
+	s := &t.index[segmentOf(key)]
 	if len(s.slots) == 0 {
 		return -1
 	}

@@ -92,7 +92,7 @@ func (p *partition) begin() (err error) {
 	p.used = nil
 	p.across = foresee.New(foresee.Config{Plan: p.n.Plan, Seed: p.n.Seed, Key: foresee.Key(hashKey(p.n.Master, "foresee")), Limits: p.n.cfg.Limits,
 		Part: p.id, Parts: p.n.River.Partitions(), Run: rand.Uint64()})
-	p.engine, err = engine.New(engine.Config{Plan: p.n.Plan, Seed: p.n.Seed, Net: p.n.net, Limits: p.n.cfg.Limits, After: p.see})
+	p.engine, err = engine.New(engine.Config{Plan: p.n.Plan, Seed: p.n.Seed, Net: p.n.net, Limits: p.n.cfg.Limits, After: p.see, Beside: func(f func()) { go f() }})
 	return err
 }
 

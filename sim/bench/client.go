@@ -27,7 +27,7 @@ type Job struct {
 	URL         string
 	Keys        []string // bearer texts, one a partner
 	Accounts    int
-	Fill        bool // send each account once and stop, at the latest after Seconds
+	Fill        bool // have each account log in and look at orders and stop, at the latest after Seconds
 	Batch       int  // events a request
 	Connections int
 	Rate        int // events a second offered; 0 = as many as are taken
@@ -100,45 +100,60 @@ func (c *client) prepare() func(context.Context) error {
 		}
 		return func(ctx context.Context) error { return c.ask(ctx, logins) }
 	}
-	bodies := make([][]*load.Body, j.Connections)
-	owners := make([][]int, j.Connections)
-	perPartner := 1
-	if j.Fill {
-		perPartner = (j.Accounts/len(j.Keys) + j.Batch - 1) / j.Batch
-	}
-	s := load.New(load.Config{Partners: len(j.Keys), Accounts: j.Accounts, Even: j.Fill, Seed: j.FirstID + 1})
-	n := len(j.Keys) * perPartner
-	if !j.Fill {
-		n = max(n, j.Connections*24)
-	}
-	for i := range n {
-		p := i % len(j.Keys)
-		conn := p % j.Connections
-		if !j.Fill {
-			conn = i % j.Connections
+	conns := make([]func(i int) (*load.Body, int), j.Connections)
+	for conn := range conns {
+		if conns[conn] = c.endless(conn); j.Fill {
+			conns[conn] = c.filling(conn)
 		}
-		bodies[conn] = append(bodies[conn], s.Body(p, j.Batch))
-		owners[conn] = append(owners[conn], p)
 	}
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, time.Duration(j.Seconds*float64(time.Second)))
 		defer cancel()
 		var group sync.WaitGroup
 		start := time.Now()
-		for conn := range j.Connections {
-			group.Go(func() { c.send(ctx, start, bodies[conn], owners[conn]) })
+		for _, next := range conns {
+			group.Go(func() { c.send(ctx, start, next) })
 		}
 		group.Wait()
 		return nil
 	}
 }
 
-func (c *client) send(ctx context.Context, start time.Time, bodies []*load.Body, owners []int) {
+// endless returns the bodies of a connection, one after the other, and their partners: few enough to be made in advance, and sent again and again.
+func (c *client) endless(conn int) func(i int) (*load.Body, int) {
+	j := c.job
+	s := load.New(load.Config{Partners: len(j.Keys), Accounts: j.Accounts, Seed: j.FirstID + 1 + uint64(conn)})
+	partner := func(i int) int { return (conn + i*j.Connections) % len(j.Keys) }
+	bodies := make([]*load.Body, max(24, (len(j.Keys)+j.Connections-1)/j.Connections))
+	for i := range bodies {
+		bodies[i] = s.Body(partner(i), j.Batch)
+	}
+	return func(i int) (*load.Body, int) { return bodies[i%len(bodies)], partner(i % len(bodies)) }
+}
+
+// filling returns bodies with two events of every account of those partners that a connection has to itself. They are too many to be made
+// in advance, and how long they take is not measured.
+func (c *client) filling(conn int) func(i int) (*load.Body, int) {
+	j := c.job
+	s := load.New(load.Config{Partners: len(j.Keys), Accounts: j.Accounts, Even: true, Seed: j.FirstID + 1})
+	own := (len(j.Keys) - conn + j.Connections - 1) / j.Connections
+	each := (2*j.Accounts/len(j.Keys) + j.Batch - 1) / j.Batch
+	return func(i int) (*load.Body, int) {
+		if i == own*each {
+			return nil, 0
+		}
+		partner := conn + i%own*j.Connections
+		return s.Body(partner, j.Batch), partner
+	}
+}
+
+// send sends bodies until there are no more or ctx ends.
+func (c *client) send(ctx context.Context, start time.Time, next func(i int) (*load.Body, int)) {
 	for i := 0; ctx.Err() == nil; i++ {
-		if c.job.Fill && i == len(bodies) {
+		b, p := next(i)
+		if b == nil {
 			return
 		}
-		b, p := bodies[i%len(bodies)], owners[i%len(bodies)]
 		if c.job.Rate > 0 {
 			due := start.Add(time.Duration(float64(c.events.Load()) / float64(c.job.Rate) * float64(time.Second)))
 			if d := time.Until(due); d > 0 {

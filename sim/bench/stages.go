@@ -205,10 +205,10 @@ func (b *bench) engineAlone(ctx context.Context, batches [][]byte, events int) e
 	return nil
 }
 
-// fill shows an engine every account and device once.
+// fill has every account log in, every device be used, and every account look at orders.
 func (b *bench) fill(ctx context.Context, e *engine.Engine, accounts, devices int) error {
 	s := load.New(load.Config{Partners: partners, Accounts: accounts, Devices: devices, Even: true, Seed: 7})
-	n := max(accounts, devices)
+	n := max(accounts, devices) + accounts
 	var w moat.BatchWriter
 	for i := range n {
 		w.Append(s.Next())

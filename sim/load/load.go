@@ -25,7 +25,8 @@ type Config struct {
 	// (default 250,000).
 	Start moat.Time
 	Rate  int
-	// Even takes the accounts in turn instead of by Zipf's law, so that all are soon touched.
+	// Even takes the accounts in turn instead of by Zipf's law: all log in, once with every device, then all look at
+	// orders, and so on. After two rounds everything is in state.
 	Even bool
 }
 
@@ -76,27 +77,40 @@ var (
 	shown = [][]string{{"name", "phone", "address"}, {"name", "address", "goods"}, {"tracking_no"}, {"name", "phone"}}
 )
 
+// The types of events: of a hundred, those below a number that are not below the one before.
+const (
+	access   = 55
+	request  = 70
+	login    = 80
+	transmit = 90
+	query    = 98
+)
+
+// sitting is how many events an account sends, on average, before what it comes with changes.
+const sitting = 20
+
 // Next returns the next event. It and its strings are valid until the call after it.
 func (s *Stream) Next() *moat.Event {
 	e := &s.ev
 	e.Reset()
 	s.buf = s.buf[:0]
 	s.n++
-	who := int(s.n) % s.cfg.Accounts
+	turn := int(s.n) - 1
+	if s.only >= 0 && s.cfg.Even {
+		turn = s.turn[s.only]*s.cfg.Partners + s.only
+		s.turn[s.only]++
+	}
+	who := turn % s.cfg.Accounts
 	if !s.cfg.Even {
 		who = int(s.zipf.Uint64() * 2654435761 % uint64(s.cfg.Accounts))
-	}
-	if s.only >= 0 {
-		who = who/s.cfg.Partners*s.cfg.Partners + s.only
-		if s.cfg.Even {
-			who = (s.turn[s.only]*s.cfg.Partners + s.only) % s.cfg.Accounts
-			s.turn[s.only]++
+		if s.only >= 0 {
+			who = who/s.cfg.Partners*s.cfg.Partners + s.only
 		}
 	}
 	partner := who % s.cfg.Partners
 	device := who % s.cfg.Devices
 	if s.cfg.Even && s.cfg.Devices > s.cfg.Accounts {
-		device = int(s.n) % s.cfg.Devices
+		device = turn % s.cfg.Devices
 	}
 	if s.r.IntN(20_000) == 0 {
 		device = s.r.IntN(s.cfg.Devices)
@@ -108,35 +122,38 @@ func (s *Stream) Next() *moat.Event {
 	e.Actor, e.Role, e.App = s.text("user", who), roles[who%len(roles)], s.text("app", partner)
 	e.IP = s.address(who)
 	e.Device, e.Session = s.text("dev-", device), s.text("sess-", who)
+	if !s.cfg.Even && s.r.IntN(2*sitting) == 0 { // in another window, once: the next event is from this one again
+		e.Session = s.text("sess-b-", who)
+	}
 	k := s.r.IntN(100)
 	if s.cfg.Even {
-		k = 70 // everyone logs in: that is where devices are watched
+		k = [2]int{login - 1, access - 1}[turn/max(s.cfg.Accounts, s.cfg.Devices)%2]
 	}
 	switch {
-	case k < 55:
+	case k < access:
 		e.Type, e.Operation = moat.OrderAccess, operations[s.r.IntN(len(operations))]
 		s.orders(e)
 		e.Fields, e.UserAgent = shown[s.r.IntN(len(shown))], agents[who%len(agents)]
 		e.Shops = append(e.Shops[:0], s.text("shop", who%97))
 		e.URL = "/order/detail?id="
-	case k < 70:
+	case k < request:
 		e.Type, e.Method, e.Path, e.Status, e.Bytes = moat.HTTPRequest, "GET", s.text("/order/", s.r.IntN(1000)), 200, int64(s.r.IntN(30000))
 		e.UserAgent, e.LatencyMS = agents[who%len(agents)], int64(s.r.IntN(300))
 		if s.r.IntN(500) == 0 {
 			e.Status = 404
 		}
-	case k < 80:
+	case k < login:
 		e.Type, e.UserAgent = moat.AuthLogin, agents[who%len(agents)]
 		e.Mark(moat.FieldOutcome)
 		if s.r.IntN(60) == 0 {
 			e.Outcome, e.Reason = moat.Failure, "wrong password"
 		}
-	case k < 90:
+	case k < transmit:
 		e.Type = moat.OrderTransmit
 		s.program(e, "erp", partner)
 		s.orders(e)
 		e.Destination, e.DestinationKind = s.text("https://wms.example/in/", partner%50), "wms"
-	case k < 98:
+	case k < query:
 		e.Type, e.Template, e.DB = moat.DBQuery, templates[s.r.IntN(len(templates))], s.text("db", partner)
 		s.program(e, "reports", partner)
 		e.Statement = e.Template
