@@ -84,13 +84,11 @@ func (d *distinct) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	if h.newest-g <= d.old {
 		i := g & d.old
 		s, fill := d.sketch(state, i), &h.fill[i]
-		if in.Value == Keys {
-			for _, k := range in.Keys {
-				changed = s.add(fill, k) || changed
-			}
-		} else if s.add(fill, in.Key) {
-			changed = true
+		keys := in.Keys
+		if in.Value != Keys {
+			keys = unsafe.Slice(&in.Key, 1)
 		}
+		changed = s.addAll(fill, keys) || changed
 	}
 	if changed {
 		h.n = unknown
@@ -167,11 +165,20 @@ func (s *sketch) holds(fill uint8, h uint32) bool {
 	return false
 }
 
-// add puts a key in and tells whether that changed anything.
-func (s *sketch) add(fill *uint8, key uint64) bool {
-	if *fill == many {
-		return s.raise(key)
+// addAll puts keys in and tells whether that changed anything.
+func (s *sketch) addAll(fill *uint8, keys []uint64) (changed bool) {
+	for len(keys) > 0 && *fill != many {
+		changed = s.add(fill, keys[0]) || changed
+		keys = keys[1:]
 	}
+	for _, k := range keys {
+		changed = s.raise(k) || changed
+	}
+	return changed
+}
+
+// add puts a key among those that are kept whole, and tells whether that changed anything.
+func (s *sketch) add(fill *uint8, key uint64) bool {
 	h := uint32(key >> 32)
 	if s.holds(*fill, h) {
 		return false
@@ -203,14 +210,15 @@ func rank(key uint64) (i int, r uint8) {
 // registers share three bytes.
 func (s *sketch) raise(key uint64) bool {
 	i, r := rank(key)
-	p := s[i>>2*3 : i>>2*3+3 : i>>2*3+3]
-	w := uint32(p[0]) | uint32(p[1])<<8 | uint32(p[2])<<16
-	shift := uint(i&3) * 6
+	// The last three bytes are read with one before them.
+	at := min(i>>2*3, len(s)-4)
+	shift := uint(i&3*6 + (i>>2*3-at)*8)
+	p := (*[4]byte)(s[at:])
+	w := binary.LittleEndian.Uint32(p[:])
 	if w>>shift&63 >= uint32(r) {
 		return false
 	}
-	w = w&^(63<<shift) | uint32(r)<<shift
-	p[0], p[1], p[2] = byte(w), byte(w>>8), byte(w>>16)
+	binary.LittleEndian.PutUint32(p[:], w&^(63<<shift)|uint32(r)<<shift)
 	return true
 }
 

@@ -492,6 +492,15 @@ func (c *compiler) key(e ast.Expr) keyFn {
 		return func(*Frame) uint64 { return k }
 	}
 	s, place := c.str(e), c.b.place(c.words(e))
+	if v := c.peek(e); v != nil && v.of != "" {
+		of, origin := c.x.lookup(v.of).str, c.b.place(v.of)
+		return func(f *Frame) uint64 {
+			if m := &f.texts[place]; m.turn == f.turn {
+				return m.hash
+			}
+			return f.follow(f.hash(origin, of(f)), place, s)
+		}
+	}
 	return func(f *Frame) uint64 {
 		if m := &f.texts[place]; m.turn == f.turn {
 			return m.hash

@@ -19,6 +19,9 @@ import (
 func derived() map[string]*variable {
 	num := func(doc string, f numFn) *variable { return &variable{typ: cel.DoubleType, num: f, doc: doc} }
 	str := func(doc string, f strFn) *variable { return &variable{typ: cel.StringType, str: f, doc: doc} }
+	from := func(of, doc string, f strFn) *variable {
+		return &variable{typ: cel.StringType, str: f, of: of, doc: doc}
+	}
 	return map[string]*variable{
 		"event.hour": num("hour of the day in UTC, 0..23", func(f *Frame) float64 {
 			return float64(modulo(f.Event.Time, moat.Day) / moat.Hour)
@@ -34,17 +37,17 @@ func derived() map[string]*variable {
 			}
 			return f.route(f.Event.URL)
 		}),
-		"event.destination_host": str("host name of the destination, or what stands behind its last @", func(f *Frame) string { return HostOf(f.Event.Destination) }),
-		"event.destination_name": str("words of the destination's host name, without its top level, digits, and what anybody may add (api, cdn, eu, …): the same for names that look alike", func(f *Frame) string {
+		"event.destination_host": from("event.destination", "host name of the destination, or what stands behind its last @", func(f *Frame) string { return HostOf(f.Event.Destination) }),
+		"event.destination_name": from("event.destination", "words of the destination's host name, without its top level, digits, and what anybody may add (api, cdn, eu, …): the same for names that look alike", func(f *Frame) string {
 			return f.nameOf(HostOf(f.Event.Destination))
 		}),
-		"event.destination_look": str("the destination's name as an eye that reads quickly takes it: the same for names that differ in a vowel, a doubled letter or two that changed places", func(f *Frame) string {
+		"event.destination_look": from("event.destination", "the destination's name as an eye that reads quickly takes it: the same for names that differ in a vowel, a doubled letter or two that changed places", func(f *Frame) string {
 			return f.lookOf(f.nameOf(HostOf(f.Event.Destination)))
 		}),
-		"event.destination_owner": str("the part of the destination's host name that somebody registered, such as example.com or example.co.uk", func(f *Frame) string { return ownerOf(HostOf(f.Event.Destination)) }),
+		"event.destination_owner": from("event.destination", "the part of the destination's host name that somebody registered, such as example.com or example.co.uk", func(f *Frame) string { return ownerOf(HostOf(f.Event.Destination)) }),
 		"event.lookalike":         num("1 when a setting that held an address now holds one of another owner, whose name looks like that of the old one; else 0", lookalike),
-		"event.url_host":          str("host name in the url", func(f *Frame) string { return HostOf(f.Event.URL) }),
-		"event.peer_host":         str("the other end of a connection without its port", func(f *Frame) string { return HostOf(f.Event.Peer) }),
+		"event.url_host":          from("event.url", "host name in the url", func(f *Frame) string { return HostOf(f.Event.URL) }),
+		"event.peer_host":         from("event.peer", "the other end of a connection without its port", func(f *Frame) string { return HostOf(f.Event.Peer) }),
 		"event.timezone_country":  str("country of the client's time zone, two letters, or empty", func(f *Frame) string { return zones()[f.Event.Timezone] }),
 		"event.language_country":  str("country in the client's language (zh-CN), two letters, or empty", func(f *Frame) string { return region(f.Event.Language) }),
 	}
@@ -53,11 +56,21 @@ func derived() map[string]*variable {
 // modulo is t mod m, never below 0.
 func modulo(t, m moat.Time) moat.Time { return ((t % m) + m) % m }
 
+// dayMemo remembers what follows from a day: most events are of the same.
+type dayMemo struct {
+	begin, end moat.Time
+	turn       float64
+}
+
 // monthTurn goes by the calendar alone, as closing the books and monthly reports do.
 func monthTurn(f *Frame) float64 {
-	t := f.Event.Time.Std()
-	last := time.Date(t.Year(), t.Month()+1, 0, 0, 0, 0, 0, time.UTC).Day()
-	return float64(min(t.Day()-1, last-t.Day()))
+	if at, m := f.Event.Time, &f.day; at < m.begin || at >= m.end {
+		t := at.Std()
+		last := time.Date(t.Year(), t.Month()+1, 0, 0, 0, 0, 0, time.UTC).Day()
+		begin := at - modulo(at, moat.Day)
+		*m = dayMemo{begin, begin + moat.Day, float64(min(t.Day()-1, last-t.Day()))}
+	}
+	return f.day.turn
 }
 
 func age(f *Frame) float64 {

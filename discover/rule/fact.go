@@ -104,6 +104,7 @@ type look struct {
 	side string // in words
 	num  numFn
 	str  strFn
+	key  keyFn // of str, if its text takes long to work out
 	is   boolFn
 	set  func(*Frame) uint64 // several truths at once
 	at   float64
@@ -180,7 +181,11 @@ func (c *compiler) compared(e, constant ast.Expr, to *[]look) bool {
 		return ok
 	case t.IsExactType(cel.StringType):
 		text, ok := literal(constant)
-		*to = append(*to, look{side: c.words(e), str: c.str(e), text: text})
+		l := look{side: c.words(e), str: c.str(e), text: text}
+		if v := c.peek(e); v != nil && v.of != "" {
+			l.key = c.key(e)
+		}
+		*to = append(*to, l)
 		return ok
 	}
 	return false
@@ -234,7 +239,7 @@ func (tp *TypePlan) look(l look) {
 
 // class returns what says where an event stands: events of one class are alike to every fact.
 func (s *side) class() func(*Frame) uint64 {
-	switch num, str, is, at, texts := s.num, s.str, s.is, s.at, s.texts; {
+	switch num, str, key, is, at, texts := s.num, s.str, s.key, s.is, s.at, s.texts; {
 	case s.set != nil:
 		return s.set
 	case is != nil:
@@ -256,6 +261,8 @@ func (s *side) class() func(*Frame) uint64 {
 			}
 			return n
 		}
+	case len(texts) == 1 && texts[0] == "" && key != nil:
+		return func(f *Frame) uint64 { return min(key(f), 1) }
 	case len(texts) == 1 && texts[0] == "":
 		return func(f *Frame) uint64 { return uint64(min(len(str(f)), 1)) }
 	default:

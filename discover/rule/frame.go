@@ -27,8 +27,12 @@ type Frame struct {
 	// Memos remember what patterns said of texts; see [Plan.NewFrame].
 	Memos []Memo
 
+	slots  unsafe.Pointer // of Slots and Stamp: where features write and are read, a hundred times an event
+	stamps unsafe.Pointer
 	seed   HashSeed
 	agents []agentMemo
+	day    dayMemo
+	hashes []followed
 	buffer [maxRoute]byte // of the text that was made last
 	texts  []textMemo     // of the scene
 	turn   uint64         // of the scene
@@ -89,6 +93,26 @@ func (f *Frame) hash(place int, s string) uint64 {
 	return m.hash
 }
 
+// followed remembers the hash of a text that follows from another, by the hash of that.
+type followed struct{ from, hash uint64 }
+
+// follow returns the hash of the text that is worked out by s from the text whose hash is from, and has that place; 0 if it is empty.
+func (f *Frame) follow(from uint64, place int, s strFn) uint64 {
+	if f.hashes == nil {
+		f.hashes = make([]followed, memoSize)
+	}
+	from = Mix(from, uint64(place)) | 1
+	m := &f.hashes[from>>1%memoSize]
+	if m.from != from {
+		*m = followed{from: from}
+		if text := s(f); text != "" {
+			m.hash = f.seed.Text(text)
+		}
+	}
+	f.texts[place] = textMemo{f.turn, m.hash}
+	return m.hash
+}
+
 // Entity returns the hash of the id of the event's entity of that kind, 0 if it has none.
 func (f *Frame) Entity(k moat.EntityKind) uint64 {
 	m := &f.texts[k]
@@ -138,22 +162,25 @@ func (f *Frame) text(n int) string { return unsafe.String(&f.buffer[0], n) }
 
 // NewFrame returns a frame for the expressions of p.
 func (p *Plan) NewFrame() Frame {
-	return Frame{own: p.NewScene(), Slots: make([]float64, p.Slots+feature.MaxOutputs), Stamp: make([]uint32, p.Slots), Memos: make([]Memo, p.Memos), seed: p.seed}
+	slots, stamps := make([]float64, p.Slots+feature.MaxOutputs), make([]uint32, p.Slots+1)
+	return Frame{own: p.NewScene(), Slots: slots, Stamp: stamps, Memos: make([]Memo, p.Memos), seed: p.seed, slots: unsafe.Pointer(&slots[0]), stamps: unsafe.Pointer(&stamps[0])}
 }
 
-// at returns a slot of the feature whose first slot is given.
+// at returns a slot of the feature whose first slot is given. Both are numbers that the compiler gave.
 func (f *Frame) at(first, slot int) float64 {
-	if f.Stamp[first] != f.Epoch {
+	if *f.stamp(first) != f.Epoch {
 		f.Fill(first)
 	}
-	return f.Slots[slot]
+	return *(*float64)(unsafe.Add(f.slots, slot*8))
 }
+
+func (f *Frame) stamp(first int) *uint32 { return (*uint32)(unsafe.Add(f.stamps, first*4)) }
 
 // Out says that the outputs of the feature with that first slot are of this event, and returns where they go: its
 // slots and those after it.
 func (f *Frame) Out(first int) *feature.Outputs {
-	f.Stamp[first] = f.Epoch
-	return (*feature.Outputs)(unsafe.Pointer(&f.Slots[first])) // there is room behind the last
+	*f.stamp(first) = f.Epoch
+	return (*feature.Outputs)(unsafe.Add(f.slots, first*8)) // there is room behind the last
 }
 
 // Memo remembers what one pattern said of the texts seen lately. Statements and paths repeat, and a

@@ -30,6 +30,7 @@ type variable struct {
 	first int         // slot of the feature's first output
 	uses  []int       // slots that it reads, if it is a let
 	let   bool        // it is a let
+	of    string      // the text that it follows from, if that takes long to work out
 	doc   string
 }
 
