@@ -4,15 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -213,120 +210,6 @@ func (c *client) fail(err error) {
 	c.failed.Add(1)
 	s := err.Error()
 	c.first.CompareAndSwap(nil, &s)
-}
-
-// ask poses questions at a fixed rate whatever the answers take: those of each millisecond fall due at its beginning, each has a
-// connection of its partner's to itself, and waits for one count. They are about logins of the accounts of the load, with the devices
-// and from the addresses that they have there.
-func (c *client) ask(ctx context.Context, logins []*load.Body) error {
-	address := strings.TrimPrefix(c.job.URL, "http://")
-	free := make([]chan *asker, len(c.job.Keys))
-	each := max(1, c.job.Connections/len(free))
-	start := time.Now()
-	for p := range free {
-		free[p] = make(chan *asker, each)
-		for range each {
-			k, err := dial(ctx, address)
-			if err != nil {
-				return err
-			}
-			defer k.conn.Close()
-			go c.hear(k, start, free[p])
-			free[p] <- k
-		}
-	}
-	n := int(c.job.Seconds * float64(c.job.Questions))
-	c.times = make([]time.Duration, 0, n)
-	begin := time.Since(start)
-	for i := 0; i < n && ctx.Err() == nil; i++ {
-		due := begin + (time.Duration(i) * time.Second / time.Duration(c.job.Questions)).Truncate(time.Millisecond)
-		if d := due - time.Since(start); d > 0 {
-			time.Sleep(d)
-		}
-		q := logins[i%len(logins)]
-		q.Renew(c.job.FirstID+uint64(i), moat.TimeOf(time.Now()))
-		partner := i % len(logins) % len(free)
-		k := <-free[partner]
-		if err := k.ask(due, c.job.Keys[partner], q.Text); err != nil {
-			return err
-		}
-	}
-	for _, f := range free {
-		for range each {
-			<-f
-		}
-	}
-	c.next.Add(uint64(n))
-	return nil
-}
-
-// hear reads the answers of a connection, and gives it free after each.
-func (c *client) hear(k *asker, start time.Time, free chan<- *asker) {
-	for {
-		err := k.answer()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if c.requests.Add(1); err != nil {
-			c.fail(err)
-		}
-		took := time.Since(start) - time.Duration(k.due.Load())
-		c.mu.Lock()
-		c.times = append(c.times, took)
-		c.mu.Unlock()
-		free <- k
-	}
-}
-
-// asker is a connection that asks one question after another. It speaks just enough HTTP: what a client
-// spends is taken from the server that it measures, on the same processors.
-type asker struct {
-	conn    net.Conn
-	due     atomic.Int64 // of the question, in nanoseconds since the start
-	out, in []byte
-}
-
-func dial(ctx context.Context, address string) (*asker, error) {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("cannot connect: %w", err)
-	}
-	return &asker{conn: conn, in: make([]byte, 16<<10)}, nil
-}
-
-func (k *asker) ask(due time.Duration, key string, body []byte) error {
-	k.due.Store(int64(due))
-	k.out = append(append(k.out[:0], "POST /v1/risk HTTP/1.1\r\nHost: "...), k.conn.RemoteAddr().String()...)
-	k.out = append(append(k.out, "\r\nAuthorization: Bearer "...), key...)
-	k.out = strconv.AppendInt(append(k.out, "\r\nContent-Type: application/json\r\nContent-Length: "...), int64(len(body)), 10)
-	_, err := k.conn.Write(append(append(k.out, "\r\n\r\n"...), body...))
-	return err
-}
-
-// answer reads one answer.
-func (k *asker) answer() error {
-	for have, want := 0, 0; want == 0 || have < want; {
-		n, err := k.conn.Read(k.in[have:])
-		if have += n; err != nil {
-			return fmt.Errorf("cannot read answer: %w", err)
-		}
-		if want != 0 {
-			continue
-		}
-		head, _, whole := bytes.Cut(k.in[:have], []byte("\r\n\r\n"))
-		if !whole {
-			continue
-		}
-		_, after, _ := bytes.Cut(head, []byte("Content-Length: "))
-		length, _, _ := bytes.Cut(after, []byte("\r\n"))
-		size, err := strconv.Atoi(string(length))
-		if want = len(head) + 4 + size; err != nil || want > len(k.in) || !bytes.HasPrefix(head, []byte("HTTP/1.1 200 ")) {
-			k.conn.Close()
-			return fmt.Errorf("answer: %.300q", k.in[:have])
-		}
-	}
-	return nil
 }
 
 // cpuSeconds is what this process has used of the processors.
