@@ -7,31 +7,42 @@ import (
 )
 
 // Telling is how long a case tells of one thing. What is found later of its subject goes into it as long as it is more of the same: somebody has seen the case by then and has
-// made up his mind of what it is, a trip or a new telephone. If what is found later rests on other things, and would have opened a case without what
-// is told there, it opens one beside it that [moat.Case.Follows] the older; else a theft would be told to nobody because of whatever was noticed of its victim
+// made up his mind of what it is, a trip or a new telephone. If what is found later rests on other things, and opens a case without what
+// is told there, that case stands beside it and [moat.Case.Follows] it; else a theft would be told to nobody because of whatever was noticed of its victim
 // some days before. From then on what is found of the subject goes into the newer one.
+//
+// The same holds once a case is quiet: what it told counts for the risk, but a trifle that comes on top of it opens no other.
 const Telling = moat.Day
 
-// unheard is what speaks of the subject of f and not in the case, which had its day: what it rests on took no part in the case by then. What is heard of
-// a theft outside, and what only joins, tells nothing new.
-func (o *open) unheard(f *moat.Finding, ev evidence) evidence {
-	if o == nil || o.Case.Background || f.Background || f.Joins || f.Basis == echo {
-		return nil
-	}
-	young := o.Case.Opened + Telling
-	if f.Time <= young {
-		return nil
-	}
-	return slices.DeleteFunc(slices.Clone(ev), func(s share) bool {
-		first, told := o.Since[s.Basis]
-		return s.At <= young || s.Basis == joined || told && first <= young
-	})
+// tells tells whether what rests on a basis is told in the case: it was found while the case was young, or is more of the same.
+func (o *open) tells(basis string) bool {
+	first, ok := o.Since[basis]
+	return ok && first <= o.Case.Opened+Telling
+}
+
+// hadItsDay tells whether something else than the case tells may be told beside it by f: what is heard of a theft outside, and what only joins, is not.
+func (o *open) hadItsDay(f *moat.Finding) bool {
+	return !o.Case.Background && !f.Background && !f.Joins && f.Basis != echo && f.Time > o.Case.Opened+Telling
 }
 
 // heard notes when a basis first took part in the case.
 func (o *open) heard(basis string, at moat.Time) {
 	if first, ok := o.Since[basis]; !ok || at < first {
 		o.Since[basis] = at
+	}
+}
+
+// news is what no case of the entity told: neither one before, nor o, if it is not nil. What everybody lives with is no case of its own.
+func (ev evidence) news(o *open) evidence {
+	return slices.DeleteFunc(slices.Clone(ev), func(s share) bool { return s.Told || o != nil && !o.Case.Background && o.tells(s.Basis) })
+}
+
+// tell notes what is told of the entity in its case. What joins may join another, too.
+func (ev evidence) tell(o *open) {
+	for i := range ev {
+		if s := &ev[i]; s.Basis != joined && o.tells(s.Basis) {
+			s.Told = true
+		}
 	}
 }
 

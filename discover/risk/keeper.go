@@ -99,22 +99,22 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 		o, merged = k.find(f)
 	}
 	opensAt := k.odds.OpensAt()
-	follows := ""
-	if fresh := o.unheard(f, *ev); len(fresh) > 0 && 100*fresh.score(f.Time) >= opensAt {
-		follows, ev, o, merged = o.Case.ID, &fresh, nil, nil
-	}
 	switch {
 	case f.Background: // what everybody lives with is worth a look only if it is more likely than not
 		opensAt = max(opensAt, OpenAt)
 	case f.Policy:
 		opensAt = 0
 	}
-	if (o == nil || o.Case.Background) && (f.Joins || score < opensAt || k.quiet(s, *ev, f, score)) {
+	news, follows := ev.news(o), ""
+	if o != nil && o.hadItsDay(f) && len(news) > 0 && 100*news.score(f.Time) >= opensAt {
+		follows, o, merged = o.Case.ID, nil, nil
+	}
+	if (o == nil || o.Case.Background) && (f.Joins || 100*news.score(f.Time) < opensAt || k.quiet(s, *ev, f, score)) {
 		return c
 	}
 	if o == nil {
 		k.sweepCases()
-		o = k.open(f, *ev)
+		o = k.open(f, news)
 		o.Case.Follows = follows
 	}
 	for i := range merged {
@@ -126,6 +126,7 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 	// the case's, nor what is found of the address that it came from. A server is: who came in by it goes on from it.
 	if !o.Case.Background && (score >= k.odds.OpensAt() || f.Policy || f.Entity.Kind == moat.Host) {
 		k.register(o, s)
+		ev.tell(o)
 		for _, e := range f.Strange {
 			k.register(o, subject{f.Partner, e})
 		}

@@ -62,6 +62,7 @@ type share struct {
 	LogOdds                          float64 // at At
 	Enforce                          bool
 	Certain                          bool
+	Told                             bool `json:",omitempty"` // in a case of the entity's own: it opens no other
 }
 
 // told tells whether the share is worth telling of at now: there is something left of it, or it joined what may still come.

@@ -220,6 +220,8 @@ func TestCases(t *testing.T) {
 		{"of what was told of on the first day there is more", []*moat.Finding{sure("1", alice, 0), finding("2", "b", alice, 2, 0.1), finding("3", "b", alice, 30, 0.9)}, "1 1 1"},
 		{"a third story", []*moat.Finding{sure("1", alice, 0), finding("2", "b", alice, 25, 0.8), finding("3", "c", alice, 60, 0.8), sure("4", alice, 61)}, "1 2 3 3"},
 		{"stories of one subject stay apart", []*moat.Finding{sure("1", alice, 0, office), sure("2", office, 1, alice), finding("3", "b", alice, 30, 0.8, related(office)), finding("4", "b", office, 31, 0.3, related(alice))}, "1 1 3 3"},
+		{"a trifle on top of what was told", []*moat.Finding{sure("1", alice, 0), finding("2", "b", alice, 80, 0.2)}, "1 "},
+		{"a trifle on top of what was told of a victim", []*moat.Finding{sure("1", office, 0), finding("2", "b", bob, 1, 0.3, related(office)), finding("3", "c", bob, 2, 0.3)}, "1 1 3"},
 		{"found twice", []*moat.Finding{sure("1", alice, 0), sure("1", alice, 0)}, "1 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -544,7 +546,7 @@ func stream(n int, seed uint64) []*moat.Finding {
 	var out []*moat.Finding
 	at := 0.0
 	for i := range n {
-		at += r.ExpFloat64() * 3
+		at += r.ExpFloat64()
 		e := func() moat.Entity {
 			return moat.Entity{Kind: []moat.EntityKind{moat.Account, moat.IP, moat.Device, moat.Host, moat.App}[r.IntN(5)], ID: fmt.Sprint(r.IntN(2))}
 		}
