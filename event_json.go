@@ -358,6 +358,13 @@ func (d *Decoder) enum(s string, i int, id FieldID, to *uint8) int {
 // it is no number at all. A fraction or exponent is accepted if the value is whole.
 func number(s string, i int) (v int64, end int) {
 	first := i
+	for i-first < 16 && i+8 <= len(s) { // a time in microseconds has 16 digits
+		eight, ok := eightDigits(load64(s, i))
+		if !ok {
+			break
+		}
+		v, i = v*100_000_000+eight, i+8
+	}
 	for ; i < len(s) && s[i]-'0' <= 9; i++ {
 		if i-first == 18 { // the next digit could overflow
 			return slowNumber(s, first)
