@@ -113,16 +113,16 @@ func (w *BatchWriter) Bytes() []byte {
 	if len(w.buf) == 0 {
 		w.buf = append(w.buf, make([]byte, batchHeader)...)
 	}
-	putBatchHeader(w.buf, w.n)
+	putBatchHeader(w.buf, w.n, crc32.Checksum(w.buf[batchHeader:], castagnoli))
 	return w.buf
 }
 
-// putBatchHeader writes the header of the batch b of n rows.
-func putBatchHeader(b []byte, n uint32) {
+// putBatchHeader writes the header of the batch b of n rows with that checksum.
+func putBatchHeader(b []byte, n, sum uint32) {
 	copy(b, batchMagic)
 	binary.LittleEndian.PutUint32(b[4:], n)
 	binary.LittleEndian.PutUint32(b[8:], uint32(len(b)-batchHeader))
-	binary.LittleEndian.PutUint32(b[12:], crc32.Checksum(b[batchHeader:], castagnoli))
+	binary.LittleEndian.PutUint32(b[12:], sum)
 }
 
 // openBatch checks the header and the checksum of b.
@@ -150,12 +150,13 @@ func rowsOf(b []byte) (rows []byte, n uint32, err error) {
 
 // JoinBatches appends to dst one batch of all rows of the batches, in order,
 // without decoding them. It returns an error that wraps [ErrCorruptBatch] when one of
-// them is not whole, or says that the result would be over [MaxBatch].
+// them is not whole, or says that the result would be over [MaxBatch]. The checksum of the result
+// follows from theirs: it is right if all of theirs are, and does not hide that one is wrong.
 func JoinBatches(dst []byte, batches ...[]byte) ([]byte, error) {
-	start, n := len(dst), uint64(0)
+	start, n, sum := len(dst), uint64(0), uint32(0)
 	out := append(dst, make([]byte, batchHeader)...)
 	for i, b := range batches {
-		rows, k, err := openBatch(b)
+		rows, k, err := rowsOf(b)
 		if err != nil {
 			return dst, fmt.Errorf("cannot join batch %d of %d: %w", i+1, len(batches), err)
 		}
@@ -164,9 +165,32 @@ func JoinBatches(dst []byte, batches ...[]byte) ([]byte, error) {
 		}
 		out = append(out, rows...)
 		n += uint64(k) // ≤ MaxBatch / row size
+		sum = joinSums(sum, binary.LittleEndian.Uint32(b[12:]), len(rows))
 	}
-	putBatchHeader(out[start:], uint32(n))
+	putBatchHeader(out[start:], uint32(n), sum)
 	return out, nil
+}
+
+// joinSums returns the CRC-32C of two texts one after the other, given that of each and the bytes of the second.
+// It is that of the first times x^(8·bytes) modulo the polynomial, plus that of the second; see crc32_combine of zlib.
+func joinSums(first, second uint32, bytes int) uint32 {
+	const one = 1 << 31 // the lowest power is the highest bit
+	power := uint32(one)
+	for n, square := bytes, uint32(one>>8); n > 0; n, square = n>>1, timesCRC(square, square) { // x^8, x^16, …
+		if n&1 != 0 {
+			power = timesCRC(power, square)
+		}
+	}
+	return timesCRC(first, power) ^ second
+}
+
+// timesCRC returns the product of two polynomials modulo that of CRC-32C.
+func timesCRC(a, b uint32) (product uint32) {
+	for ; a != 0; a <<= 1 {
+		product ^= b & -(a >> 31)
+		b = b>>1 ^ crc32.Castagnoli&-(b&1)
+	}
+	return product
 }
 
 // BatchReader reads the events of a batch. The zero value is empty; Open may

@@ -169,15 +169,32 @@ func TestJoinBatches(t *testing.T) {
 		t.Fatalf("no batches: %q, %v", none, err)
 	}
 	parts[3][20] ^= 1
+	if broken, err := JoinBatches(nil, parts...); err != nil || !errors.Is(r.Open(broken), ErrCorruptBatch) {
+		t.Fatalf("a broken batch is whole with others: %q, %v", broken, err)
+	}
+	parts[2] = parts[2][:len(parts[2])-1]
 	if dst, err := JoinBatches([]byte("kept"), parts...); !errors.Is(err, ErrCorruptBatch) || string(dst) != "kept" {
-		t.Fatalf("joined a broken batch: %q, %v", dst, err)
+		t.Fatalf("joined half a batch: %q, %v", dst, err)
+	}
+}
+
+func TestJoinSums(t *testing.T) {
+	text := make([]byte, 1000)
+	for i := range text {
+		text[i] = byte(i * i >> 3)
+	}
+	whole := crc32.Checksum(text, castagnoli)
+	for _, cut := range []int{0, 1, 7, 8, 9, 255, 256, 500, 991, 999, 1000} {
+		if got := joinSums(crc32.Checksum(text[:cut], castagnoli), crc32.Checksum(text[cut:], castagnoli), len(text)-cut); got != whole {
+			t.Errorf("cut at %d: %x, want %x", cut, got, whole)
+		}
 	}
 }
 
 // sealed makes a batch of n rows with a true checksum out of any bytes.
 func sealed(n uint32, rows []byte) []byte {
 	b := append(make([]byte, batchHeader), rows...)
-	putBatchHeader(b, n)
+	putBatchHeader(b, n, crc32.Checksum(rows, castagnoli))
 	return b
 }
 
