@@ -221,8 +221,8 @@ type side struct {
 	texts []string
 }
 
-// look adds to the sides of tp what a plain fact looks at.
-func (tp *TypePlan) look(l look) {
+// look adds to the sides of tp what a plain fact looks at, and returns the number of the side.
+func (tp *TypePlan) look(l look) int {
 	i := slices.IndexFunc(tp.sides, func(s side) bool { return s.side == l.side })
 	if i < 0 {
 		i = len(tp.sides)
@@ -235,6 +235,7 @@ func (tp *TypePlan) look(l look) {
 	if l.str != nil && !slices.Contains(s.texts, l.text) {
 		s.texts = append(s.texts, l.text)
 	}
+	return i
 }
 
 // class returns what says where an event stands: events of one class are alike to every fact.
@@ -250,16 +251,16 @@ func (s *side) class() func(*Frame) uint64 {
 			return 0
 		}
 	case num != nil:
+		slices.Sort(at)
 		return func(f *Frame) uint64 {
-			v, n := num(f), uint64(0)
-			for _, at := range at {
-				if v > at {
-					n += 2
-				} else if v == at {
-					n++
-				}
+			v, n := num(f), 0
+			for n < len(at) && v > at[n] {
+				n++
 			}
-			return n
+			if n < len(at) && v == at[n] {
+				return uint64(2*n + 1)
+			}
+			return uint64(2 * n)
 		}
 	case len(texts) == 1 && texts[0] == "" && key != nil:
 		return func(f *Frame) uint64 { return min(key(f), 1) }
@@ -270,20 +271,43 @@ func (s *side) class() func(*Frame) uint64 {
 	}
 }
 
-// profile returns a hash of all that plain facts look at: what it says of one event they say of the other.
-func (tp *TypePlan) profile(f *Frame) uint64 {
+// begins returns a hash of the fields of the profile of an event, which most conditions say something of.
+func (f *Frame) begins() uint64 {
 	e := f.Event
-	key := Mix(f.seed.Text(e.Operation), uint64(e.Type)<<16|uint64(e.Outcome)<<8|uint64(e.ActorKind))
-	for _, class := range tp.classes {
-		key = (bits.RotateLeft64(key, 5) ^ class(f)) * 0x9E3779B97F4A7C15
+	return Mix(f.seed.Text(e.Operation), uint64(e.Type)<<16|uint64(e.Outcome)<<8|uint64(e.ActorKind)) | 1
+}
+
+// classes returns what must be known beside its profile of an event like the frame's, for all that plain facts say: where it
+// stands on the sides that the conditions which its profile leaves look at.
+func (tp *TypePlan) classes(f *Frame) (of []func(*Frame) uint64) {
+	left := tp.all()
+	for i := range tp.tests[:tp.plain] {
+		if t := &tp.tests[i]; len(t.sides) == 0 && !t.is(f) {
+			t.rule(left)
+		}
 	}
-	return key | 1
+	for i := range tp.sides {
+		if slices.ContainsFunc(tp.tests[:tp.plain], func(t test) bool { return slices.Contains(t.sides, i) && t.needed(left) }) {
+			of = append(of, tp.sides[i].class())
+		}
+	}
+	return of
+}
+
+// all returns the set of all conditions.
+func (tp *TypePlan) all() []uint64 {
+	set := make([]uint64, words(len(tp.Conditions)))
+	for i := range tp.Conditions {
+		set[i>>6] |= 1 << (i & 63)
+	}
+	return set
 }
 
 // test is a fact and the conditions that need it, bit i for the i-th.
 type test struct {
 	is    boolFn
 	needs []uint64
+	sides []int // that it looks at beside the profile, if it is plain
 }
 
 // words is how many words it takes to have a bit for each of n.
@@ -355,15 +379,13 @@ func (tp *TypePlan) order(facts []settled) {
 	}
 	slices.SortFunc(all, func(a, b fact) int { return cmp.Or(cmp.Compare(cost(a), cost(b)), cmp.Compare(a, b)) })
 	for _, n := range all {
-		tp.tests = append(tp.tests, test{facts[n].is, needs[n]})
+		t := test{is: facts[n].is, needs: needs[n]}
 		if facts[n].plain {
 			tp.plain++
 			for _, l := range facts[n].looks {
-				tp.look(l)
+				t.sides = append(t.sides, tp.look(l))
 			}
 		}
-	}
-	for i := range tp.sides {
-		tp.classes = append(tp.classes, tp.sides[i].class())
+		tp.tests = append(tp.tests, t)
 	}
 }

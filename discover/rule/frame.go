@@ -168,18 +168,16 @@ func (p *Plan) NewFrame() Frame {
 
 // at returns a slot of the feature whose first slot is given. Both are numbers that the compiler gave.
 func (f *Frame) at(first, slot int) float64 {
-	if *f.stamp(first) != f.Epoch {
+	if *(*uint32)(unsafe.Add(f.stamps, first*4)) != f.Epoch {
 		f.Fill(first)
 	}
 	return *(*float64)(unsafe.Add(f.slots, slot*8))
 }
 
-func (f *Frame) stamp(first int) *uint32 { return (*uint32)(unsafe.Add(f.stamps, first*4)) }
-
 // Out says that the outputs of the feature with that first slot are of this event, and returns where they go: its
 // slots and those after it.
 func (f *Frame) Out(first int) *feature.Outputs {
-	*f.stamp(first) = f.Epoch
+	*(*uint32)(unsafe.Add(f.stamps, first*4)) = f.Epoch
 	return (*feature.Outputs)(unsafe.Add(f.slots, first*8)) // there is room behind the last
 }
 

@@ -79,10 +79,8 @@ type TypePlan struct {
 
 	typ   moat.EventType
 	tests []test // what Conditions need, in the order in which it is settled
-	plain int    // how many of them, at the beginning, follow from the profile of an event
-	sides []side // what these look at
-	// classes say where an event stands on each of these sides.
-	classes []func(*Frame) uint64
+	plain int    // how many of them, at the beginning, follow from the profile of an event and where it stands on a few sides
+	sides []side // what these look at beside the profile
 }
 
 // Condition is what several ops and detectors of a type ask of the event alone. Bit i of Ops is Ops[i] of the

@@ -2,6 +2,7 @@ package rule
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"slices"
 
 	"github.com/moat-platform/moat"
@@ -123,21 +124,28 @@ func (tp *TypePlan) shape(holds []uint64) *Shape {
 
 func bit(of []uint64, i int) bool { return of[i>>6]>>(i&63)&1 != 0 }
 
-// Sorter tells the shapes of events. Events are alike in few ways: what their plain facts say follows from a profile, the
-// facts that are left are asked one after the other, and which way that leads is remembered. It is not safe for
+// Sorter tells the shapes of events. Events are alike in few ways: what their plain facts say follows from a profile and a few
+// classes, the facts that are left are asked one after the other, and which way that leads is remembered. It is not safe for
 // concurrent use. What it remembers is bounded and changes no answer.
 type Sorter struct {
 	plan  *Plan
+	kinds [moat.EventTypes][]kind
 	roots [moat.EventTypes][]root
 	ends  [moat.EventTypes]map[string]*Shape // by the conditions that hold
 	// How much is remembered.
 	nodes, shapes int
 }
 
-// root is where the events of one profile begin.
-type root struct {
+// kind is what must be known of the events of one profile beside it.
+type kind struct {
 	profile uint64
-	node    *node
+	classes []func(*Frame) uint64
+}
+
+// root is where the events of one profile and certain classes begin.
+type root struct {
+	key  uint64
+	node *node
 }
 
 // node is a fact that must be asked, or the end.
@@ -150,7 +158,8 @@ type node struct {
 }
 
 const (
-	rootsMost  = 1 << 13 // of one type
+	kindsMost  = 1 << 10 // of one type
+	rootsMost  = 1 << 13 // so, too
 	nodesMost  = 1 << 14
 	shapesMost = 1 << 11
 )
@@ -166,11 +175,19 @@ func (s *Sorter) Shape(f *Frame) *Shape {
 	t := f.Event.Type
 	tp := &s.plan.Types[t]
 	if s.roots[t] == nil {
-		s.roots[t], s.ends[t] = make([]root, rootsMost), map[string]*Shape{}
+		s.kinds[t], s.roots[t], s.ends[t] = make([]kind, kindsMost), make([]root, rootsMost), map[string]*Shape{}
 	}
-	key := tp.profile(f)
+	key := f.begins()
+	k := &s.kinds[t][key>>32%kindsMost]
+	if k.profile != key {
+		*k = kind{key, tp.classes(f)}
+	}
+	for _, class := range k.classes {
+		key = (bits.RotateLeft64(key, 5) ^ class(f)) * 0x9E3779B97F4A7C15
+	}
+	key |= 1
 	r := &s.roots[t][key>>32%rootsMost]
-	if r.profile != key {
+	if r.key != key {
 		*r = root{key, s.begin(tp, f)}
 	}
 	n := r.node
@@ -182,10 +199,7 @@ func (s *Sorter) Shape(f *Frame) *Shape {
 
 // begin settles the plain facts of the frame's event.
 func (s *Sorter) begin(tp *TypePlan, f *Frame) *node {
-	left := make([]uint64, words(len(tp.Conditions)))
-	for i := range tp.Conditions {
-		left[i>>6] |= 1 << (i & 63)
-	}
+	left := tp.all()
 	for i := range tp.tests[:tp.plain] {
 		if t := &tp.tests[i]; t.needed(left) && !t.is(f) {
 			t.rule(left)
