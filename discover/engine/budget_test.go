@@ -65,12 +65,9 @@ func named(ev *moat.Event, k moat.EntityKind) bool {
 }
 
 func linesOf(ev *moat.Event, s *rule.Shape) (n int) {
-	for _, l := range s.Lines {
-		if !named(ev, l.Of) {
-			continue
-		}
-		for _, b := range l.Bits {
-			n += bits.OnesCount64(b)
+	for _, l := range s.Far {
+		if named(ev, l.Of) {
+			n += bits.OnesCount64(l.Bits)
 		}
 	}
 	return n

@@ -195,14 +195,10 @@ func (e *Engine) prepare(s *slot) {
 
 // reach brings the lines of the records of s into the cache, and the places of its pairs in the index.
 func (e *Engine) reach(s *slot) {
-	for i := range s.shape.Lines {
-		l := &s.shape.Lines[i]
+	for i := range s.shape.Far {
+		l := &s.shape.Far[i]
 		if at := s.likely[l.Of]; at != nil {
-			for word, bits := range l.Bits {
-				if bits != 0 {
-					prefetchLines(unsafe.Add(at, word*64*rule.LineBytes), bits)
-				}
-			}
+			prefetchLines(unsafe.Add(at, l.Offset), l.Bits)
 		}
 	}
 	e.far = e.far[:0]

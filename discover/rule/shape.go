@@ -17,13 +17,20 @@ type Shape struct {
 	Levels    []*Op    // those with one for each level, and another for the partner
 	Known     []uint64 // bit i: the pair with that early number is among Fetch
 	Detectors []Ask    // that may fire
-	Lines     []Lines  // one a kind
+	Far       []Far    // the lines of records that are looked at
 }
 
 // Run is ops in a row that have state in the record of one entity and observe the event, unless features have a say.
 type Run struct {
 	Of    moat.EntityKind
 	Takes []Take
+}
+
+// Far is up to 64 lines of the record of one entity: bit i is that at Offset + i·LineBytes.
+type Far struct {
+	Of     moat.EntityKind
+	Offset uint16
+	Bits   uint64
 }
 
 // Take is what it takes to have an op take an event in, in one line of memory: an op has five, and fifty take an event.
@@ -117,7 +124,11 @@ func (tp *TypePlan) shape(holds []uint64) *Shape {
 	}
 	for _, k := range tp.Kinds {
 		lines[k].add(LineSet{1}) // the first has the header
-		s.Lines = append(s.Lines, Lines{k, lines[k]})
+		for word, bits := range lines[k] {
+			if bits != 0 {
+				s.Far = append(s.Far, Far{k, uint16(word * 64 * LineBytes), bits})
+			}
+		}
 	}
 	return s
 }
