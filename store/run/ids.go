@@ -37,8 +37,8 @@ type idShape struct {
 
 // appendID appends the code of id and makes last its shape if it is a number.
 func appendID(dst []byte, id string, last *idShape) []byte {
-	i := len(id) - trailingDigits(id)
-	digits := len(id) - i
+	digits, number := trailingNumber(id)
+	i := len(id) - digits
 	if i > 0 && digits < maxDigits {
 		if dst, ok := appendHex(dst, id); ok {
 			return dst
@@ -48,7 +48,6 @@ func appendID(dst []byte, id string, last *idShape) []byte {
 		dst = binary.AppendUvarint(dst, uint64(len(id))<<2|idRaw)
 		return append(dst, id...)
 	}
-	number := parseDigits(id[i:])
 	if last.width == digits && last.prefix == id[:i] {
 		d := number - last.number
 		dst = binary.AppendUvarint(dst, uint64(d<<1^d>>63)<<2|idNext)
@@ -62,39 +61,40 @@ func appendID(dst []byte, id string, last *idShape) []byte {
 	return dst
 }
 
-// trailingDigits returns how many digits id ends with, at most maxDigits.
-func trailingDigits(id string) (n int) {
-	b := unsafe.Slice(unsafe.StringData(id), len(id))
-	for n <= maxDigits-8 && len(b) >= n+8 && eightDigits(binary.LittleEndian.Uint64(b[len(b)-n-8:])) {
-		n += 8
+// trailingNumber returns how many digits id ends with, at most maxDigits, and the number that they are.
+func trailingNumber(id string) (digits int, v int64) {
+	b, scale := unsafe.Slice(unsafe.StringData(id), len(id)), int64(1)
+	for digits <= maxDigits-8 && len(b) >= 8 {
+		eight, ok := eightDigits(binary.LittleEndian.Uint64(b[len(b)-8:]))
+		if !ok {
+			break
+		}
+		v += scale * eight
+		b, digits, scale = b[:len(b)-8], digits+8, scale*100_000_000
 	}
-	for n < maxDigits && n < len(b) && b[len(b)-n-1]-'0' <= 9 {
-		n++
+	for digits < maxDigits && len(b) > 0 {
+		c := b[len(b)-1] - '0'
+		if c > 9 {
+			break
+		}
+		v += scale * int64(c)
+		b, digits, scale = b[:len(b)-1], digits+1, scale*10
 	}
-	return n
+	return digits, v
 }
 
-// eightDigits tells whether all bytes of v are digits: those have 3 as their
-// upper half, and still have it after adding 6.
-func eightDigits(v uint64) bool {
+// eightDigits returns the number that the eight bytes v, the first of them lowest, are the digits of; ok is false
+// if they are not: digits have 3 as their upper half, and still have it after adding 6.
+func eightDigits(v uint64) (n int64, ok bool) {
 	const upper, threes, sixes = 0xf0f0f0f0f0f0f0f0, 0x3030303030303030, 0x0606060606060606
-	return v&upper == threes && (v+sixes)&upper == threes
-}
-
-// parseDigits returns the number that digits, at most maxDigits of them, are.
-func parseDigits(digits string) (n int64) {
-	b := unsafe.Slice(unsafe.StringData(digits), len(digits))
-	for ; len(b) >= 8; b = b[8:] {
-		// Pairs of digits become numbers below 100, pairs of those below 10,000, and so on.
-		v := binary.LittleEndian.Uint64(b) & 0x0f0f0f0f0f0f0f0f
-		v = v * (10<<8 + 1) >> 8 & 0x00ff00ff00ff00ff
-		v = v * (100<<16 + 1) >> 16 & 0x0000ffff0000ffff
-		n = n*100_000_000 + int64(v*(10_000<<32+1)>>32)
+	if v&upper != threes || (v+sixes)&upper != threes {
+		return 0, false
 	}
-	for _, c := range b {
-		n = n*10 + int64(c-'0')
-	}
-	return n
+	// Pairs of digits become numbers below 100, pairs of those below 10,000, and so on.
+	v &^= upper
+	v = v * (10<<8 + 1) >> 8 & 0x00ff00ff00ff00ff
+	v = v * (100<<16 + 1) >> 16 & 0x0000ffff0000ffff
+	return int64(v * (10_000<<32 + 1) >> 32), true
 }
 
 // appendHex appends the code of an id of lower-case hexadecimal digits, 16 to
