@@ -86,7 +86,8 @@ func fold(text string, width int) (lines []string) {
 }
 
 // clean makes text that others wrote safe to show: control characters, with which a log line
-// could move the cursor or hide itself, become visible.
+// could move the cursor or hide itself, become visible, and so does what has no width, with which one
+// name looks like another.
 func clean(text string) string {
 	if !strings.ContainsFunc(text, hidden) {
 		return text
@@ -103,7 +104,10 @@ func clean(text string) string {
 }
 
 func hidden(r rune) bool {
-	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == unicode.ReplacementChar
+	if r <= unicode.MaxASCII {
+		return unicode.IsControl(r)
+	}
+	return r == unicode.ReplacementChar || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
 // table is rows under a header, aligned.

@@ -50,6 +50,8 @@ func TestWords(t *testing.T) {
 	check(shorten("abcdefg", 6), "abcde…")
 	check(shorten("王小明", 5), "王小…")
 	check(clean("a\u202eb\x00\nc"), "a\\u202eb\\x00\nc")
+	check(clean("b\u200bob \u00adli\u2028x\u3164y\ufe0f\U000e0041\x7f"), `b\u200bob \u00adli\u2028x\u3164y\ufe0f\U000e0041\x7f`)
+	check(clean("王小明 Łukasz ☃ ÷"), "王小明 Łukasz ☃ ÷")
 	check(shell("plain-1.2"), "plain-1.2")
 	check(shell("it's"), `'it'\''s'`)
 	check(shell(""), "''")
