@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"os/signal"
 	"os/user"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -49,10 +51,21 @@ type app struct {
 
 // dataFlag is what a command in a hint needs to find the data folder; "" if it finds it by itself.
 func (a *app) dataFlag() string {
-	if a.Data == "./moat-data" || os.Getenv("MOAT_DATA") != "" {
+	if a.Data == cmp.Or(os.Getenv("MOAT_DATA"), "./moat-data") {
 		return ""
 	}
 	return " --data " + shell(a.Data)
+}
+
+// onward says which commands lead on, in the first line of that or in one below it, so that they can be copied as they are.
+func (a *app) onward(line int, commands ...string) {
+	for i, c := range commands {
+		if name, ok := strings.CutPrefix(c, "moat "); ok {
+			c = "moat" + a.dataFlag() + " " + name
+		}
+		commands[i] = strings.ReplaceAll(c, " | moat ", " | moat"+a.dataFlag()+" ")
+	}
+	a.out.line(a.out.paint(dim, []string{"next: ", "      "}[min(line, 1)]+strings.Join(commands, " · ")))
 }
 
 // run is the whole program; it returns the exit code.

@@ -216,7 +216,7 @@ func (c *canaryCheckCmd) Run(a *app) (err error) {
 	}
 	t.print(a.out)
 	if c.Report {
-		a.out.line(a.out.paint(dim, "next: moat cases · moat findings --detector access.canary_used"))
+		a.onward(0, "moat cases", "moat findings --detector access.canary_used")
 	}
 	return nil
 }

@@ -383,12 +383,12 @@ func (a *app) story(s *caseFile) {
 	if s.Merged == "" && len(s.Entities) > 0 {
 		e := s.Entities[0]
 		o.line()
-		next := "next: "
+		line := 0
 		if l := s.Story.Lead; l != nil {
 			a.leadNext(l, partner)
-			next = "      "
+			line++
 		}
-		o.line(o.paint(dim, fmt.Sprintf(next+"moat entity %s %s · moat cases judge %s confirmed|false_alarm|accepted", e.Kind, shell(e.ID), s.ID)))
+		a.onward(line, fmt.Sprintf("moat entity %s %s", e.Kind, shell(e.ID)), fmt.Sprintf("moat cases judge %s confirmed|false_alarm|accepted", s.ID))
 	}
 }
 
@@ -406,11 +406,11 @@ func (a *app) lead(l *story.Lead) {
 // leadNext says how to look again at what complaints lead to, and whom it exposed.
 func (a *app) leadNext(l *story.Lead, partner string) {
 	since, until := l.At-28*moat.Day, l.At+moat.Second
-	a.out.line(a.out.paint(dim, fmt.Sprintf("next: moat complaints --since %s --until %s --json | moat trace - --until %s", since.Std().Format(time.RFC3339), until.Std().Format(time.RFC3339), until.Std().Format(time.RFC3339))))
+	a.onward(0, fmt.Sprintf("moat complaints --since %s --until %s --json | moat trace - --until %s", since.Std().Format(time.RFC3339), until.Std().Format(time.RFC3339), until.Std().Format(time.RFC3339)))
 	if l.First == 0 {
 		return
 	}
-	scope := fmt.Sprintf("      moat scope %s %s", l.Source.Kind, shell(l.Source.ID))
+	scope := fmt.Sprintf("moat scope %s %s", l.Source.Kind, shell(l.Source.ID))
 	if l.Source.Kind != moat.Partner {
 		scope += " --partner " + shell(partner)
 	}
@@ -418,7 +418,7 @@ func (a *app) leadNext(l *story.Lead, partner string) {
 	if l.LastReport != 0 {
 		scope += " --until " + l.LastReport.Std().Format(time.RFC3339)
 	}
-	a.out.line(a.out.paint(dim, scope))
+	a.onward(1, scope)
 }
 
 // one is for acts on a case, which else reach all of its campaign.

@@ -393,8 +393,8 @@ func (a *app) imported(s *imported) {
 	}
 	switch {
 	case len(s.Leaks) > 0:
-		o.line(o.paint(dim, "next: moat cases --rank P1 · "+s.trace+" · moat complaints"))
+		a.onward(0, "moat cases --rank P1", s.trace, "moat complaints")
 	case s.New > 0:
-		o.line(o.paint(dim, "next: "+s.trace+" · moat complaints · moat findings --detector complaint.shop_surge · moat cases"))
+		a.onward(0, s.trace, "moat complaints", "moat findings --detector complaint.shop_surge", "moat cases")
 	}
 }

@@ -257,7 +257,7 @@ func (a *app) outcome(s *outcome) {
 	}
 	o.linef("%s, %s, %s", o.paint(bold, many(total, "finding")), countRanks(s.Cases), many(s.Decisions, "decision"))
 	if s.Waiting > 0 {
-		o.linef("%s of the decisions for a person to approve: moat decisions --waiting", number(s.Waiting))
+		o.linef("%s of the decisions for a person to approve: moat%s decisions --waiting", number(s.Waiting), a.dataFlag())
 	}
 	ids := slices.SortedFunc(maps.Keys(s.Findings), func(x, y string) int { return cmp.Or(s.Findings[y]-s.Findings[x], cmp.Compare(x, y)) })
 	t := newTable("r", "found", "by")
@@ -279,7 +279,7 @@ func (a *app) outcome(s *outcome) {
 	}
 	w.print(o)
 	o.line()
-	o.line(o.paint(dim, "next: moat cases · moat cases show ID · moat entity KIND ID · moat decisions"))
+	a.onward(0, "moat cases", "moat cases show ID", "moat entity KIND ID", "moat decisions")
 }
 
 // odd tells what may be a mistake of the file.

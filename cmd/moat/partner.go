@@ -188,7 +188,7 @@ func (c *partnerShowCmd) Run(a *app) error {
 	}
 	a.standing(&s)
 	a.out.line()
-	a.out.line(a.out.paint(dim, fmt.Sprintf("next: moat findings --partner %s · moat cases --partner %s · moat entity partner %s", shell(p.ID), shell(p.ID), shell(p.ID))))
+	a.onward(0, "moat findings --partner "+shell(p.ID), "moat cases --partner "+shell(p.ID), "moat entity partner "+shell(p.ID))
 	return nil
 }
 

@@ -372,7 +372,7 @@ func (a *app) traceNext(t *trace.Answer) {
 		a.out.line()
 	}
 	for i, s := range next {
-		a.out.line(a.out.paint(dim, []string{"next: ", "      "}[min(i, 1)]+"moat scope "+s))
+		a.onward(i, "moat scope "+s)
 	}
 }
 

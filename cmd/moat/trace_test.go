@@ -45,7 +45,7 @@ func TestTraced(t *testing.T) {
 		{"nearly a half", &nearly, []string{"(25 % that none was seen here)", " 0.49 "}, []string{"0.50", "names nobody alone"}},
 	} {
 		var b strings.Builder
-		(&app{out: &screen{w: &b}}).traced(c.answer)
+		(&app{globals: globals{Data: "./moat-data"}, out: &screen{w: &b}}).traced(c.answer)
 		for _, w := range c.want {
 			if !strings.Contains(b.String(), w) {
 				t.Errorf("%s: no %q in\n%s", c.name, w, b.String())
