@@ -151,11 +151,11 @@ func (e *Engine) own(op *rule.Op, in *feature.Input, s *slot, observe bool) bool
 	if at == nil {
 		return false
 	}
-	pair := (*feature.Pair)(unsafe.Add(at, op.Own))
-	if pair.N == 0 && !observe {
+	pair := unsafe.Add(at, op.Own)
+	if !observe && (op.Single && *(*uint64)(pair) == 0 || !op.Single && (*feature.Pair)(pair).N == 0) {
 		return false
 	}
-	in.Pair = unsafe.Pointer(pair)
+	in.Pair = pair
 	return true
 }
 

@@ -1,7 +1,9 @@
 package feature
 
 import (
+	"math/rand/v2"
 	"testing"
+	"unsafe"
 
 	"github.com/moat-platform/moat"
 )
@@ -71,3 +73,51 @@ func TestBurst(t *testing.T) {
 }
 
 func BenchmarkBurst(b *testing.B) { measure(b, "burst", nil, Key, func(int, *Input) {}) }
+
+// TestSingle: what is kept in a word gives what a pair gives, as long as nothing is older than the entity.
+func TestSingle(t *testing.T) {
+	kind := Find("burst")
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, tick := range []float64{300, 3600, 86400, 604800} {
+		p, err := kind.Fill(Params{"tick": tick})
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole, word := kind.New(p), kind.Single(p)
+		for range 200 {
+			var pair Pair
+			var state uint64
+			in := Input{Value: Key, Now: start, Born: start}
+			for i := range 300 {
+				in.Now += moat.Time(r.Int64N(int64(tick))) * moat.Second * moat.Time(r.IntN(8)) / 5
+				if r.IntN(10) == 0 {
+					in.Now = max(start, in.Now-moat.Time(r.Int64N(int64(2*tick)))*moat.Second)
+				}
+				var a, b Outputs
+				whole, word, put := whole, word, Stat.Observe
+				if r.IntN(3) == 0 {
+					put = Stat.Read
+				}
+				in.Pair = unsafe.Pointer(&pair)
+				put(whole, nil, &in, &a)
+				in.Pair = unsafe.Pointer(&state)
+				put(word, nil, &in, &b)
+				if a != b {
+					t.Fatalf("tick %v, event %d: a pair says %v, a word %v", tick, i, a, b)
+				}
+			}
+		}
+	}
+	word := kind.Single(Params{"tick": 86400})
+	state := uint64(20_000)<<40 | (singleMost-1)<<20 | (singleMost - 1)
+	var out Outputs
+	for range 3 {
+		word.Observe(nil, &Input{Now: 20_000 * moat.Day, Born: start, Pair: unsafe.Pointer(&state)}, &out)
+	}
+	if out[1] != singleMost || out[2] != singleMost || state>>40 != 20_000 {
+		t.Errorf("full: %v, tick %d", out[:3], state>>40)
+	}
+	if kind.Single(Params{"tick": 60}) != nil {
+		t.Error("a tick of a minute has too many numbers for a word")
+	}
+}

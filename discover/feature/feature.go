@@ -138,6 +138,9 @@ type Kind struct {
 	// Near is how many bytes at the beginning of the state are looked at at every event; 0 = any of it may be.
 	Near   int
 	Common func(Params) int // size of the state that is kept once for all entities of a partner; nil for none
+	// Single makes a Stat that keeps a word where others keep a Pair, for values that are the same at all events of an account; nil, or
+	// a nil Stat, if there is none.
+	Single func(Params) Stat
 	New    func(Params) Stat
 }
 

@@ -140,6 +140,7 @@ type Op struct {
 	Ahead   bool            // Where needs nothing but the event, or there is none
 	Blind   bool            // as of its kind
 	Pairs   bool            // as of its kind
+	Single  bool            // its one pair is a word
 	Mute    bool            // it is observed and nobody reads it at this type
 	Key     func(*Frame) uint64
 	Num     func(*Frame) float64
@@ -217,7 +218,8 @@ type shared struct {
 	uses   []int // slots of features that it reads
 	outs   int
 	size   int
-	common *shared // what is kept for the partner, if anything
+	common *shared      // what is kept for the partner, if anything
+	single feature.Stat // as of the kind
 }
 
 type builder struct {
@@ -510,6 +512,9 @@ func (b *builder) feature(x *environment, f *Feature) (*shared, error) {
 	}
 	s.size = (f.Kind.Size(f.Params) + 7) &^ 7
 	s.op.Stat = f.Kind.New(f.Params)
+	if f.Kind.Single != nil {
+		s.single = f.Kind.Single(f.Params)
+	}
 	if f.Kind.Sample != nil {
 		s.op.Mask = uint64(f.Kind.Sample(f.Params)) - 1
 	}
@@ -611,7 +616,10 @@ func (b *builder) layout() {
 		if s.op.Home = s.op.Of; s.op.Of == moat.Account {
 			s.op.Home = Annex
 		}
-		const size = int(unsafe.Sizeof(feature.Pair{})) // divides a line, so that no pair lies in two
+		size := int(unsafe.Sizeof(feature.Pair{})) // divides a line, so that no pair lies in two
+		if s.op.Home == Annex && s.single != nil {
+			s.op.Stat, s.op.Single, size = s.single, true, 8
+		}
 		s.op.Own = (max(p.Records[s.op.Home], HeaderBytes) + size - 1) / size * size
 		p.Layout[s.op.Home] = append(p.Layout[s.op.Home], Place{"pair of " + s.canon, s.op.Own, size})
 		p.Records[s.op.Home] = s.op.Own + size
