@@ -109,6 +109,7 @@ func badParameters(t *testing.T, w *world) {
 		"/v1/decisions?active=maybe", "/v1/decisions?waiting=perhaps", "/v1/audit?detector=x", "/v1/detectors?limit=1", "/v1/indicators?x=1", "/v1/stats?x=1", "/metrics?x=1",
 		"/v1/entities/dragon/smaug", "/v1/entities/order/1", "/v1/scopes/dragon/smaug", "/v1/scopes/order/1", "/v1/scopes/account/a?since=2026-03-02T00:00:00Z&until=2026-03-01T00:00:00Z", "/v1/scopes/account/a/orders?discovered=never", "/v1/entities/peers/x", "/v1/entities/account/a?cursor=!", "/v1/entities/account/a?at=never", "/v1/entities/account/a?details=maybe", "/v1/entities/account/a?limit=2000",
 		"/v1/orders", "/v1/orders?id=", "/v1/orders?id=" + strings.Repeat("x", 129), "/v1/orders?id=a&from=x", "/v1/orders?" + strings.Repeat("id=a&", 1001), "/v1/orders?ids=a",
+		"/v1/complaints?kind=dragon", "/v1/canaries?kind=dragon",
 	} {
 		w.wants("GET "+path[:min(len(path), 80)], w.call("boss", "GET", path, ""), http.StatusBadRequest, "")
 	}
@@ -136,7 +137,8 @@ func badParameters(t *testing.T, w *world) {
 		"/v1/keys":     {`{}`, `{"name":"x","operator":true,"partner":"acme"}`, `{"name":"\n","partner":"acme"}`},
 		"/v1/traces": {`{}`, `{"ids":[]}`, `{"ids":[""]}`, `{"orders":[{"id":""}]}`, `{"ids":["a"],"skew":-1}`, `{"ids":["a"],"since":"2026-03-02T00:00:00Z","until":"2026-03-01T00:00:00Z"}`,
 			`{"orders":["1"]}`, `{"orders":[{"id":"a","weight":2}]}`, `{"orders":[{"id":"a","kind":"x"}]}`, `{"ids":["` + strings.Repeat("x", 129) + `"]}`, `{"ids":["a\u0000"]}`},
-		"/v1/orders": {`{}`, `{"ids":[]}`, `{"ids":[""]}`, `{"ids":["a"],"from":"x"}`, `{"ids":[1]}`, `{"ids":"a"}`, `{"ids":["a\u0000"]}`},
+		"/v1/orders":         {`{}`, `{"ids":[]}`, `{"ids":[""]}`, `{"ids":["a"],"from":"x"}`, `{"ids":[1]}`, `{"ids":"a"}`, `{"ids":["a\u0000"]}`},
+		"/v1/canaries/check": {`{}`, `{"values":[1]}`, `{"values":["x"],"kind":"dragon"}`},
 		"/v1/risk": {`{}`, `{"type":"auth.login","time":1}`, `{"partner":"acme","type":"dragon","time":1763700000}`, `{"partner":"a b","type":"auth.logout","time":1763700000,"actor":"x"}`,
 			`{"type":"auth.logout","time":1763700000,"actor":"x"}`, `{"partner":"acme","type":"auth.logout","time":1763700000,"actor":"x","ip":"1.2.3"}`},
 	} {

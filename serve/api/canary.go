@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/moat-platform/moat/locate/canary"
 	"github.com/moat-platform/moat/serve/node"
@@ -66,6 +67,9 @@ func (a *API) getCanaries(c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := canaryKind(canary.Kind(q.Kind)); err != nil {
+		return err
+	}
 	items, next, err := a.node.Lots(c.ctx, c.tenant(), q)
 	return list(c, items, next, err)
 }
@@ -79,6 +83,14 @@ func (a *API) getCanary(c *call) error {
 		return err
 	}
 	return c.json(http.StatusOK, p)
+}
+
+// canaryKind refuses what is no kind; "" is any.
+func canaryKind(k canary.Kind) error {
+	if k == "" || slices.Contains(canary.Kinds[:], k) {
+		return nil
+	}
+	return invalid("kind must be one of %v", canary.Kinds)
 }
 
 // CanaryQuestion asks which values are canaries.
@@ -105,6 +117,9 @@ func (a *API) postCanaryCheck(c *call) error {
 	}
 	if len(q.Values) == 0 || len(q.Values) > maxOrders {
 		return invalid("a question has 1 to %d values", maxOrders)
+	}
+	if err := canaryKind(q.Kind); err != nil {
+		return err
 	}
 	out := CanaryAnswer{Items: make([]CheckedCanary, len(q.Values))}
 	for i, v := range q.Values {

@@ -2,7 +2,10 @@ package api
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 
+	"github.com/moat-platform/moat/ingest/complaint"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/book"
 )
@@ -19,6 +22,9 @@ func (a *API) getComplaints(c *call) error {
 	q, err := c.query("order", "kind", "reporter")
 	if err != nil {
 		return err
+	}
+	if q.Kind != "" && q.Kind != book.DumpKind && !slices.Contains(complaint.Kinds[:], q.Kind) {
+		return invalid("kind must be %s or %s", strings.Join(complaint.Kinds[:], ", "), book.DumpKind)
 	}
 	out := Complaints{}
 	if q.After == "" {

@@ -192,7 +192,7 @@ func (a *API) orders(c *call, q OrdersQuestion) error {
 	}
 	for _, id := range q.IDs {
 		if id == "" || len(id) > maxOrderID || strings.ContainsRune(id, 0) {
-			return invalid("an order id has 1 to %d bytes", maxOrderID)
+			return invalid("an order id has 1 to %d bytes, none of them zero", maxOrderID)
 		}
 	}
 	found, err := a.node.Ledger.Orders(c.ctx, c.tenant(), q.IDs, q.From, q.To)

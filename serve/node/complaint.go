@@ -76,7 +76,7 @@ func (c *NewComplaint) check(operator bool, now moat.Time) *moat.Problem {
 	case c.Order == "":
 		return &moat.Problem{Code: moat.CodeMissing, Field: "order", Message: "a complaint names its order"}
 	case len(c.Order) > maxOrderID || strings.ContainsRune(c.Order, 0):
-		return bad("order", fmt.Sprintf("an order id has at most %d bytes", maxOrderID))
+		return bad("order", fmt.Sprintf("an order id has at most %d bytes, none of them zero", maxOrderID))
 	case !utf8.ValidString(c.Order + c.Reporter + c.Channel + c.Unread):
 		return bad("order", "the text is not UTF-8")
 	case c.Kind == book.DumpKind && !operator:
