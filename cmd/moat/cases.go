@@ -73,8 +73,7 @@ func (c *casesListCmd) Run(a *app) error {
 		}
 	}
 	if n == 0 {
-		a.out.line("No cases. A case opens when findings make an entity's risk worth one; `moat findings` shows what was seen.")
-		return nil
+		return a.none("cases", q, "A case opens when findings make an entity's risk worth one; `moat findings` shows what was seen.")
 	}
 	rows := make([]row, 0, len(byCampaign))
 	for _, cases := range byCampaign {

@@ -44,8 +44,7 @@ func (c *complaintsCmd) Run(a *app) error {
 		return err
 	}
 	if len(rows) == 0 {
-		a.out.line("No complaints. `moat complaint import FILE.csv` files them.")
-		return nil
+		return a.none("complaints", q, "`moat complaint import FILE.csv` files them.")
 	}
 	t := newTable("    r", "contacted", "order", "kind", "partner", "weight", "reporter", "filed by", "channel")
 	for i := range rows {

@@ -53,8 +53,7 @@ func (c *decisionsListCmd) Run(a *app) error {
 		return err
 	}
 	if len(rows) == 0 {
-		a.out.line("No decisions. Cases of high rank bring them; `moat cases` lists cases.")
-		return nil
+		return a.none("decisions", q, "Cases of high rank bring them; `moat cases` lists cases.")
 	}
 	a.decisions(rows)
 	a.more(cut, len(rows))

@@ -274,7 +274,7 @@ func (a *app) drilled(r *drill.Report) {
 	}
 	if len(r.Missed)+r.FalseCases > 0 {
 		o.line()
-		o.line(o.paint(dim, "next: moat drill --explain missed · moat drill --explain false · moat drill --explain CAMPAIGN|DETECTOR · moat drill --report drill.html"))
+		o.line(o.paint(dim, "next: the same with --explain missed, false, CAMPAIGN or DETECTOR · the same with --report drill.html"))
 	}
 }
 

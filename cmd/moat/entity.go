@@ -171,7 +171,7 @@ func (c *entityCmd) show(a *app, d *dossier) {
 	o, s := a.out, d.Summary
 	o.line(o.paint(bold, d.Kind+" "+clean(d.ID)))
 	if s.Events == 0 && len(d.Findings) == 0 {
-		o.line("No event of that time names it.")
+		o.line("No event" + c.ofTime() + " names it.")
 		return
 	}
 	o.linef("%s, %s touched, from %s to %s", many(s.Events, "event"), many(s.Records, "record"), instant(s.First), instant(s.Last))

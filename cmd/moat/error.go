@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"strings"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 
@@ -99,6 +100,10 @@ func (a *app) advice(err error) []string {
 		return []string{"`make build` builds with SQL where there is a C compiler"}
 	case errors.Is(err, query.ErrRefused):
 		return []string{"ask one SELECT over the view `events`"}
+	case errors.Is(err, syscall.EROFS):
+		return []string{"the folder can only be read: findings, cases, decisions and all other questions work on it; what writes wants another, named with --data or MOAT_DATA"}
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return []string{"the disk is full: make room and start again; what was loaded before counts once"}
 	case errors.Is(err, fs.ErrPermission):
 		return []string{"run it as the user who owns the folder"}
 	case errors.Is(err, fs.ErrNotExist):

@@ -40,8 +40,7 @@ func (c *findingsCmd) Run(a *app) error {
 		return err
 	}
 	if len(rows) == 0 {
-		a.out.line("No findings. `moat ingest FILE…` loads events; `moat detectors` lists what is looked for.")
-		return nil
+		return a.none("findings", q, "`moat ingest FILE…` loads events; `moat detectors` lists what is looked for.")
 	}
 	a.findings(rows)
 	a.more(cut, len(rows))

@@ -10,13 +10,24 @@ import (
 
 // indicatorsCmd shows what is known of addresses.
 type indicatorsCmd struct {
-	IPs []netip.Addr `arg:"" optional:"" name:"ip" help:"Addresses to look up; else the sources are listed."`
+	IPs []ipArg `arg:"" optional:"" name:"ip" help:"Addresses to look up; else the sources are listed."`
 }
 
 // Help shows how to use it.
 func (indicatorsCmd) Help() string {
 	return "Files in the folder indicators of the data folder add to what is built in.\n\n" +
 		examples("moat indicators", "moat indicators 185.220.101.1 203.0.113.7")
+}
+
+// ipArg is an address on the command line.
+type ipArg struct{ netip.Addr }
+
+// UnmarshalText reads an address.
+func (a *ipArg) UnmarshalText(b []byte) (err error) {
+	if a.Addr, err = netip.ParseAddr(string(b)); err != nil {
+		return fmt.Errorf("%.60q is no address: want one like 203.0.113.7 or 2001:db8::7", b)
+	}
+	return nil
 }
 
 type known struct {
@@ -39,8 +50,8 @@ func (c *indicatorsCmd) Run(a *app) error {
 	}
 	rows := newTable("  r", "address", "country", "asn", "network", "marks")
 	for _, ip := range c.IPs {
-		i := t.Lookup(ip)
-		k := known{IP: ip, Country: i.Country, ASN: i.ASN, Network: t.Network(i.ASN), Kinds: orEmpty(i.Kinds.Names())}
+		i := t.Lookup(ip.Addr)
+		k := known{IP: ip.Addr, Country: i.Country, ASN: i.ASN, Network: t.Network(i.ASN), Kinds: orEmpty(i.Kinds.Names())}
 		if a.JSON {
 			if err := a.object(k); err != nil {
 				return err

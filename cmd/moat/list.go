@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/discover/rule"
+	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/book"
 )
 
@@ -22,6 +24,14 @@ const tableRows = 50
 type span struct {
 	Since when `aliases:"from" placeholder:"TIME" help:"Only from this time on: 2026-03-02, 2026-03-02T09:00:00Z, or 24h or 7d before now."`
 	Until when `aliases:"to" placeholder:"TIME" help:"Only before this time."`
+}
+
+// ofTime is " of that time" if time is bounded.
+func (s *span) ofTime() string {
+	if s.Since == 0 && s.Until == 0 {
+		return ""
+	}
+	return " of that time"
 }
 
 // when is a time on the command line.
@@ -104,6 +114,25 @@ func (f *filter) Validate() error {
 	if f.Limit < 0 {
 		return errors.New("--limit wants a positive number")
 	}
+	return nil
+}
+
+// none says that a list of what has no rows, and how there come to be some: by other flags if q is bounded by any.
+func (a *app) none(what string, q book.Query, begin string) error {
+	if q == (book.Query{}) {
+		a.out.linef("No %s. %s", what, begin)
+		return nil
+	}
+	if q.Detector != "" {
+		plan, err := node.LoadPlan(a.Data, 0)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(plan.Detectors, func(d *rule.Compiled) bool { return d.ID == q.Detector }) {
+			a.err.line(a.err.paint(yellow, "warning:"), fmt.Sprintf("there is no detector %q: `moat detectors` lists them", q.Detector))
+		}
+	}
+	a.out.linef("No %s that the flags let through.", what)
 	return nil
 }
 

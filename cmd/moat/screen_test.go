@@ -1,11 +1,17 @@
 package main
 
 import (
+	"fmt"
+	"io/fs"
+	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/river"
+	"github.com/moat-platform/moat/store/book"
 )
 
 func TestTable(t *testing.T) {
@@ -79,6 +85,23 @@ func TestWhen(t *testing.T) {
 	for _, text := range []string{"", "d", "yesterday", "-3h", "-3d", "2026-13-01"} {
 		if err := new(when).UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q is taken for a time", text)
+		}
+	}
+}
+
+func TestReach(t *testing.T) {
+	for listen, want := range map[string]string{"0.0.0.0": "127.0.0.1:8480", "::": "127.0.0.1:8480", "127.0.0.1": "127.0.0.1:8480", "192.0.2.7": "192.0.2.7:8480", "2001:db8::7": "[2001:db8::7]:8480"} {
+		if got := reach(&net.TCPAddr{IP: net.ParseIP(listen), Port: 8480}); got != want {
+			t.Errorf("who listens on %s is told of as %s, want %s", listen, got, want)
+		}
+	}
+}
+
+func TestAdvice(t *testing.T) {
+	a := &app{globals: globals{Data: "d"}}
+	for _, err := range []error{syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT, fs.ErrPermission, fs.ErrNotExist, book.ErrNoBook, book.ErrOlder, book.ErrNewer, river.ErrInUse} {
+		if len(a.advice(fmt.Errorf("cannot open d: %w", err))) == 0 {
+			t.Errorf("nothing is said about what to do when %v", err)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -65,9 +66,18 @@ func (c *serveCmd) Run(a *app) error {
 	return err
 }
 
+// reach is an address at which this machine finds who listens on addr: on all addresses, that is its own.
+func reach(addr net.Addr) string {
+	t, ok := addr.(*net.TCPAddr)
+	if !ok || !t.IP.IsUnspecified() {
+		return addr.String()
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(t.Port))
+}
+
 // welcome says where the server is and, the first time, how to begin.
 func (a *app) welcome(addr net.Addr, empty bool) {
-	o, url := a.out, "http://"+addr.String()
+	o, url := a.out, "http://"+reach(addr)
 	o.line("Moat answers on", url)
 	if !empty {
 		return
