@@ -123,6 +123,7 @@ func fill(b *testing.B, dir string, touches int64) {
 			}
 		}
 	}
+	x.Merge() // what a server does by itself, in time
 	if err := x.Close(); err != nil {
 		b.Fatal(err)
 	}
