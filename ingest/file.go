@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -39,7 +40,7 @@ type Loader struct {
 	// Wait pauses between looks at a growing file, and before a full river is tried again. It
 	// returns ctx's error when ctx ends first. Default: a timer.
 	Wait func(ctx context.Context, d time.Duration) error
-	// Progress, if not nil, is called from time to time, and at the end of each file.
+	// Progress, if not nil, is called from time to time, while the river is waited for, and at the end of each file, never twice at once.
 	Progress func(Progress)
 }
 
@@ -50,6 +51,7 @@ type Progress struct {
 	Total  int64 // of this file; 0 if not known
 	Lines  int64 // of all files so far
 	Events int64
+	Waits  string // what the river lacks, such as room on the disk, if it has been waited for; else ""
 }
 
 // Report says what became of the lines of a load.
@@ -272,7 +274,7 @@ func surveyFile(path string) (survey, error) {
 func (g *loading) stream(name string, r io.Reader, total int64, look func() (survey, error)) error {
 	g.name, g.line, g.total, g.shown = name, 0, total, 0
 	g.read = &counted{ctx: g.ctx, r: r}
-	defer func() { g.report.Bytes += g.read.n; g.progress() }()
+	defer func() { g.report.Bytes += g.read.n; g.progress("") }()
 	plain, done, err := decompress(g.read)
 	if err != nil {
 		return err
@@ -349,7 +351,7 @@ func (g *loading) lines(f format) error {
 			return g.failed
 		}
 		if g.read.n-g.shown >= progressStep {
-			g.progress()
+			g.progress("")
 		}
 	}
 }
@@ -457,7 +459,9 @@ func (g *loading) flush() error {
 // send puts the batches into the river. It waits for a full one.
 func (g *loading) send(ctx context.Context) error {
 	defer g.out.reset()
+	var telling sync.Mutex // partitions are sent side by side
 	return g.out.send(ctx, func(ctx context.Context, partition int, batch []byte) error {
+		waited := time.Duration(0)
 		for unknown := 0; ; {
 			_, err := g.River.Append(ctx, partition, batch)
 			var full *river.FullError
@@ -467,6 +471,11 @@ func (g *loading) send(ctx context.Context) error {
 				return nil
 			case errors.As(err, &full):
 				pause = max(full.RetryAfter, 10*time.Millisecond)
+				if waited += pause; waited >= toldAfter {
+					telling.Lock()
+					g.progress(full.Reason)
+					telling.Unlock()
+				}
 			case errors.Is(err, river.ErrUnknown) && unknown < unknownTries:
 				unknown++
 			default:
@@ -479,10 +488,13 @@ func (g *loading) send(ctx context.Context) error {
 	})
 }
 
-func (g *loading) progress() {
+// toldAfter is how long a load waits for the river before it is told why: less is the usual give and take.
+const toldAfter = time.Second
+
+func (g *loading) progress(waits string) {
 	g.shown = g.read.n
 	if g.Progress != nil {
-		g.Progress(Progress{File: g.name, Read: g.read.n, Total: g.total, Lines: g.report.Lines, Events: g.report.Events})
+		g.Progress(Progress{File: g.name, Read: g.read.n, Total: g.total, Lines: g.report.Lines, Events: g.report.Events, Waits: waits})
 	}
 }
 

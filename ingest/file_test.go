@@ -170,7 +170,7 @@ func TestLoadErrors(t *testing.T) {
 // TestLoadWaits: a full river, or one whose answer is lost, is tried again; another error ends the load.
 func TestLoadWaits(t *testing.T) {
 	m, waits := newMemory(1), 0
-	answers := []error{fmt.Errorf("no: %w", &river.FullError{RetryAfter: 3 * time.Second}), river.ErrUnknown, nil}
+	answers := []error{fmt.Errorf("no: %w", &river.FullError{Reason: "no room", RetryAfter: 3 * time.Second}), river.ErrUnknown, nil}
 	m.refuse = func(int) error {
 		err := answers[0]
 		answers = append(answers[1:], nil)
@@ -178,8 +178,13 @@ func TestLoadWaits(t *testing.T) {
 	}
 	l := testLoader(m)
 	l.Wait = func(context.Context, time.Duration) error { waits++; return nil }
+	var told []string
+	l.Progress = func(p Progress) { told = append(told, p.Waits) }
 	if r, err := l.Read(t.Context(), "x", bytes.NewReader(sampleBody(10))); err != nil || r.Events != 10 || waits != 2 || len(m.events(t)) != 10 {
 		t.Errorf("%+v, %v, %d waits", r, err, waits)
+	}
+	if want := []string{"", "no room"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
 	}
 	fire := errors.New("disk on fire")
 	m.refuse = func(int) error { return fire }

@@ -50,7 +50,7 @@ func (g *loading) follow(path string) error {
 	}
 	g.name = path
 	g.read = &counted{ctx: g.ctx, r: t}
-	defer func() { g.report.Bytes += g.read.n; g.progress() }()
+	defer func() { g.report.Bytes += g.read.n; g.progress("") }()
 	g.in.reset(g.read)
 	reader, err := g.open(func() (survey, error) { return surveyFile(path) })
 	if err != nil {
@@ -62,7 +62,7 @@ func (g *loading) follow(path string) error {
 			return err
 		}
 		g.live = true
-		g.progress()
+		g.progress("")
 		return nil
 	}
 	return g.lines(reader)

@@ -147,7 +147,11 @@ func (c *ingestCmd) load(a *app, n *node.Node) (ingest.Report, error) {
 	defer bar.end()
 	l := ingest.Loader{River: n.River, Key: n.IngestKey(), Watch: n.Watch, Partner: c.Partner, App: c.App, Host: c.Host, Location: c.Zone.Location,
 		Progress: func(p ingest.Progress) {
-			bar.name("read " + p.File)
+			name := "read " + p.File
+			if p.Waits != "" {
+				name += ", which waits for room in the log (" + p.Waits + ")"
+			}
+			bar.name(name)
 			bar.at(p.Read, p.Total)
 		}}
 	if c.Format != "auto" {
