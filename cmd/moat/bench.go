@@ -21,6 +21,8 @@ func (benchCmd) Help() string {
 	return "Starts a server of its own on the loopback address, and a client process beside it. It measures the whole path " +
 		"from HTTP to the lake, its stages, the engine alone, the synchronous question, and the memory of an entity, with all " +
 		"shipped detectors and a million accounts in state, 200,000 in a short run. It ends by itself.\n\n" +
+		"Who asks questions runs on the same processors, before all others if the user may have it so (root may): its own wait for a processor is not " +
+		"the server's, and what it takes of the processors the server lacks. Without that the times of questions are longer.\n\n" +
 		examples("moat bench --short", "moat bench --json > bench.json")
 }
 

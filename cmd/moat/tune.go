@@ -11,15 +11,16 @@ import (
 // the collector a hundredth of the CPU. It is not made to run seldom: buffers would come from ever new pages, and having the kernel
 // clear those costs ten times as much. Near 3 GiB it works harder instead of letting the heap grow.
 //
-// A goroutine that is busy keeps its processor for 10 ms, and while all are busy nobody looks whether
-// a request has come in. With twice as many as there are cores the kernel shares the cores out, which
-// lets a thread on that has waited for a question as soon as there is one.
+// There are half as many processors again as cores. With just as many, a goroutine that waits for the disk keeps one from all others until the
+// runtime notices; with twice as many there are always more busy threads than cores, and the kernel takes the core from an engine for
+// 4 ms at a time, with the questions that wait for its turn.
 //
 // GOGC, GOMEMLIMIT and GOMAXPROCS in the environment have the last word.
 func tune() {
 	collect(100, 3<<30)
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(2 * runtime.GOMAXPROCS(0))
+		cores := runtime.GOMAXPROCS(0)
+		runtime.GOMAXPROCS(cores + (cores+1)/2)
 	}
 }
 

@@ -64,7 +64,6 @@ type API struct {
 	events    *ingest.Handler
 	questions sync.Pool
 	asked     atomic.Int64
-	asking    atomic.Int64 // questions under way
 	document  document
 	pages     pages
 	health    health
@@ -105,7 +104,7 @@ func (a *API) build(c Config) (err error) {
 		return err
 	}
 	a.events, err = ingest.NewHandler(ingest.Config{River: a.node.River, Authenticate: a.sender, Key: a.node.IngestKey(), Now: a.now, Log: a.log,
-		Refuse: a.refuseEvents, Watch: a.node.Watch, Yield: a.yield})
+		Refuse: a.refuseEvents, Watch: a.node.Watch, Yield: a.node.Look})
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/moat-platform/moat/ingest"
 )
@@ -57,20 +56,8 @@ func (a *API) question() *question {
 	return &question{reader: s}
 }
 
-// urgentWait is how long events wait for questions at a time.
-const urgentWait = 200 * time.Microsecond
-
-// yield lets questions under way go first: a person waits for each of them, and a queue for events.
-func (a *API) yield() {
-	if a.asking.Load() > 0 {
-		time.Sleep(urgentWait)
-	}
-}
-
 // postRisk answers from memory whether an act is risky, and has it logged.
 func (a *API) postRisk(c *call) error {
-	a.asking.Add(1)
-	defer a.asking.Add(-1)
 	if err := c.mustBeJSON(); err != nil {
 		return err
 	}

@@ -6,15 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/textproto"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -22,11 +25,13 @@ import (
 // thousand a second, each waited for, and net/http spends more on one than the engine does, most of it on what a
 // question does not need: a goroutine that watches whether the caller goes away, deadlines, a tree of contexts. Whatever is not
 // plainly a question goes to net/http with its connection, every byte of it, and so do all refusals of bad
-// requests: there is one place that knows HTTP in full.
+// requests: there is one place that knows HTTP in full. Whoever hears the bell of a connection answers; what takes waiting is for
+// the goroutine that each connection has, too.
 type lane struct {
 	net.Listener
 	h    http.Handler
 	log  *slog.Logger
+	bell *bell
 	rest chan accepted // for net/http
 	done chan struct{} // closed when no more is accepted
 	end  sync.Once
@@ -51,10 +56,14 @@ const (
 	firstRead    = 2 << 10
 )
 
-func newLane(l net.Listener, h http.Handler, log *slog.Logger) *lane {
-	a := &lane{Listener: l, h: h, log: log, rest: make(chan accepted), done: make(chan struct{}), open: map[*laneConn]struct{}{}}
+func newLane(l net.Listener, h http.Handler, log *slog.Logger) (*lane, error) {
+	b, err := newBell()
+	if err != nil {
+		return nil, err
+	}
+	a := &lane{Listener: l, h: h, log: log, bell: b, rest: make(chan accepted), done: make(chan struct{}), open: map[*laneConn]struct{}{}}
 	go a.run()
-	return a
+	return a, nil
 }
 
 // run takes connections until the listener is closed. Errors are net/http's to judge.
@@ -62,7 +71,8 @@ func (l *lane) run() {
 	for {
 		c, err := l.Listener.Accept()
 		if err == nil {
-			k := &laneConn{conn: c, lane: l}
+			k := &laneConn{conn: c, lane: l, slow: true, turn: make(chan struct{}, 1)}
+			k.rings.Store(1)
 			if !l.join(k) {
 				c.Close()
 				continue
@@ -119,29 +129,44 @@ func (l *lane) leave(k *laneConn) {
 // shutdown closes connections that wait for a request, and the others after their answer; when ctx ends, at once.
 func (l *lane) shutdown(ctx context.Context) {
 	l.closing.Store(true)
-	l.mu.Lock()
-	for k := range l.open {
-		k.conn.SetReadDeadline(time.Unix(1, 0))
+	for _, k := range l.all() {
+		k.ring()
 	}
-	l.mu.Unlock()
 	gone := make(chan struct{})
 	go func() { l.group.Wait(); close(gone) }()
 	select {
 	case <-gone:
 	case <-ctx.Done():
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		for k := range l.open {
+		for _, k := range l.all() {
 			k.conn.Close()
+			k.ring()
 		}
 	}
+	l.bell.close()
+}
+
+func (l *lane) all() []*laneConn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.open))
 }
 
 // laneConn is a connection in the lane, and the writer of its answers. Its memory is used for one question after another.
 type laneConn struct {
 	conn net.Conn
 	lane *lane
-	buf  []byte // what was read and not yet worked on
+
+	raw   syscall.RawConn
+	rings atomic.Int64  // since somebody took the connection; 0 = nobody has it
+	turn  chan struct{} // has something in it when it is the connection's own goroutine's
+	timer *time.Timer   // rings when the patience ends
+
+	// What follows is for who has the connection.
+
+	slow   bool   // what comes next is for its own goroutine
+	buf    []byte // what was read and not yet worked on
+	unsent []byte // the rest of an answer
+	last   bool   // nothing comes after it
 
 	head   []byte // of the request that req was made from: most callers send the same again
 	digits [2]int // where in head the length of its body begins and ends
@@ -154,7 +179,7 @@ type laneConn struct {
 	text   bytes.Buffer
 	out    []byte
 
-	until time.Time // the deadlines are no earlier than laneRefresh before what they should be
+	until time.Time // the end of patience is no earlier than laneRefresh before what it should be
 	date  int64     // in seconds, of dated
 	dated []byte
 }
@@ -168,13 +193,24 @@ func (*laneBuffer) Close() error { return nil }
 func (k *laneConn) run() {
 	defer k.lane.leave(k)
 	k.buf = make([]byte, 0, firstRead)
+	k.timer = time.AfterFunc(idleTime, k.ring)
+	defer k.timer.Stop()
+	if !k.watched() {
+		k.handOver()
+		return
+	}
 	for {
 		n, plain := k.next()
 		if !plain {
+			k.lane.bell.remove(k)
 			k.handOver()
 			return
 		}
-		if n == 0 || !k.serve(n) || k.lane.closing.Load() {
+		if n > 0 {
+			k.serve(n)
+		}
+		if n == 0 || !k.flush() || k.lane.closing.Load() {
+			k.lane.bell.remove(k)
 			k.conn.Close()
 			return
 		}
@@ -184,6 +220,19 @@ func (k *laneConn) run() {
 		}
 		k.buf = append(k.buf[:0], rest...)
 	}
+}
+
+// watched has the bell rung for the connection.
+func (k *laneConn) watched() bool {
+	c, ok := k.conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	var err error
+	if k.raw, err = c.SyscallConn(); err == nil {
+		err = k.lane.bell.add(k)
+	}
+	return err == nil
 }
 
 // next reads until a whole question is there and returns how many bytes it has; 0 when nothing came before the end. It says no when what is
@@ -196,37 +245,26 @@ func (k *laneConn) next() (n int, plain bool) {
 				return n, plain
 			}
 			if !begun {
-				begun, k.until = true, time.Time{}
-				k.readBy(time.Now().Add(headerTime))
+				begun = true
+				k.waitUntil(time.Now(), headerTime)
 			}
 		}
-		if len(k.buf) == cap(k.buf) {
-			k.buf = append(make([]byte, 0, 2*cap(k.buf)), k.buf...)
-		}
-		got, err := k.conn.Read(k.buf[len(k.buf):cap(k.buf)])
-		if k.buf = k.buf[:len(k.buf)+got]; err != nil && got == 0 {
+		if k.more() != nil {
 			return 0, len(k.buf) == 0
 		}
 	}
 }
 
-// patience lets the caller take about d to begin the next request, and a minute to take the answer.
+// patience lets the caller take about d to begin the next request.
 func (k *laneConn) patience(d time.Duration) {
-	now := time.Now()
-	if k.until.Sub(now) > d-laneRefresh {
-		return
+	if now := time.Now(); k.until.Sub(now) <= d-laneRefresh {
+		k.waitUntil(now, d)
 	}
-	k.until = now.Add(d)
-	k.readBy(k.until)
-	k.conn.SetWriteDeadline(now.Add(d + writeTime))
 }
 
-// readBy sets a deadline for reading, unless the lane ends: it has set one that has passed.
-func (k *laneConn) readBy(t time.Time) {
-	k.conn.SetReadDeadline(t)
-	if k.lane.closing.Load() {
-		k.conn.SetReadDeadline(time.Unix(1, 0))
-	}
+func (k *laneConn) waitUntil(now time.Time, d time.Duration) {
+	k.until = now.Add(d)
+	k.timer.Reset(d)
 }
 
 // whole returns the length of the question at the beginning of the buffer, 0 if its end is not there yet.
@@ -364,11 +402,11 @@ func (k *laneConn) take(r *http.Request, name, value string) bool {
 	return true
 }
 
-// serve answers the request of n bytes at the beginning of the buffer, and tells whether there may be another.
-func (k *laneConn) serve(n int) (more bool) {
+// serve answers the request of n bytes at the beginning of the buffer.
+func (k *laneConn) serve(n int) {
 	defer func() {
 		if p := recover(); p != nil {
-			more = false
+			k.last = true
 			if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
 				k.lane.log.Error("a question crashed", "cause", fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 			}
@@ -386,10 +424,9 @@ func (k *laneConn) serve(n int) (more bool) {
 	if k.status == 0 {
 		k.status = http.StatusOK
 	}
-	last := k.answer.Get("Connection") != ""
-	k.out = k.appendHead(k.out[:0])
-	_, err := k.conn.Write(append(k.out, k.text.Bytes()...))
-	return err == nil && !last
+	k.last = k.answer.Get("Connection") != ""
+	k.out = append(k.appendHead(k.out[:0]), k.text.Bytes()...)
+	k.push(k.out)
 }
 
 // appendHead appends status and headers of the answer.

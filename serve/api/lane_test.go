@@ -9,8 +9,10 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -249,4 +251,133 @@ func FuzzLane(f *testing.F) {
 		}
 		x.agree(t, text[:cut], text[cut:])
 	})
+}
+
+// TestLaneMany asks on many connections one question after another, of lengths that differ, some cut in two, some with a second behind
+// them: each is answered once, in order, with its own text.
+func TestLaneMany(t *testing.T) {
+	x := newTwins(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
+	var group sync.WaitGroup
+	for i := range 40 {
+		group.Go(func() {
+			c, err := net.Dial("tcp", x.ours)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(20 * time.Second))
+			r := bufio.NewReader(c)
+			for j := range 100 {
+				bodies := []string{fmt.Sprintf("%d of %d %s", j, i, strings.Repeat("x", j*i%300))}
+				if j%7 == 3 {
+					bodies = append(bodies, "behind it")
+				}
+				var text string
+				for _, b := range bodies {
+					text += fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", plainHead, len(b), b)
+				}
+				cut := len(text)
+				if j%5 == 1 {
+					cut = (i*j + 1) % len(text)
+				}
+				io.WriteString(c, text[:cut])
+				io.WriteString(c, text[cut:])
+				for _, want := range bodies {
+					a, err := http.ReadResponse(r, nil)
+					if err != nil {
+						t.Errorf("question %d of connection %d: %v", j, i, err)
+						return
+					}
+					if got, _ := io.ReadAll(a.Body); string(got) != want {
+						t.Errorf("question %d of connection %d is answered with %.50q, want %.50q", j, i, got, want)
+						return
+					}
+				}
+			}
+		})
+	}
+	group.Wait()
+}
+
+// TestLaneUnread asks until the answers do not fit between the two any more, and then takes them: none is lost, and who looks for
+// questions does not wait for it.
+func TestLaneUnread(t *testing.T) {
+	long := strings.Repeat("an answer ", 1<<16)
+	x := newTwins(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, long) })
+	c, err := net.Dial("tcp", x.ours)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	const times = 50
+	go func() {
+		for range times {
+			io.WriteString(c, plain)
+		}
+	}()
+	if got := say(t, x.ours, plain); !strings.Contains(got, "an answer") {
+		t.Errorf("beside who does not read: %.100q", got)
+	}
+	r := bufio.NewReader(c)
+	for i := range times {
+		a, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatalf("answer %d: %v", i, err)
+		}
+		if got, err := io.ReadAll(a.Body); string(got) != long {
+			t.Fatalf("answer %d has %d bytes, want %d: %v", i, len(got), len(long), err)
+		}
+	}
+}
+
+// TestLaneLooked asks while others look between their own work whether questions have come, as engines do, and ends the server under them.
+func TestLaneLooked(t *testing.T) {
+	w := newWorld(t)
+	base, stop := w.served()
+	ended := make(chan struct{})
+	var lookers, askers sync.WaitGroup
+	for range 3 {
+		lookers.Go(func() {
+			for {
+				select {
+				case <-ended:
+					return
+				default:
+					w.node.Look()
+					runtime.Gosched()
+				}
+			}
+		})
+	}
+	now := time.Now()
+	for i := range 20 {
+		askers.Go(func() {
+			c, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(20 * time.Second))
+			r := bufio.NewReader(c)
+			for j := range 50 {
+				body := questionAt(100*i+j, now)
+				fmt.Fprintf(c, "POST /v1/risk HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", w.keys["acme"], len(body), body)
+				a, err := http.ReadResponse(r, nil)
+				if err != nil {
+					t.Errorf("question %d of connection %d: %v", j, i, err)
+					return
+				}
+				if text, err := io.ReadAll(a.Body); a.StatusCode != http.StatusOK || err != nil || !bytes.Contains(text, []byte(`"risk":`)) {
+					t.Errorf("question %d of connection %d: %s %.200s %v", j, i, a.Status, text, err)
+				}
+			}
+		})
+	}
+	askers.Wait()
+	stop()
+	close(ended)
+	lookers.Wait()
 }

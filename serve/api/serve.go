@@ -48,24 +48,31 @@ func serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 	}
 	s := &http.Server{Handler: h, ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
 		MaxHeaderBytes: maxHeaderLen, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), ConnContext: mark}
-	questions := &lane{}
+	goodbye := func(context.Context) {}
 	if mark == nil {
-		questions = newLane(l, h, log)
-		l = questions
+		questions, err := newLane(l, h, log)
+		if err != nil {
+			l.Close()
+			return err
+		}
+		if a, ok := h.(*API); ok {
+			defer a.node.Between(questions.bell.look)()
+		}
+		l, goodbye = questions, questions.shutdown
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()
 	select {
 	case err := <-ended:
 		l.Close()
-		questions.shutdown(ctx)
+		goodbye(ctx)
 		return fmt.Errorf("cannot serve on %s: %w", l.Addr(), err)
 	case <-ctx.Done():
 	}
 	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeTime)
 	defer cancel()
 	err := s.Shutdown(bye)
-	questions.shutdown(bye)
+	goodbye(bye)
 	if err != nil {
 		log.Warn("requests were cut off at the end", "error", err)
 		s.Close()

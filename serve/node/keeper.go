@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -97,7 +96,7 @@ func (k *keeper) store(w work) {
 			}
 		}
 	}
-	runtime.Gosched()
+	k.p.n.breathe()
 	k.seq = w.seq
 	k.changes.Add(w.changes)
 	if len(k.changes.Findings)+len(k.changes.Complaints) >= maxJoined {

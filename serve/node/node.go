@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/moat-platform/moat"
@@ -87,6 +88,7 @@ type Node struct {
 	answered  int64      // number of the last question that was
 
 	closing chan struct{} // closed when nothing that fails may be tried again
+	between atomic.Pointer[func()]
 }
 
 var errBehind = errors.New("the store does not have all events: see the warning before")
@@ -194,10 +196,10 @@ func (n *Node) dsn() string {
 }
 
 func (n *Node) openStores(dir string) (err error) {
-	if n.Lake, err = lake.Open(lake.Config{Dir: filepath.Join(dir, "lake"), MaxBytes: n.cfg.LakeMaxBytes, Retention: n.cfg.Retention, Logger: n.log}); err != nil {
+	if n.Lake, err = lake.Open(lake.Config{Dir: filepath.Join(dir, "lake"), MaxBytes: n.cfg.LakeMaxBytes, Retention: n.cfg.Retention, Logger: n.log, Yield: n.breathe}); err != nil {
 		return err
 	}
-	if n.Index, err = index.Open(index.Config{Dir: filepath.Join(dir, indexFolder), Key: hashKey(n.Master, "index"), Retention: n.cfg.Retention, Logger: n.log}); err != nil {
+	if n.Index, err = index.Open(index.Config{Dir: filepath.Join(dir, indexFolder), Key: hashKey(n.Master, "index"), Retention: n.cfg.Retention, Logger: n.log, Yield: n.breathe}); err != nil {
 		return err
 	}
 	n.Ledger, n.Diary = n.Index.Ledger, n.Index.Diary

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -281,13 +280,19 @@ func lastOf(cases []moat.Case) []moat.Case {
 func (p *partition) pause() {
 	p.leave()
 	if p.pauses++; p.pauses%pausesEach == 0 {
-		runtime.Gosched()
+		p.n.breathe()
+	} else if p.pauses%looksEach == 0 {
+		p.n.Look()
 	}
 	p.own()
 }
 
-// pausesEach is after how many pauses others may have the processor: a few milliseconds.
-const pausesEach = 8
+// looksEach is after how many pauses it is seen whether questions have come, and pausesEach after how many others may have the
+// processor: a tenth of a millisecond, and a few.
+const (
+	looksEach  = 2
+	pausesEach = 8
+)
 
 // do runs f in a turn of the caller's own, between two groups of events of the owner's.
 func (p *partition) do(ctx context.Context, f func()) error {

@@ -3,6 +3,7 @@ package lake
 import (
 	"bufio"
 	"io"
+	"runtime"
 	"testing"
 
 	"github.com/moat-platform/moat"
@@ -56,7 +57,7 @@ func BenchmarkStages(b *testing.B) {
 		perEvent(b, start)
 	})
 	b.Run("encode", func(b *testing.B) {
-		g, x := &group{dicts: newDictionaries()}, newEncoder()
+		g, x := &group{dicts: newDictionaries()}, newEncoder(runtime.Gosched)
 		var blocks []*block
 		for i := range 512 {
 			if i%64 == 0 {

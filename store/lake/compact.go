@@ -93,7 +93,7 @@ func split(files []*entry) (out [][]*entry) {
 func (l *Lake) merge(ctx context.Context, run []*entry) error {
 	r := Range{Partition: run[0].Partition, First: run[0].First, Last: run[len(run)-1].Last}
 	replaced, err := l.writeEvents(run[0].Day, r, func(f *fileWriter) error {
-		m := newMerger(f)
+		m := newMerger(f, l.cfg.Yield)
 		for _, e := range run {
 			if err := m.addFile(ctx, e.Path); err != nil {
 				return err
@@ -116,8 +116,8 @@ type merger struct {
 	rows int // in the row group that is being built
 }
 
-func newMerger(f *fileWriter) *merger {
-	m := &merger{out: f, x: newEncoder()}
+func newMerger(f *fileWriter, yield func()) *merger {
+	m := &merger{out: f, x: newEncoder(yield)}
 	m.grp.dicts = newDictionaries()
 	return m
 }

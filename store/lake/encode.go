@@ -9,7 +9,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,15 +52,16 @@ type encoder struct {
 	zstd                  *zstd.Encoder
 	rle1, rle2            rle.Encoding
 	delta                 delta.BinaryPackedEncoding
+	yield                 func()
 }
 
-func newEncoder() *encoder {
+func newEncoder(yield func()) *encoder {
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
 		zstd.WithEncoderCRC(false), zstd.WithLowerEncoderMem(true), zstd.WithAllLitEntropyCompression(true))
 	if err != nil {
 		panic(fmt.Sprintf("BUG: zstd refuses its options: %v", err))
 	}
-	return &encoder{zstd: z, rle1: rle.Encoding{BitWidth: 1}, rle2: rle.Encoding{BitWidth: 2}}
+	return &encoder{yield: yield, zstd: z, rle1: rle.Encoding{BitWidth: 1}, rle2: rle.Encoding{BitWidth: 2}}
 }
 
 func (x *encoder) reset() {
@@ -77,7 +77,7 @@ func (x *encoder) add(b *block) error {
 		return nil
 	}
 	for i := range b.cols {
-		runtime.Gosched() // a column takes half a millisecond, and a question may be waiting for the processor
+		x.yield() // a column takes half a millisecond, and a question may be waiting for the processor
 		if err := x.addPage(&specs[i], &x.chunks[i], &b.cols[i], b.rows); err != nil {
 			return fmt.Errorf("cannot encode column %s: %w", specs[i].name, err)
 		}

@@ -18,6 +18,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,6 +42,9 @@ type Config struct {
 	Retention time.Duration
 	// Logger takes warnings and what was deleted. Default: none.
 	Logger *slog.Logger
+	// Yield is called by what encodes in the background about every half millisecond, to let others go on that are waited for. Default:
+	// [runtime.Gosched].
+	Yield func()
 }
 
 // Range is an inclusive range of log sequences of a partition.
@@ -115,6 +119,9 @@ func Open(cfg Config) (*Lake, error) {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Yield == nil {
+		cfg.Yield = runtime.Gosched
 	}
 	l := &Lake{cfg: cfg, log: cfg.Logger, step: func(string, string) error { return nil },
 		positions: map[int]uint64{}, writers: map[int]*Writer{}}

@@ -277,7 +277,7 @@ type pending struct {
 func (w *Writer) run() {
 	defer close(w.done)
 	var waiting []pending
-	x := newEncoder()
+	x := newEncoder(w.l.cfg.Yield)
 	spare := []*encoder{}
 	var broken error // an encoding error: the row group cannot be completed
 	for j := range w.jobs {
@@ -295,7 +295,7 @@ func (w *Writer) run() {
 				x, spare = spare[n-1], spare[:n-1]
 				x.reset()
 			} else {
-				x = newEncoder()
+				x = newEncoder(w.l.cfg.Yield)
 			}
 		}
 		err := broken

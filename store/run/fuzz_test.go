@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"reflect"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -84,7 +85,7 @@ func seedFile(f *testing.F) []byte {
 	}
 	s.settle()
 	s.freeze()
-	path, err := writeSegment(f.TempDir(), s)
+	path, err := writeSegment(f.TempDir(), s, runtime.Gosched)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -126,7 +127,7 @@ func readAll(data []byte) {
 			return nil
 		})
 	}
-	b := &builder{}
+	b := &builder{out: sink{yield: runtime.Gosched}}
 	remap := make([][parts][]uint32, 1)
 	for p := range parts {
 		if r.foot.Entries[p] > 1<<20 || b.mergeDicts(p, []*file{r}, remap) != nil {

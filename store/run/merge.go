@@ -10,9 +10,9 @@ import (
 )
 
 // writeSegment writes s to a file of dir.
-func writeSegment(dir string, s *segment) (path string, err error) {
+func writeSegment(dir string, s *segment, yield func()) (path string, err error) {
 	b, err := newBuilder(dir, footer{Partition: uint64(s.partition), First: s.first, Last: s.last,
-		Min: int64(s.min), Max: int64(s.max), Received: int64(s.received)}, nil)
+		Min: int64(s.min), Max: int64(s.max), Received: int64(s.received)}, nil, yield)
 	if err != nil {
 		return "", err
 	}
@@ -86,14 +86,14 @@ func (s *segment) usedPartners(rank []uint32) (names []string) {
 
 // mergeFiles writes the runs, which follow one another in one partition, as
 // one. pace is called with the bytes written and may wait or stop it.
-func mergeFiles(dir string, in []*file, pace func(int) error) (path string, err error) {
+func mergeFiles(dir string, in []*file, pace func(int) error, yield func()) (path string, err error) {
 	foot := footer{Partition: in[0].foot.Partition, First: in[0].foot.First, Last: in[len(in)-1].foot.Last,
 		Min: math.MaxInt64, Max: math.MinInt64}
 	for _, f := range in {
 		foot.Min, foot.Max = min(foot.Min, f.foot.Min), max(foot.Max, f.foot.Max)
 		foot.Received = max(foot.Received, f.foot.Received)
 	}
-	b, err := newBuilder(dir, foot, pace)
+	b, err := newBuilder(dir, foot, pace, yield)
 	if err != nil {
 		return "", err
 	}

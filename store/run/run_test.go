@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -379,7 +380,7 @@ func TestTornAndLeftoverFiles(t *testing.T) {
 				in = append(in, r)
 				saved[path] = read(t, path)
 			}
-			if _, err := mergeFiles(dir, in, nil); err != nil {
+			if _, err := mergeFiles(dir, in, nil, runtime.Gosched); err != nil {
 				t.Fatal(err)
 			}
 			for _, r := range in {
@@ -399,7 +400,7 @@ func TestTornAndLeftoverFiles(t *testing.T) {
 				in = append(in, r)
 				defer r.release()
 			}
-			if _, err := mergeFiles(dir, in, nil); err != nil { // 2–3
+			if _, err := mergeFiles(dir, in, nil, runtime.Gosched); err != nil { // 2–3
 				t.Fatal(err)
 			}
 			r, err := openFile(f[3])
@@ -407,7 +408,7 @@ func TestTornAndLeftoverFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer r.release()
-			if _, err := mergeFiles(dir, []*file{in[1], r}, nil); err != nil { // 3–4
+			if _, err := mergeFiles(dir, []*file{in[1], r}, nil, runtime.Gosched); err != nil { // 3–4
 				t.Fatal(err)
 			}
 			for _, path := range f[1:4] {

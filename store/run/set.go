@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +29,9 @@ type Config struct {
 	Retention time.Duration
 	Logger    *slog.Logger
 	Now       func() time.Time // nil means time.Now
+	// Yield is called by what writes in the background several times in a millisecond, to let others go on that are waited for. nil means
+	// [runtime.Gosched].
+	Yield func()
 	// ReadOnly serves the files of a folder that another process may own, as they are at Open,
 	// and changes nothing on the disk.
 	ReadOnly bool
@@ -59,6 +63,9 @@ func (c *Config) defaults() {
 	set(&c.MaxRows, 512<<20)
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Yield == nil {
+		c.Yield = runtime.Gosched
 	}
 }
 
@@ -455,7 +462,7 @@ func (s *Set) mergeOnce() bool {
 	start := s.cfg.Now()
 	var path string
 	err := guard(in[0].path, func() (err error) {
-		path, err = mergeFiles(s.cfg.Dir, in, s.pacer())
+		path, err = mergeFiles(s.cfg.Dir, in, s.pacer(), s.cfg.Yield)
 		return err
 	})
 	var out *file

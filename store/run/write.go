@@ -6,16 +6,16 @@ import (
 	"math/bits"
 	"os"
 	"path/filepath"
-	"runtime"
 )
 
 // sink writes one part of a file from front to back.
 type sink struct {
-	f    *os.File
-	off  int64 // of buf in the file
-	buf  []byte
-	pace func(bytes int) error // may wait; nil means no limit
-	err  error
+	f     *os.File
+	off   int64 // of buf in the file
+	buf   []byte
+	pace  func(bytes int) error // may wait; nil means no limit
+	yield func()
+	err   error
 }
 
 const sinkBytes = 1 << 18
@@ -43,7 +43,7 @@ func (s *sink) flush() error {
 
 // frame writes b and its checksum.
 func (s *sink) frame(b []byte) {
-	runtime.Gosched() // a merge takes seconds, and a question may be waiting for the processor
+	s.yield() // a merge takes seconds, and a question may be waiting for the processor
 	s.write(binary.LittleEndian.AppendUint32(b, checksum(b)))
 }
 
@@ -77,13 +77,13 @@ type builder struct {
 	filter  [dirEntry]byte
 }
 
-func newBuilder(dir string, foot footer, pace func(int) error) (*builder, error) {
+func newBuilder(dir string, foot footer, pace func(int) error, yield func()) (*builder, error) {
 	f, err := os.CreateTemp(dir, "*"+tempExt)
 	if err != nil {
 		return nil, fmt.Errorf("cannot create run: %w", err)
 	}
 	foot.Version = formatVersion
-	b := &builder{f: f, dir: dir, foot: foot, out: sink{f: f, pace: pace, buf: make([]byte, 0, sinkBytes+sinkBytes/4)}}
+	b := &builder{f: f, dir: dir, foot: foot, out: sink{f: f, pace: pace, yield: yield, buf: make([]byte, 0, sinkBytes+sinkBytes/4)}}
 	b.out.write([]byte(magic))
 	return b, nil
 }
@@ -171,7 +171,7 @@ func (b *builder) startKeys(keys uint64) error {
 	if err := b.out.flush(); err != nil {
 		return fmt.Errorf("cannot write run: %w", err)
 	}
-	b.idx = sink{f: b.f, off: b.out.off}
+	b.idx = sink{f: b.f, off: b.out.off, yield: b.out.yield}
 	b.out.off += int64(b.foot.Buckets * dirEntry)
 	return nil
 }

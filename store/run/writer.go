@@ -160,6 +160,7 @@ func (w *Writer) work() {
 
 // addOrWrite adds the events of a batch, and writes when there are enough.
 func (w *Writer) addOrWrite(m message) {
+	w.set.cfg.Yield()
 	w.add(m)
 	if w.active.full(w.set.cfg.FlushEvents) {
 		_ = w.write() // fails only when closing, which tries again
@@ -273,7 +274,7 @@ func (s *Set) save(g *segment, gone <-chan struct{}) error {
 			last = true
 		default:
 		}
-		path, err := writeSegment(s.cfg.Dir, g)
+		path, err := writeSegment(s.cfg.Dir, g, s.cfg.Yield)
 		var f *file
 		if err == nil {
 			f, err = openFile(path)
