@@ -49,8 +49,9 @@ type Change struct {
 	Risk moat.Risk
 	// Cases holds the case that the finding went into, and before it those that were merged into it.
 	Cases []moat.Case
-	// Subject is the finding's entity; decisions are about it and the case's others.
+	// Subject is the finding's entity; decisions are about it and the case's others. Reason is what was found of it, the strongest first.
 	Subject moat.Entity
+	Reason  string
 	// Rank is how bad Subject is by what was found of it alone, never worse than the case; the case may be about
 	// somebody else, whom it was only seen with.
 	Rank moat.Rank
@@ -142,7 +143,7 @@ func (k *Keeper) Fold(f *moat.Finding) Change {
 		c.Cases = append(c.Cases, clone(&m.Case))
 		delete(k.cases, m.Case.ID)
 	}
-	c.Rank = o.rankOf(f, *ev, score)
+	c.Rank, c.Reason = o.rankOf(f, *ev, score), ev.reason(f.Time)
 	c.Cases = append(c.Cases, clone(&o.Case))
 	c.Enforce = !f.Joins && slices.ContainsFunc(o.Enforcers, func(d string) bool { return k.learned.demoted[d] == nil })
 	return c
@@ -426,12 +427,12 @@ func (o *open) update(f *moat.Finding, score, opensAt float64) {
 			c.Title += " (" + s.Channel + ")"
 		}
 	}
-	c.Reason = o.reason(f.Time)
+	c.Reason = o.Evidence.reason(f.Time)
 }
 
 // reason joins what the strongest three bases say.
-func (o *open) reason(now moat.Time) string {
-	ranked := slices.Clone(o.Evidence)
+func (ev evidence) reason(now moat.Time) string {
+	ranked := slices.Clone(ev)
 	slices.SortStableFunc(ranked, func(a, b share) int { return cmp.Compare(b.left(now), a.left(now)) })
 	var parts []string
 	for i := range min(3, len(ranked)) {

@@ -67,14 +67,14 @@ func (p *Playbook) Steps(r moat.Rank) []Step {
 }
 
 // Decide returns what a rank brings at now, event time: that of the subject, which may be milder than that of
-// the case. Asking again
+// the case. What is decided about the subject has the reason that is given, what is decided about others that of the case. Asking again
 // for the same case gives the same ids, and ids are what makes a decision: so
 // a case that grows adds decisions, one that gets worse adds stronger ones, and
 // neither changes those that it brought before. A rank can only bring steps at
 // least as strong as a milder one's ([Load] sees to it). Where strangers are known, an account or an app is never denied but masked at most: it is its owner's, and the thief is kept out by
 // what is his. A closed or merged
 // case and one without a rank bring nothing.
-func (p *Playbook) Decide(c moat.Case, subject moat.Entity, rank moat.Rank, now moat.Time) []moat.Decision {
+func (p *Playbook) Decide(c moat.Case, subject moat.Entity, reason string, rank moat.Rank, now moat.Time) []moat.Decision {
 	if c.State == moat.CaseClosed || c.Merged != "" || int(rank) >= len(p.ranks) {
 		return nil
 	}
@@ -98,9 +98,13 @@ func (p *Playbook) Decide(c moat.Case, subject moat.Entity, rank moat.Rank, now 
 			if len(c.Strange) > 0 && (e.Kind == moat.Account || e.Kind == moat.App) {
 				action = min(action, moat.Mask)
 			}
+			why := c.Reason
+			if e == subject {
+				why = reason
+			}
 			all = append(all, moat.Decision{
 				ID: moat.DecisionID(c.ID, e.Kind.String(), e.ID, action, int64((now-c.Opened)/s.For)), Partner: c.Partner, Scope: e.Kind.String(), Value: e.ID,
-				Action: action, From: now, Until: now + s.For, Origin: "playbook", Case: c.ID, Reason: c.Reason,
+				Action: action, From: now, Until: now + s.For, Origin: "playbook", Case: c.ID, Reason: why,
 			})
 		}
 	}

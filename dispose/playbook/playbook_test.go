@@ -56,17 +56,17 @@ func TestDefault(t *testing.T) {
 		{closed, clerk, ""},
 		{merged, clerk, ""},
 	} {
-		if got := brief(Default().Decide(c.c, c.subject, c.c.Rank, now)); got != c.want {
+		if got := brief(Default().Decide(c.c, c.subject, c.c.Reason, c.c.Rank, now)); got != c.want {
 			t.Errorf("%s %s: %s\nwant %s", c.c.Rank, c.subject, got, c.want)
 		}
 	}
 	// Who only joined a P1 is treated by what was found of him.
-	if got := brief(Default().Decide(aCase(moat.P1, clerk, phone), phone, moat.P3, now)); got != "verify device phone 12h" {
+	if got := brief(Default().Decide(aCase(moat.P1, clerk, phone), phone, "", moat.P3, now)); got != "verify device phone 12h" {
 		t.Error(got)
 	}
 	want := moat.Decision{ID: moat.DecisionID("c_1", "account", "clerk", moat.Verify, int64(now/(12*moat.Hour))), Partner: "a", Scope: "account", Value: "clerk",
-		Action: moat.Verify, From: now, Until: now + 12*moat.Hour, Origin: "playbook", Case: "c_1", Reason: "why"}
-	if got := Default().Decide(aCase(moat.P3, clerk), clerk, moat.P3, now); len(got) != 1 || got[0] != want {
+		Action: moat.Verify, From: now, Until: now + 12*moat.Hour, Origin: "playbook", Case: "c_1", Reason: "it alone"}
+	if got := Default().Decide(aCase(moat.P3, clerk), clerk, "it alone", moat.P3, now); len(got) != 1 || got[0] != want {
 		t.Errorf("%+v\nwant %+v", got, want)
 	}
 }
@@ -79,7 +79,7 @@ func TestWorse(t *testing.T) {
 	for r := moat.P4; r >= moat.P1; r-- {
 		now := moat.Allow
 		fresh := false
-		for _, d := range Default().Decide(aCase(r, clerk), clerk, r, 1) {
+		for _, d := range Default().Decide(aCase(r, clerk), clerk, "why", r, 1) {
 			now = max(now, d.Action)
 			fresh = fresh || !slices.Contains(had, d.ID)
 			had = append(had, d.ID)
@@ -96,7 +96,7 @@ func TestManyTargets(t *testing.T) {
 	for n := range 1000 {
 		entities = append(entities, moat.Entity{Kind: moat.Device, ID: fmt.Sprint(n)})
 	}
-	if n := len(Default().Decide(aCase(moat.P1, entities...), moat.Entity{Kind: moat.Account, ID: "x"}, moat.P1, now)); n != maxTargets {
+	if n := len(Default().Decide(aCase(moat.P1, entities...), moat.Entity{Kind: moat.Account, ID: "x"}, "why", moat.P1, now)); n != maxTargets {
 		t.Errorf("%d decisions", n)
 	}
 }
@@ -144,7 +144,7 @@ func TestLoadOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	host := moat.Entity{Kind: moat.Host, ID: "db1"}
-	if got := brief(p.Decide(aCase(moat.P1, host), host, moat.P1, now)); got != "isolate host db1 168h" {
+	if got := brief(p.Decide(aCase(moat.P1, host), host, "why", moat.P1, now)); got != "isolate host db1 168h" {
 		t.Error(got)
 	}
 	if len(p.Steps(moat.P2))+len(p.Steps(moat.P3))+len(p.Steps(99)) != 0 || len(p.Steps(moat.P1)) != 1 {
@@ -164,7 +164,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		if err == nil {
 			clerk := moat.Entity{Kind: moat.Account, ID: "x"}
-			for _, d := range p.Decide(aCase(moat.P1, clerk), clerk, moat.P1, now) {
+			for _, d := range p.Decide(aCase(moat.P1, clerk), clerk, "why", moat.P1, now) {
 				if d.Until <= d.From || d.Until-d.From > MaxFor || d.Action == moat.Allow {
 					t.Fatalf("%q: %+v", s, d)
 				}
@@ -179,6 +179,6 @@ func BenchmarkDecide(b *testing.B) {
 	c := aCase(moat.P1, clerk, moat.Entity{Kind: moat.Device, ID: "phone"})
 	b.ReportAllocs()
 	for b.Loop() {
-		p.Decide(c, clerk, moat.P1, now)
+		p.Decide(c, clerk, "why", moat.P1, now)
 	}
 }

@@ -253,7 +253,7 @@ func (p *partition) fold(found []moat.Finding) book.Changes {
 		if _, veiled := moat.Unveiled(worst.Partner); veiled { // what is decided would tell the partner: that is for the operator to weigh
 			continue
 		}
-		wanted := p.n.play.Decide(worst, ch.Subject, ch.Rank, found[i].Time)
+		wanted := p.n.play.Decide(worst, ch.Subject, ch.Reason, ch.Rank, found[i].Time)
 		c.Decisions = append(c.Decisions, p.budget.Rule(wanted, p.engine.Accounts(worst.Partner))...)
 	}
 	c.Cases = lastOf(c.Cases)

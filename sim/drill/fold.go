@@ -56,7 +56,7 @@ func fold(findings []*Finding, odds risk.Calibration, without string, play *play
 		if f.Case = worst.ID; !ch.Enforce {
 			continue
 		}
-		for _, d := range play.Decide(worst, ch.Subject, ch.Rank, f.Time) {
+		for _, d := range play.Decide(worst, ch.Subject, ch.Reason, ch.Rank, f.Time) {
 			have := out.decisions[d.Case]
 			if !slices.ContainsFunc(have, func(old moat.Decision) bool { return old.ID == d.ID }) {
 				out.decisions[d.Case] = append(have, d)
