@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -105,7 +106,7 @@ func (p *partition) answer(ev *moat.Event) Answer {
 			a.Reasons = append(a.Reasons, Reason{Detector: s.Detector, Text: "found before on " + worst.Entity.String() + ": " + p.n.titles[s.Detector]})
 		}
 	}
-	if a.Risk = worst.Score / 100; a.Risk == 0.5 {
+	if a.Risk = math.Round(100*worst.Score) / 1e4; a.Risk == 0.5 { // four digits are more than is known
 		a.Risk = 0.5001
 	}
 	a.Level, a.Action = level(a.Risk)
