@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode/utf8"
 	"unsafe"
+
+	"github.com/moat-platform/moat/internal/digits"
 )
 
 // Decoder reads events from JSON. It learns in which order a sender writes the
@@ -359,7 +361,7 @@ func (d *Decoder) enum(s string, i int, id FieldID, to *uint8) int {
 func number(s string, i int) (v int64, end int) {
 	first := i
 	for i-first < 16 && i+8 <= len(s) { // a time in microseconds has 16 digits
-		eight, ok := eightDigits(load64(s, i))
+		eight, ok := digits.Eight(load64(s, i))
 		if !ok {
 			break
 		}

@@ -39,7 +39,8 @@ var floors = []string{
 }
 
 var rooms = []room{
-	{".", 0, nil},
+	{"internal/digits", 0, nil},
+	{".", 0, []string{"internal/digits"}},
 	{"discover/feature", 1, nil},
 	{"discover/indicator", 1, nil},
 	{"discover/rule", 1, []string{"discover/feature", "discover/indicator"}},

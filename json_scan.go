@@ -27,20 +27,6 @@ func load64(s string, i int) uint64 {
 	return binary.LittleEndian.Uint64((*[8]byte)(unsafe.Add(unsafe.Pointer(unsafe.StringData(s)), i))[:])
 }
 
-// eightDigits returns the number that the eight bytes x, the first of them lowest, are the digits of; ok is false
-// if they are not: digits have 3 as their upper half, and still have it after adding 6.
-func eightDigits(x uint64) (v int64, ok bool) {
-	const upper, threes = 0xf0f0f0f0f0f0f0f0, ones * '0'
-	if x&upper != threes || (x+ones*6)&upper != threes {
-		return 0, false
-	}
-	// Pairs of digits become numbers below 100, pairs of those below 10,000, and so on.
-	x &^= upper
-	x = x * (10<<8 + 1) >> 8 & 0x00ff00ff00ff00ff
-	x = x * (100<<16 + 1) >> 16 & 0x0000ffff0000ffff
-	return int64(x * (10_000<<32 + 1) >> 32), true
-}
-
 // byteAt returns s[i], or 0 past the end, which no JSON outside of a string has.
 func byteAt(s string, i int) byte {
 	if uint(i) < uint(len(s)) {

@@ -24,6 +24,14 @@ type HashSeed uint64
 // Text returns the hash of s.
 func (h HashSeed) Text(s string) uint64 { return xxh3.HashStringSeed(s, uint64(h)) }
 
+// key is the hash of s, 0 if it is empty.
+func (h HashSeed) key(s string) uint64 {
+	if s == "" {
+		return 0
+	}
+	return h.Text(s)
+}
+
 // Mix combines two hashes; the order matters.
 func Mix(a, b uint64) uint64 {
 	a ^= b*0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019 + a<<6 + a>>2
@@ -485,10 +493,7 @@ func (c *compiler) key(e ast.Expr) keyFn {
 		}
 	}
 	if text, ok := literal(e); ok {
-		k := uint64(0)
-		if text != "" {
-			k = c.b.seed.Text(text)
-		}
+		k := c.b.seed.key(text)
 		return func(*Frame) uint64 { return k }
 	}
 	s, place := c.str(e), c.b.place(c.words(e))

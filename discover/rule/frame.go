@@ -85,10 +85,7 @@ func (f *Frame) Return(sc *Scene) {
 func (f *Frame) hash(place int, s string) uint64 {
 	m := &f.texts[place]
 	if m.turn != f.turn {
-		*m = textMemo{turn: f.turn}
-		if s != "" {
-			m.hash = f.seed.Text(s)
-		}
+		*m = textMemo{f.turn, f.seed.key(s)}
 	}
 	return m.hash
 }
@@ -104,10 +101,7 @@ func (f *Frame) follow(from uint64, place int, s strFn) uint64 {
 	from = Mix(from, uint64(place)) | 1
 	m := &f.hashes[from>>1%memoSize]
 	if m.from != from {
-		*m = followed{from: from}
-		if text := s(f); text != "" {
-			m.hash = f.seed.Text(text)
-		}
+		*m = followed{from, f.seed.key(s(f))}
 	}
 	f.texts[place] = textMemo{f.turn, m.hash}
 	return m.hash
@@ -117,10 +111,7 @@ func (f *Frame) follow(from uint64, place int, s strFn) uint64 {
 func (f *Frame) Entity(k moat.EntityKind) uint64 {
 	m := &f.texts[k]
 	if m.turn != f.turn {
-		*m = textMemo{turn: f.turn}
-		if id := f.Event.EntityID(k); id != "" {
-			m.hash = f.seed.Text(id)
-		}
+		*m = textMemo{f.turn, f.seed.key(f.Event.EntityID(k))}
 	}
 	return m.hash
 }

@@ -3,8 +3,6 @@ package index
 import (
 	"context"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 
 	moat "github.com/moat-platform/moat"
@@ -58,17 +56,7 @@ func BenchmarkAppend(b *testing.B) {
 // BenchmarkOrders asks for 1,000 orders among INDEX_ROWS rows (10 M). They are
 // kept in INDEX_DIR, if there is one, for the next time.
 func BenchmarkOrders(b *testing.B) {
-	rows, dir := int64(10_000_000), b.TempDir()
-	if s := os.Getenv("INDEX_ROWS"); s != "" {
-		n, err := strconv.ParseInt(s, 10, 64)
-		if err != nil {
-			b.Fatal(err)
-		}
-		rows = n
-	}
-	if s := os.Getenv("INDEX_DIR"); s != "" {
-		dir = s
-	}
+	rows, dir := runtest.Scale(b, "INDEX", 10_000_000)
 	x, err := Open(Config{Dir: dir})
 	if err != nil {
 		b.Fatal(err)

@@ -2,8 +2,6 @@ package trace
 
 import (
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
@@ -17,17 +15,7 @@ import (
 // BenchmarkTrace traces 1,000 orders among TRACE_ROWS rows (2 M), 700 of which one account had in hand. Rows
 // are kept in TRACE_DIR, if there is one, for the next time.
 func BenchmarkTrace(b *testing.B) {
-	rows, dir := int64(2_000_000), b.TempDir()
-	if s := os.Getenv("TRACE_ROWS"); s != "" {
-		n, err := strconv.ParseInt(s, 10, 64)
-		if err != nil {
-			b.Fatal(err)
-		}
-		rows = n
-	}
-	if s := os.Getenv("TRACE_DIR"); s != "" {
-		dir = s
-	}
+	rows, dir := runtest.Scale(b, "TRACE", 2_000_000)
 	fill(b, dir, rows)
 	still := run.Tuning{FanIn: 1 << 20} // merging would be measured, too
 	x, err := index.Open(index.Config{Dir: dir, Tuning: still})

@@ -81,10 +81,16 @@ const fewControls = 3
 
 // lift is how many times more of the leaked orders that are left x had in hand than chance would have it, in the time in which it leaked.
 func (c *trial) lift(x *candidate) float64 {
-	w := c.leaking(x)
-	hits, _ := c.within(x, w)
-	e, _ := c.expected(x, w)
+	hits, e := c.leaked(x)
 	return float64(hits) / max(1e-9, e)
+}
+
+// leaked is how many of the leaked orders that are left x had in hand in the time in which it leaked, and how many chance would give.
+func (c *trial) leaked(x *candidate) (hits int, e float64) {
+	w := c.leaking(x)
+	hits, _ = c.within(x, w)
+	e, _ = c.expected(x, w)
+	return hits, e
 }
 
 // leaking is the window in which x most likely leaked. A few orders tell none, and of several leaks there is always one in which who works
@@ -129,9 +135,7 @@ func (c *trial) unfit(x *candidate) string {
 // risk is how many times more often orders that x had in hand leaked than others of the same time did, as if one more of these had. Who had half of all
 // orders in hand can have no lift above two.
 func (c *trial) risk(x *candidate) float64 {
-	w := c.leaking(x)
-	hits, _ := c.within(x, w)
-	e, _ := c.expected(x, w)
+	hits, e := c.leaked(x)
 	return float64(hits) / max(1e-9, e) / (float64(c.left-hits+1) / (max(0, float64(c.left)-e) + 1))
 }
 

@@ -253,6 +253,15 @@ func FuzzLane(f *testing.F) {
 	})
 }
 
+// dial connects, for twenty seconds.
+func dial(address string) (net.Conn, *bufio.Reader, error) {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c, bufio.NewReader(c), c.SetDeadline(time.Now().Add(20 * time.Second))
+}
+
 // TestLaneMany asks on many connections one question after another, of lengths that differ, some cut in two, some with a second behind
 // them: each is answered once, in order, with its own text.
 func TestLaneMany(t *testing.T) {
@@ -260,14 +269,12 @@ func TestLaneMany(t *testing.T) {
 	var group sync.WaitGroup
 	for i := range 40 {
 		group.Go(func() {
-			c, err := net.Dial("tcp", x.ours)
+			c, r, err := dial(x.ours)
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			defer c.Close()
-			c.SetDeadline(time.Now().Add(20 * time.Second))
-			r := bufio.NewReader(c)
 			for j := range 100 {
 				bodies := []string{fmt.Sprintf("%d of %d %s", j, i, strings.Repeat("x", j*i%300))}
 				if j%7 == 3 {
@@ -354,14 +361,12 @@ func TestLaneLooked(t *testing.T) {
 	now := time.Now()
 	for i := range 20 {
 		askers.Go(func() {
-			c, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
+			c, r, err := dial(strings.TrimPrefix(base, "http://"))
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			defer c.Close()
-			c.SetDeadline(time.Now().Add(20 * time.Second))
-			r := bufio.NewReader(c)
 			for j := range 50 {
 				body := questionAt(100*i+j, now)
 				fmt.Fprintf(c, "POST /v1/risk HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", w.keys["acme"], len(body), body)

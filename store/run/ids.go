@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"strings"
 	"unsafe"
+
+	"github.com/moat-platform/moat/internal/digits"
 )
 
 // Ids of events and orders are nearly always a prefix and a number, or
@@ -62,39 +64,25 @@ func appendID(dst []byte, id string, last *idShape) []byte {
 }
 
 // trailingNumber returns how many digits id ends with, at most maxDigits, and the number that they are.
-func trailingNumber(id string) (digits int, v int64) {
+func trailingNumber(id string) (n int, v int64) {
 	b, scale := unsafe.Slice(unsafe.StringData(id), len(id)), int64(1)
-	for digits <= maxDigits-8 && len(b) >= 8 {
-		eight, ok := eightDigits(binary.LittleEndian.Uint64(b[len(b)-8:]))
+	for n <= maxDigits-8 && len(b) >= 8 {
+		eight, ok := digits.Eight(binary.LittleEndian.Uint64(b[len(b)-8:]))
 		if !ok {
 			break
 		}
 		v += scale * eight
-		b, digits, scale = b[:len(b)-8], digits+8, scale*100_000_000
+		b, n, scale = b[:len(b)-8], n+8, scale*100_000_000
 	}
-	for digits < maxDigits && len(b) > 0 {
+	for n < maxDigits && len(b) > 0 {
 		c := b[len(b)-1] - '0'
 		if c > 9 {
 			break
 		}
 		v += scale * int64(c)
-		b, digits, scale = b[:len(b)-1], digits+1, scale*10
+		b, n, scale = b[:len(b)-1], n+1, scale*10
 	}
-	return digits, v
-}
-
-// eightDigits returns the number that the eight bytes v, the first of them lowest, are the digits of; ok is false
-// if they are not: digits have 3 as their upper half, and still have it after adding 6.
-func eightDigits(v uint64) (n int64, ok bool) {
-	const upper, threes, sixes = 0xf0f0f0f0f0f0f0f0, 0x3030303030303030, 0x0606060606060606
-	if v&upper != threes || (v+sixes)&upper != threes {
-		return 0, false
-	}
-	// Pairs of digits become numbers below 100, pairs of those below 10,000, and so on.
-	v &^= upper
-	v = v * (10<<8 + 1) >> 8 & 0x00ff00ff00ff00ff
-	v = v * (100<<16 + 1) >> 16 & 0x0000ffff0000ffff
-	return int64(v * (10_000<<32 + 1) >> 32), true
+	return n, v
 }
 
 // appendHex appends the code of an id of lower-case hexadecimal digits, 16 to
