@@ -134,7 +134,7 @@ func (m *exposition) node(s *node.Stats) {
 			m.sample("", f.of(&s.Partitions[i]), "partition", strconv.Itoa(i))
 		}
 	}
-	m.family("moat_sightings_given_up_total", "counter", "Sightings and warnings that found no room in the log.")
+	m.family("moat_sightings_given_up_total", "counter", "Sightings and warnings that were too many to wait for room in the log.")
 	for i := range s.Partitions {
 		m.sample("", float64(s.Partitions[i].GivenUp), "partition", strconv.Itoa(i))
 	}

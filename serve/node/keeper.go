@@ -2,13 +2,10 @@ package node
 
 import (
 	"context"
-	"errors"
-	"sync/atomic"
 	"time"
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/foresee"
-	"github.com/moat-platform/moat/river"
 	"github.com/moat-platform/moat/store/book"
 	"github.com/moat-platform/moat/store/lake"
 )
@@ -43,8 +40,7 @@ type keeper struct {
 	sinks   []sink
 	seq     uint64
 	changes book.Changes
-	letters map[int]*moat.BatchWriter // what is to be sent to each partition
-	givenUp atomic.Uint64             // events of letters that found no room in the river
+	letters letters
 	// gone is set when a batch could not be stored before the node closed. Nothing after it may be stored
 	// either: the next start begins before it, and the store must end there.
 	gone bool
@@ -62,7 +58,7 @@ func (k *keeper) run() {
 	for {
 		select {
 		case <-tick.C:
-			k.send(false)
+			k.letters.send()
 			k.commit()
 		case w := <-k.p.keep:
 			if w.last {
@@ -80,7 +76,10 @@ func (k *keeper) run() {
 // store tries until the sinks have the batch. A full disk stops this partition here, and by way of the
 // filling river its senders, until there is room again; nothing is passed over.
 func (k *keeper) store(w work) {
-	if k.gone || !k.post(w.out) || w.batch == nil {
+	if k.gone {
+		return
+	}
+	if k.letters.post(w.out); w.batch == nil {
 		return
 	}
 	for _, s := range k.sinks {
@@ -100,64 +99,8 @@ func (k *keeper) store(w work) {
 	k.seq = w.seq
 	k.changes.Add(w.changes)
 	if len(k.changes.Findings)+len(k.changes.Complaints) >= maxJoined {
-		k.send(false)
+		k.letters.send()
 		k.commit()
-	}
-}
-
-// maxLetter is the size at which what is to be sent no longer waits.
-const maxLetter = 1 << 20
-
-// post takes up what is to be sent to other partitions: sightings to the one that watches them all, warnings and uses of canaries to those
-// of their partners. It says no when the node is closing and they cannot be sent.
-func (k *keeper) post(out foresee.Out) bool {
-	to := func(e *moat.Event) {
-		id := k.p.n.River.PartitionOf(e.Partner)
-		if k.letters[id] == nil {
-			if k.letters == nil {
-				k.letters = map[int]*moat.BatchWriter{}
-			}
-			k.letters[id] = &moat.BatchWriter{}
-		}
-		if k.letters[id].Append(e); k.letters[id].Size() >= maxLetter {
-			k.send(true)
-		}
-	}
-	if out.Sightings != nil {
-		var r moat.BatchReader
-		var e moat.Event
-		for err := r.Open(out.Sightings); err == nil && r.Next(&e); {
-			to(&e)
-		}
-	}
-	for _, e := range out.Warnings {
-		to(e)
-	}
-	return !k.gone
-}
-
-// send appends the letters. They are sent again after a crash and count once by their ids. When the river is full they wait for
-// the next time, or, if it is the last, are given up and counted: a snapshot must not be written before what led to it was
-// sent, and the partition that has to make room by its snapshot may be this one, or wait for it.
-func (k *keeper) send(last bool) {
-letters:
-	for id, w := range k.letters {
-		for w.Len() > 0 && !k.gone {
-			_, err := k.p.n.River.Append(context.Background(), id, w.Bytes())
-			k.p.warn("cannot tell others", err)
-			switch full := errors.Is(err, river.ErrFull); {
-			case err == nil:
-				w.Reset()
-			case full && !last:
-				continue letters
-			case full:
-				k.givenUp.Add(uint64(w.Len()))
-				k.p.n.log.Error("what others were to be told was given up", "partition", k.p.id, "to", id, "events", w.Len(), "error", err)
-				w.Reset()
-			case !k.again():
-				k.gone = true
-			}
-		}
 	}
 }
 
@@ -196,8 +139,8 @@ func (k *keeper) write() error {
 
 // flush makes everything up to seq durable, or says why not.
 func (k *keeper) flush(seq uint64) error {
-	if k.send(true); k.gone {
-		return errBehind
+	if err := k.letters.flush(); err != nil {
+		return err
 	}
 	for _, s := range k.sinks {
 		if err := s.Flush(context.Background()); err != nil {

@@ -23,6 +23,7 @@ import (
 	"github.com/moat-platform/moat/discover/engine"
 	"github.com/moat-platform/moat/discover/rule"
 	"github.com/moat-platform/moat/foresee"
+	"github.com/moat-platform/moat/river"
 	"github.com/moat-platform/moat/serve/node"
 	"github.com/moat-platform/moat/store/book"
 	"github.com/moat-platform/moat/store/lake"
@@ -54,7 +55,8 @@ func victim(dir string) error {
 			return err
 		}
 	}
-	n, err := node.Open(ctx, node.Config{Dir: dir, SnapshotEvery: 150 * time.Millisecond, FlushEvery: 50 * time.Millisecond})
+	room, _ := strconv.ParseInt(os.Getenv(victimEnv+"_ROOM"), 10, 64)
+	n, err := node.Open(ctx, node.Config{Dir: dir, River: river.Config{MaxBytes: room}, SnapshotEvery: 150 * time.Millisecond, FlushEvery: 50 * time.Millisecond})
 	if err != nil {
 		return err
 	}
@@ -69,7 +71,11 @@ func victim(dir string) error {
 		group.Go(func() {
 			for i := first + worker; ; i += 4 {
 				p, b := killBatch(i)
-				if _, err := n.River.Append(ctx, n.River.PartitionOf(p), b); err != nil {
+				_, err := n.River.Append(ctx, n.River.PartitionOf(p), b)
+				for errors.Is(err, river.ErrFull) && room > 0 {
+					_, err = n.River.Append(ctx, n.River.PartitionOf(p), b)
+				}
+				if err != nil {
 					return
 				}
 				out.Lock()
@@ -158,6 +164,12 @@ func TestKillWithoutState(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestKillFullRiver is TestKill for a process whose river is full most of the time, so that what its partitions have to tell each other waits.
+func TestKillFullRiver(t *testing.T) {
+	t.Setenv(victimEnv+"_ROOM", "100000")
+	killMany(t, killRounds/4, func(int, string) {})
 }
 
 // TestKillWhileJudged kills the process while cases are judged. Every verdict that was taken is kept and was learned, and what is made

@@ -338,7 +338,7 @@ type PartitionStats struct {
 	Position uint64         `json:"position"` // of the engine in the log
 	Last     uint64         `json:"last"`     // of the log
 	Bytes    uint64         `json:"bytes"`    // of the log
-	GivenUp  uint64         `json:"given_up"` // sightings, warnings and uses of canaries that found no room in the log
+	GivenUp  uint64         `json:"given_up"` // sightings, warnings and uses of canaries that were too many to wait for room in the log
 	Warning  string         `json:"warning,omitempty"`
 }
 

@@ -320,12 +320,12 @@ func (p *partition) stats(ctx context.Context) (s PartitionStats, err error) {
 			}
 		}
 	})
-	s.GivenUp, s.Warning = p.store.givenUp.Load(), p.warning()
+	s.GivenUp, s.Warning = p.store.letters.givenUp.Load(), p.warning()
 	return s, err
 }
 
 // drain returns when the partition is as far as the river is now, and flushed, and says how far that is. What it
-// told other partitions up to there is in the river.
+// told other partitions up to there is in the river, if there was room.
 func (p *partition) drain(ctx context.Context) (upTo uint64, err error) {
 	_, last, err := p.n.River.Bounds(ctx, p.id)
 	if err != nil {

@@ -37,8 +37,11 @@ func (n *Node) openPartition(ctx context.Context, id int) (*partition, error) {
 	if err := p.checkRiver(ctx); err != nil {
 		return nil, err
 	}
-	p.store = &keeper{p: p, sinks: []sink{lakeSink{n.Lake.Writer(id)}, touches}}
+	p.store = &keeper{p: p, sinks: []sink{lakeSink{n.Lake.Writer(id)}, touches}, letters: letters{p: p, piles: map[int]*pile{}}}
 	defer func() { p.store.seq, p.handed = p.seq, p.seq }()
+	if err := p.store.letters.load(); err != nil {
+		return nil, err
+	}
 	files := p.snapshots()
 	if files, err = p.checkBook(ctx, files); err != nil {
 		return nil, err
@@ -108,7 +111,7 @@ func (p *partition) rebuild(ctx context.Context) error {
 		return nil // the river has it all
 	}
 	p.n.log.Warn("the engine's state is built again from the lake", "partition", p.id, "up_to", upTo)
-	sent, err := p.n.Book.Position(ctx, p.id) // what came of messages that the book has was sent to others; the lake may have more
+	sent, err := p.n.Book.Position(ctx, p.id) // what came of messages that the book has was sent to others, or waits among the letters; the lake may have more
 	if err != nil {
 		return err
 	}
@@ -135,8 +138,8 @@ func (p *partition) rebuild(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if p.seq > sent && !p.store.post(out) {
-			return ErrClosed
+		if p.seq > sent {
+			p.store.letters.post(out)
 		}
 		changes.Add(p.digest(&r, &out))
 		if events += r.Events; events < 4096 {
