@@ -295,6 +295,7 @@ func TestReason(t *testing.T) {
 		{"{2 | count address}, {2 | count query}, {2 | count day}, {2 | count person}, {2 | count search}", "2 addresses, 2 queries, 2 days, 2 people, 2 searches"},
 		{"{640 | bytes}, {58000 | bytes}, {61e6 | bytes}, {1.5e12 | bytes}", "640 B, 58 kB, 61 MB, 1.5 TB"},
 		{"with {event.client} ({event.rows}), from {event.ip} {event.db}, by {event.actor} {event.db}; {event.db}", "with (7), from, by bob;"},
+		{"by {event.actor} ({event.ip} {event.db}), at {event.rows} ({event.ip}{event.db}) ({event.rows} {event.db}) ( )", "by bob, at 7 (7)"},
 		{"{event.path}", "??[31m?x"},
 		{"{event.user_agent}", strings.Repeat("é", 58) + "…"},
 		{"{event.touched} {event.weight}", "0 0.7"},

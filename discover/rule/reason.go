@@ -3,6 +3,7 @@ package rule
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -27,11 +28,16 @@ func (r *reason) text(f *Frame) string {
 
 // tidy closes the gaps that texts leave which are empty: what an event does not say.
 func tidy(s string) string {
-	if !strings.Contains(s, "  ") && !strings.Contains(s, " ,") && !strings.Contains(s, " ;") {
+	gaps := [...][2]string{{"( ", "("}, {" )", ")"}, {" ()", ""}, {" ,", ","}, {" ;", ";"}}
+	gap := func(g [2]string) bool { return strings.Contains(s, g[0]) }
+	if !strings.Contains(s, "  ") && !slices.ContainsFunc(gaps[:], gap) {
 		return s
 	}
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == ' ' }), " ")
-	return strings.ReplaceAll(strings.ReplaceAll(s, " ,", ","), " ;", ";")
+	for _, g := range gaps {
+		s = strings.ReplaceAll(s, g[0], g[1])
+	}
+	return s
 }
 
 func (b *builder) reason(x *environment, t Text) *reason {
