@@ -19,7 +19,7 @@ func decode(a answer, out any) error { return json.Unmarshal(a.Body.Bytes(), out
 func (w *world) wants(what string, a answer, status int, code string) {
 	w.t.Helper()
 	var e struct{ Error api.Error }
-	if err := decode(a, &e); err != nil || a.Code != status || code != "" && e.Error.Code != code || e.Error.ID == "" || e.Error.Message == "" {
+	if err := decode(a, &e); err != nil || a.Code != status || code != "" && e.Error.Code != code || e.Error.ID == "" || e.Error.Message == "" || strings.Contains(e.Error.Message, "invalid: ") {
 		w.t.Errorf("%s gives %d %s, want %d %s", what, a.Code, a.Body, status, code)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/moat-platform/moat"
@@ -109,7 +110,7 @@ func toError(err error) *Error {
 	case errors.Is(err, book.ErrOperator):
 		return &Error{Status: http.StatusForbidden, Code: "forbidden", Message: "only the operator may do this"}
 	case errors.Is(err, book.ErrInvalid), errors.Is(err, diary.ErrKind), errors.Is(err, diary.ErrCursor), errors.Is(err, ledger.ErrTooMany), errors.Is(err, trace.ErrInvalid), errors.Is(err, scope.ErrQuestion):
-		return invalid("%v", err)
+		return invalid("%s", strings.Replace(err.Error(), book.ErrInvalid.Error()+": ", "", 1)) // the code says that
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return &Error{Status: http.StatusRequestTimeout, Code: "timeout", Message: "the body took too long to arrive", RetryAfter: time.Second, cause: err}
 	case errors.Is(err, io.ErrUnexpectedEOF):
