@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"strings"
 	"unsafe"
 
 	"github.com/zeebo/xxh3"
@@ -16,6 +17,10 @@ import (
 // ErrSnapshot means that a snapshot is damaged or not one of this version.
 var ErrSnapshot = errors.New("not a readable snapshot")
 
+// ErrVersion is an ErrSnapshot of a whole one that another version wrote.
+var ErrVersion = fmt.Errorf("%w: it is of another version", ErrSnapshot)
+
+// snapshotMagic ends in the version.
 const snapshotMagic = "MOATENG4"
 
 // Snapshot writes the whole state. Restored into an engine with the same plan, the same
@@ -52,7 +57,10 @@ func (e *Engine) Snapshot(w io.Writer) error {
 // ErrSnapshot when the bytes are at fault; then the engine must not be used.
 func (e *Engine) Restore(r io.Reader) error {
 	l := &loader{r: r, h: xxh3.New()}
-	if l.text(len(snapshotMagic)) != snapshotMagic {
+	if first, any := l.text(len(snapshotMagic)), snapshotMagic[:len(snapshotMagic)-1]; first != snapshotMagic {
+		if l.err == nil && strings.HasPrefix(first, any) {
+			return ErrVersion
+		}
 		l.fail("its first bytes are not those of a snapshot")
 	}
 	if seed := l.num(); l.err == nil && seed != uint64(e.cfg.Seed) {

@@ -128,6 +128,26 @@ func TestCorruptSnapshot(t *testing.T) {
 	goOn(t, n, found)
 }
 
+// TestOldSnapshot opens a folder whose snapshots another version wrote, as at an upgrade: that is told, and is no fault.
+func TestOldSnapshot(t *testing.T) {
+	dir, found := worked(t)
+	for _, s := range glob(t, dir, "*.snap") {
+		b, err := os.ReadFile(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(s, bytes.ReplaceAll(b, []byte("MOATENG4"), []byte("MOATENG3")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n, log := reopen(t, dir)
+	defer n.Close()
+	if !strings.Contains(log.String(), "is of another version") || strings.Contains(log.String(), "level=ERROR") {
+		t.Errorf("the log says %s", log)
+	}
+	goOn(t, n, found)
+}
+
 // TestNoSnapshot loses all snapshots: the state is built again from the river and the lake, and
 // then finds exactly what it would have found.
 func TestNoSnapshot(t *testing.T) {

@@ -58,6 +58,10 @@ func (n *Node) openPartition(ctx context.Context, id int) (*partition, error) {
 			}
 			return p, p.checkStores(ctx, touches)
 		}
+		if errors.Is(err, engine.ErrVersion) {
+			n.log.Info("a snapshot is of another version: the state is made again from the log and the lake", "file", f)
+			continue
+		}
 		n.log.Error("a snapshot cannot be read and was set aside", "file", f, "error", err)
 		if err := os.Rename(f, f+".damaged"); err != nil {
 			return nil, fmt.Errorf("cannot set snapshot aside: %w", err)
