@@ -58,7 +58,7 @@ type Case struct {
 	Rank      Rank     `json:"rank"`
 	Score     float64  `json:"score"`  // highest risk among its entities so far, 0..100
 	Damage    float64  `json:"damage"` // expected number of people harmed, weighted by what was shown
-	Orders    int64    `json:"orders"` // estimated orders exposed; masked ones are not
+	Orders    int64    `json:"orders"` // exposed, about: exact up to 12, then ±13 %; masked ones are not
 	Opened    Time     `json:"opened"`
 	Updated   Time     `json:"updated"`
 	Title     string   `json:"title"`
@@ -86,7 +86,7 @@ type Campaign struct {
 	Rank     Rank     `json:"rank"`   // by Damage
 	Score    float64  `json:"score"`  // highest of its cases, 0..100
 	Damage   float64  `json:"damage"` // of all of them
-	Orders   int64    `json:"orders"` // of all of them
+	Orders   int64    `json:"orders"` // of all of them, about
 	Opened   Time     `json:"opened"`
 	Updated  Time     `json:"updated"`
 	Title    string   `json:"title"` // of its worst case

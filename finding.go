@@ -64,7 +64,7 @@ type Finding struct {
 	Reason    string     `json:"reason"`
 	Evidence  []Evidence `json:"evidence,omitempty"`
 	Events    []string   `json:"events"` // ids of the events that it rests on, newest first
-	Orders    int64      `json:"orders"` // estimated distinct orders of which Entity saw personal data in the last 24 h, not counting what was masked
+	Orders    int64      `json:"orders"` // about how many orders, exact up to 12, then ±13 %, of which Entity saw personal data in the last 24 h, not counting what was masked
 	Stake     int64      `json:"stake"`  // people at risk if it is true, even if nothing was taken yet
 	Weight    float64    `json:"weight"` // sensitivity of what was shown, 0..1
 	Egress    bool       `json:"egress"` // the data left the partner's systems

@@ -157,9 +157,17 @@ func (a *app) rows(rows []row) {
 		if n := len(m.Partners); n > 1 {
 			partner = many(n, "partner")
 		}
-		t.row(m.ID, rankCell(m.Rank), fmt.Sprintf("%.0f", m.Score), instant(m.Opened), partner, who, number(m.Orders), state, what)
+		t.row(m.ID, rankCell(m.Rank), fmt.Sprintf("%.0f", m.Score), instant(m.Opened), partner, who, about("~", m.Orders)+number(m.Orders), state, what)
 	}
 	t.print(a.out)
+}
+
+// about returns the word for it where a number of exposed orders is an estimate: they are counted one by one up to a dozen.
+func about(word string, orders int64) string {
+	if orders > 12 {
+		return word
+	}
+	return ""
 }
 
 // cases shows cases as a table.
@@ -347,7 +355,7 @@ func (a *app) story(s *caseFile) {
 	o.wrap("why:    ", s.Reason)
 	o.linef("when:   %s to %s", instant(s.Opened), instant(s.Updated))
 	partner, veiled := moat.Unveiled(s.Partner)
-	o.linef("where:  partner %s, %s exposed, expected damage %.1f", clean(partner), many(s.Orders, "order"), s.Damage)
+	o.linef("where:  partner %s, %s%s exposed, expected damage %.1f", clean(partner), about("about ", s.Orders), many(s.Orders, "order"), s.Damage)
 	if veiled {
 		o.wrap("        ", fmt.Sprintf("%s does not see this case: it is about canaries, and nothing was decided. A decision of yours (POST /v1/decisions) would tell it", clean(partner)))
 	}

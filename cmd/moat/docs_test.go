@@ -354,8 +354,8 @@ func alike(a, b string) bool {
 		if v == w || changing.MatchString(v) && changing.MatchString(w) {
 			return true
 		}
-		n, err1 := strconv.ParseFloat(strings.ReplaceAll(strings.Trim(v, "(),:…"), ",", ""), 64)
-		m, err2 := strconv.ParseFloat(strings.ReplaceAll(strings.Trim(w, "(),:…"), ",", ""), 64)
+		n, err1 := strconv.ParseFloat(strings.ReplaceAll(strings.Trim(v, "(~),:…"), ",", ""), 64)
+		m, err2 := strconv.ParseFloat(strings.ReplaceAll(strings.Trim(w, "(~),:…"), ",", ""), 64)
 		return err1 == nil && err2 == nil && n <= 2*m && m <= 2*n
 	})
 }
