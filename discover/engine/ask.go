@@ -43,7 +43,7 @@ func (e *Engine) Ask(ev *moat.Event) []moat.Finding {
 	s.owner = partner
 	s.partner = e.cfg.Seed.Text(ev.Partner)
 	s.now = plausible(ev)
-	e.frame.Open(&s.scene, &s.ev)
+	e.begin(s)
 	for _, pass := range [...]func(*slot){e.identify, e.seek, e.prepare, e.touch} {
 		pass(s) // a question is alone, but its own records are many: they are fetched at the same time
 	}

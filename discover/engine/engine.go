@@ -123,25 +123,22 @@ type Engine struct {
 	frame  rule.Frame
 	asked  slot // of a question
 	// Of the event that is being worked on:
-	slot     *slot
-	tp       *rule.TypePlan
-	records  [rule.RecordKinds]unsafe.Pointer    // that the event concerns; nil = there is none
-	inputs   [rule.MaxFeatures + 1]feature.Input // one for each feature that reads another
-	blind    feature.Input                       // for those that need no value
-	depth    int
-	wheres   []where  // what the conditions of ops said, by Op.Asks
-	keys     []uint64 // hashes of a list
-	sampled  []uint64 // those of them that a feature looks at
-	hashed   *string  // the list that they are of, and the event that it is of
-	hashedAt uint32
-	ptrs     []unsafe.Pointer
-	far      []uintptr  // what is fetched next
-	empty    [4096]byte // what a read of an entity without a record sees
-	stats    Stats
-	ask      *scratch // set while a question is answered, to &e.scratch
-	scratch  scratch
-	net      []netCache
-	known    []partnerCache
+	slot    *slot
+	tp      *rule.TypePlan
+	records [rule.RecordKinds]unsafe.Pointer    // that the event concerns; nil = there is none
+	inputs  [rule.MaxFeatures + 1]feature.Input // one for each feature that reads another
+	blind   feature.Input                       // for those that need no value
+	depth   int
+	wheres  []where  // what the conditions of ops said, by Op.Asks
+	sampled []uint64 // hashes of a list that a feature looks at
+	ptrs    []unsafe.Pointer
+	far     []uintptr  // what is fetched next
+	empty   [4096]byte // what a read of an entity without a record sees
+	stats   Stats
+	ask     *scratch // set while a question is answered, to &e.scratch
+	scratch scratch
+	net     []netCache
+	known   []partnerCache
 }
 
 const pairBytes = pairHeader + 16

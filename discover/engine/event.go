@@ -272,7 +272,7 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 		if len(in.Texts) == 0 {
 			return false
 		}
-		in.Keys, in.Pairs = e.hashes(in.Texts), nil
+		in.Keys, in.Pairs = e.hashes(s, in.Texts), nil
 		if op.Mask != 0 {
 			if in.Keys, in.Texts = e.sample(in.Keys, op.Mask), nil; len(in.Keys) == 0 {
 				return false
@@ -306,17 +306,16 @@ func (e *Engine) sample(keys []uint64, mask uint64) []uint64 {
 	return e.sampled
 }
 
-// hashes returns the hashes of a list of the event. Several features take the same list, mostly the
+// hashes returns the hashes of a list of the event of s. Several features take the same list, mostly the
 // orders: they are hashed once an event.
-func (e *Engine) hashes(texts []string) []uint64 {
-	if e.hashed != unsafe.SliceData(texts) || e.hashedAt != e.frame.Epoch || len(e.keys) != len(texts) {
-		e.keys = e.keys[:0]
+func (e *Engine) hashes(s *slot, texts []string) []uint64 {
+	if list := unsafe.SliceData(texts); s.list != list || len(s.hashes) != len(texts) {
+		s.list, s.hashes = list, s.hashes[:0]
 		for _, t := range texts {
-			e.keys = append(e.keys, e.cfg.Seed.Text(t))
+			s.hashes = append(s.hashes, e.cfg.Seed.Text(t))
 		}
-		e.hashed, e.hashedAt = unsafe.SliceData(texts), e.frame.Epoch
 	}
-	return e.keys
+	return s.hashes
 }
 
 func (e *Engine) lookup(ip string) rule.Net {

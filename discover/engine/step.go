@@ -22,6 +22,8 @@ type slot struct {
 	early   []pairOf                         // the pairs that TypePlan.Early counts
 	known   []uint64                         // bit i: early[i] is of this event
 	ahead   []uint64                         // keys of the pairs of lists that are
+	hashes  []uint64                         // of a list of the event
+	list    *string                          // the list that they are of; nil = none yet
 	shape   *rule.Shape
 	scene   rule.Scene
 	id      uint64 // hash of the event's id; 0 = none
@@ -129,7 +131,7 @@ func (e *Engine) Step(batch []byte, pause func()) (Result, error) {
 // open begins the work on s: whose it is, when it was, and what is remembered of it by its own words.
 func (e *Engine) open(s *slot) {
 	ev := &s.ev
-	e.frame.Open(&s.scene, ev)
+	e.begin(s)
 	s.partner = e.cfg.Seed.Text(ev.Partner)
 	known := &e.known[s.partner%partnerCacheSize]
 	if known.hash != s.partner {
@@ -144,6 +146,12 @@ func (e *Engine) open(s *slot) {
 		_, at := e.netOf()
 		prefetch(unsafe.Pointer(at))
 	}
+}
+
+// begin has the frame see the event of s, of which nothing is known yet.
+func (e *Engine) begin(s *slot) {
+	s.list = nil
+	e.frame.Open(&s.scene, &s.ev)
 }
 
 // identify computes the keys of the entities of s and reaches for their places in the index.
@@ -265,9 +273,9 @@ func (e *Engine) foresee(s *slot, op *rule.Op) {
 	if s.keys[op.Of] == 0 {
 		return
 	}
-	texts := op.List(&e.frame)
-	for _, t := range texts[:min(len(texts), maxAhead)] {
-		if key := e.cfg.Seed.Text(t); key&op.Mask == 0 {
+	keys := e.hashes(s, op.List(&e.frame))
+	for _, key := range keys[:min(len(keys), maxAhead)] {
+		if key&op.Mask == 0 {
 			s.ahead = append(s.ahead, pairKey(op, key, s.keys[op.Of]))
 		}
 	}

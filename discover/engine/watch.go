@@ -156,7 +156,7 @@ func (e *Engine) quiet(now *slot, w *watch, findings *[]moat.Finding) bool {
 	s.ev.MarkAll()
 	s.owner, s.partner, s.now = now.owner, now.partner, s.ev.Time
 	tp := &e.plan.Types[w.typ]
-	e.frame.Open(&s.scene, &s.ev)
+	e.begin(s)
 	e.identify(s)
 	e.sort(s)
 	e.slot, e.tp = s, tp

@@ -3,10 +3,12 @@ package rule
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
@@ -21,8 +23,27 @@ import (
 // collide. An engine sets it from its installation's secret before it compiles.
 type HashSeed uint64
 
-// Text returns the hash of s.
-func (h HashSeed) Text(s string) uint64 { return xxh3.HashStringSeed(s, uint64(h)) }
+// Text returns the hash of s. Ids and words are short as a rule: up to 16 bytes take two multiplications, which none can
+// foresee the factors of who does not know the seed (after wyhash, Wang Yi 2019); what is longer takes XXH3.
+func (h HashSeed) Text(s string) uint64 {
+	if len(s) > 16 {
+		return xxh3.HashStringSeed(s, uint64(h))
+	}
+	n, p := uint64(len(s)), unsafe.Pointer(unsafe.StringData(s))
+	var a, b uint64
+	switch {
+	case n >= 8:
+		a, b = load[uint64](p, 0), load[uint64](p, n-8)
+	case n >= 4:
+		a, b = uint64(load[uint32](p, 0)), uint64(load[uint32](p, n-4))
+	case n > 0:
+		a, b = uint64(load[byte](p, 0))<<8|uint64(load[byte](p, n/2)), uint64(load[byte](p, n-1))
+	}
+	return Mix(Mix(a^uint64(h), b^bits.RotateLeft64(uint64(h), 32)), n+uint64(h))
+}
+
+// load reads a number that lies in memory, lowest byte first.
+func load[T byte | uint32 | uint64](p unsafe.Pointer, at uint64) T { return *(*T)(unsafe.Add(p, at)) }
 
 // key is the hash of s, 0 if it is empty.
 func (h HashSeed) key(s string) uint64 {
@@ -34,10 +55,8 @@ func (h HashSeed) key(s string) uint64 {
 
 // Mix combines two hashes; the order matters.
 func Mix(a, b uint64) uint64 {
-	a ^= b*0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019 + a<<6 + a>>2
-	a ^= a >> 32
-	a *= 0xD6E8FEB86659FD93
-	return a ^ a>>32
+	high, low := bits.Mul64(a^0x9E3779B97F4A7C15, b^0xD6E8FEB86659FD93)
+	return high ^ low
 }
 
 // compiler lowers one checked expression to closures.
@@ -285,7 +304,13 @@ func (c *compiler) matches(target, arg ast.Expr) boolFn {
 		l := c.list(target)
 		return func(f *Frame) bool {
 			for _, s := range l(f) {
-				if f.Memos[memo].match(re, s, seed.Text(s)) {
+				m, h := &f.Memos[memo], seed.Text(s)
+				is, known := m.recall(h)
+				if !known {
+					is = re.MatchString(s)
+					m.learn(h, is)
+				}
+				if is {
 					return true
 				}
 			}
@@ -293,14 +318,19 @@ func (c *compiler) matches(target, arg ast.Expr) boolFn {
 		}
 	}
 	s := c.str(target)
-	if target.Kind() == ast.IdentKind {
-		place := c.b.place(c.words(target))
-		return func(f *Frame) bool {
-			t := s(f)
-			return f.Memos[memo].match(re, t, f.hash(place, t))
-		}
+	key := func(f *Frame) uint64 { return seed.Text(s(f)) }
+	if target.Kind() == ast.IdentKind { // a key of joined texts is none for the whole if one of them is empty
+		key = c.key(target)
 	}
-	return func(f *Frame) bool { t := s(f); return f.Memos[memo].match(re, t, seed.Text(t)) }
+	return func(f *Frame) bool {
+		m, h := &f.Memos[memo], key(f)
+		is, known := m.recall(h)
+		if !known {
+			is = re.MatchString(s(f)) // only now: the text may take long to work out
+			m.learn(h, is)
+		}
+		return is
+	}
 }
 
 func (c *compiler) num(e ast.Expr) numFn {
@@ -338,6 +368,9 @@ func (c *compiler) num(e ast.Expr) numFn {
 		of := make([]operand, len(args))
 		for i, a := range args {
 			of[i] = c.operand(a)
+		}
+		if call.FunctionName() == "colleague" {
+			return colleague(of)
 		}
 		if r := joined(call.FunctionName(), of); r != nil {
 			return r

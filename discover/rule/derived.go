@@ -281,6 +281,18 @@ var zones = sync.OnceValue(func() map[string]string {
 	return m
 })
 
+// colleague is what a colleague of an account did, by own, role, roleHeads, partner and heads: sums of the account, of its role and of its
+// partner, and how many did anything. The mean of its role is drawn to that of its partner by the weight of three people
+// (empirical Bayes, Efron and Morris 1975), so that a role of one or two is not taken at its word.
+func colleague(of []operand) numFn {
+	own, role, roleHeads, partner, heads := of[0], of[1], of[2], of[3], of[4]
+	return func(f *Frame) float64 {
+		x := own.of(f)
+		others := max(role.of(f)-x, 0) + 3*(partner.of(f)-x)/max(heads.of(f)-1, 1)
+		return finite(others / (max(roleHeads.of(f)-1, 0) + 3))
+	}
+}
+
 // stouffer combines robust z scores of independent channels: Σz/√k (Stouffer 1949).
 func stouffer(a []numFn) numFn {
 	root := math.Sqrt(float64(len(a)))

@@ -2,7 +2,6 @@ package rule
 
 import (
 	"net/netip"
-	"regexp"
 	"unsafe"
 
 	"github.com/moat-platform/moat"
@@ -27,18 +26,18 @@ type Frame struct {
 	// Memos remember what patterns said of texts; see [Plan.NewFrame].
 	Memos []Memo
 
-	slots  unsafe.Pointer // of Slots and Stamp: where features write and are read, a hundred times an event
-	stamps unsafe.Pointer
-	seed   HashSeed
-	agents []agentMemo
-	day    dayMemo
-	hashes []followed
-	buffer [maxRoute]byte // of the text that was made last
-	texts  []textMemo     // of the scene
-	turn   uint64         // of the scene
-	turns  uint64         // scenes that began
-	scene  *Scene
-	own    Scene
+	slots   unsafe.Pointer // of Slots and Stamp: where features write and are read, a hundred times an event
+	stamps  unsafe.Pointer
+	seed    HashSeed
+	agents  []agentMemo
+	day     dayMemo
+	follows []followed
+	buffer  [maxRoute]byte // of the text that was made last
+	texts   []textMemo     // of the scene
+	turn    uint64         // of the scene
+	turns   uint64         // scenes that began
+	scene   *Scene
+	own     Scene
 }
 
 // Scene is what a frame works out about an event, so that it can turn to others and come back.
@@ -90,21 +89,26 @@ func (f *Frame) hash(place int, s string) uint64 {
 	return m.hash
 }
 
-// followed remembers the hash of a text that follows from another, by the hash of that.
-type followed struct{ from, hash uint64 }
+// followed remembers what follows from a text, by the hash of that and of what it is.
+type followed struct{ from, is uint64 }
 
-// follow returns the hash of the text that is worked out by s from the text whose hash is from, and has that place; 0 if it is empty.
-func (f *Frame) follow(from uint64, place int, s strFn) uint64 {
-	if f.hashes == nil {
-		f.hashes = make([]followed, memoSize)
+// followed returns where what follows from a text, by its hash, is remembered, and what from is there if it is.
+func (f *Frame) followed(text, what uint64) (m *followed, from uint64) {
+	if f.follows == nil {
+		f.follows = make([]followed, memoSize)
 	}
-	from = Mix(from, uint64(place)) | 1
-	m := &f.hashes[from>>1%memoSize]
+	from = Mix(text, what) | 1
+	return &f.follows[from>>1%memoSize], from
+}
+
+// follow returns the hash of the text that is worked out by s from the text whose hash is given, and has that place; 0 if it is empty.
+func (f *Frame) follow(text uint64, place int, s strFn) uint64 {
+	m, from := f.followed(text, uint64(place))
 	if m.from != from {
 		*m = followed{from, f.seed.key(s(f))}
 	}
-	f.texts[place] = textMemo{f.turn, m.hash}
-	return m.hash
+	f.texts[place] = textMemo{f.turn, m.is}
+	return m.is
 }
 
 // Entity returns the hash of the id of the event's entity of that kind, 0 if it has none.
@@ -181,22 +185,23 @@ type Memo struct {
 
 const memoSize = 4096
 
-// match tells whether re matches s, whose hash is given.
-func (m *Memo) match(re *regexp.Regexp, s string, h uint64) bool {
+// recall tells what was learned of the text with that hash, if that is known still.
+func (m *Memo) recall(h uint64) (is, known bool) {
 	if m.entries == nil {
 		m.entries = make([]uint64, memoSize)
 	}
 	h |= 2
-	e := &m.entries[h>>2%memoSize]
-	if *e&^1 == h&^1 {
-		return *e&1 == 1
+	e := m.entries[h>>2%memoSize]
+	return e&1 == 1, e&^1 == h&^1
+}
+
+// learn remembers what the pattern says of the text with that hash.
+func (m *Memo) learn(h uint64, is bool) {
+	h = (h | 2) &^ 1
+	if is {
+		h |= 1
 	}
-	*e = h &^ 1
-	if re.MatchString(s) {
-		*e |= 1
-		return true
-	}
-	return false
+	m.entries[h>>2%memoSize] = h
 }
 
 // Net is what is known of a network address.

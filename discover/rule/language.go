@@ -139,7 +139,7 @@ func functions() []cel.EnvOption {
 		f("given", truth, num), f("given", truth, str), f("given", truth, truth), f("given", truth, list),
 		f("min", num, num, num), f("max", num, num, num), f("log", num, num), f("sqrt", num, num), f("abs", num, num),
 		f("clamp", num, num, num, num), f("exp", num, num), f("floor", num, num), f("tail", num, num), f("text", str, num), f("extra", str, str),
-		variadic("stouffer", num, num, 2, 8),
+		variadic("stouffer", num, num, 2, 8), f("colleague", num, num, num, num, num, num),
 		m("contains", truth, str, str), m("startsWith", truth, str, str), m("endsWith", truth, str, str),
 		cel.Function("matches", cel.MemberOverload("matches_member", []*cel.Type{str, str}, truth), cel.MemberOverload("matches_member_list", []*cel.Type{list, str}, truth)),
 		cel.Function("size", cel.MemberOverload("size_member_text", []*cel.Type{str}, num), cel.MemberOverload("size_member_list", []*cel.Type{list}, num)),
@@ -156,7 +156,7 @@ func variadic(name string, result, arg *cel.Type, least, most int) cel.EnvOption
 }
 
 // functionNames are the functions that a rule may name, for hints.
-var functionNames = []string{"given", "min", "max", "log", "sqrt", "abs", "exp", "floor", "clamp", "tail", "stouffer", "text", "extra", "contains", "startsWith", "endsWith", "matches", "size"}
+var functionNames = []string{"given", "min", "max", "log", "sqrt", "abs", "exp", "floor", "clamp", "tail", "stouffer", "colleague", "text", "extra", "contains", "startsWith", "endsWith", "matches", "size"}
 
 // environment checks the expressions of one detector.
 type environment struct {

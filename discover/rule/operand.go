@@ -22,6 +22,14 @@ func (c *compiler) operand(e ast.Expr) operand {
 	return o
 }
 
+// of returns the number at the frame's event.
+func (o *operand) of(f *Frame) float64 {
+	if o.slot >= 0 {
+		return f.at(o.first, o.slot)
+	}
+	return o.num(f)
+}
+
 // joined returns a calculation of two operands of which one need not be called, nil if it knows none. It gives what
 // [arithmetic] gives.
 func joined(name string, of []operand) numFn {
