@@ -222,6 +222,19 @@ func (r *BatchReader) OpenAgain(b []byte) error {
 // Len returns the number of events in the batch.
 func (r *BatchReader) Len() int { return int(r.n) }
 
+// Newest returns the newest time of receipt of the events that Next would return, without reading them.
+func (r *BatchReader) Newest() (newest Time) {
+	for rest := *r; rest.left > 0; rest.left-- {
+		b := rest.bytes()
+		if b == nil {
+			break
+		}
+		newest = max(newest, receivedOf(b))
+		rest.rest = rest.rest[4+len(b):]
+	}
+	return newest
+}
+
 // Err returns why Next stopped early: nil at the end of a whole batch, else an
 // error that wraps [ErrCorruptBatch].
 func (r *BatchReader) Err() error { return r.err }
@@ -268,9 +281,12 @@ func (r *BatchReader) row(e *Event) bool {
 	e.forget(e.has[0]&^has[0], e.has[1]&^has[1])
 	e.has = has
 	e.Partner = "" // it may be set without a mark
-	e.Received, e.Flags = Time(binary.LittleEndian.Uint64(b[16:])), Flag(b[24])
+	e.Received, e.Flags = receivedOf(b), Flag(b[24])
 	return readFields(e, unsafe.String(&b[0], len(b)))
 }
+
+// receivedOf returns the time of receipt in the header of a row.
+func receivedOf(row []byte) Time { return Time(binary.LittleEndian.Uint64(row[16:])) }
 
 // readFields reads the values after the header of row into the fields that e marks as given.
 func readFields(e *Event, row string) bool {

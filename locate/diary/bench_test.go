@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	moat "github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/intake"
 	"github.com/moat-platform/moat/store/run"
 	"github.com/moat-platform/moat/store/run/runtest"
 )
@@ -18,7 +19,7 @@ func BenchmarkQuestions(b *testing.B) {
 	}
 	load := runtest.New(1, 20_000, 1000)
 	for seq := range uint64(4000) {
-		if err := w.Append(seq+1, load.Batch(512), nil); err != nil {
+		if err := intake.Append(seq+1, load.Batch(512), nil, w); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -124,7 +124,7 @@ type Query struct {
 
 // open takes a view and finds the keys of the entity.
 func (d *Diary) open(ctx context.Context, tenant moat.Tenant, q *Query) (v *run.View, keys []uint64, err error) {
-	if v, err = d.set.View(ctx); err != nil {
+	if v, err = d.set.View(); err != nil {
 		return nil, nil, fmt.Errorf("cannot read diary: %w", err)
 	}
 	if keys, err = d.keysOf(v, tenant, q.Partner, q.Entity); err != nil {
@@ -136,7 +136,7 @@ func (d *Diary) open(ctx context.Context, tenant moat.Tenant, q *Query) (v *run.
 
 // Partners returns the partners that have rows and that the tenant sees, sorted.
 func (d *Diary) Partners(ctx context.Context, tenant moat.Tenant) ([]string, error) {
-	v, err := d.set.View(ctx)
+	v, err := d.set.View()
 	if err != nil {
 		return nil, fmt.Errorf("cannot read diary: %w", err)
 	}
@@ -287,7 +287,7 @@ func (d *Diary) Counts(ctx context.Context, tenant moat.Tenant, list []Owned) ([
 // once, and which entities each stands for.
 func (d *Diary) openAll(ctx context.Context, tenant moat.Tenant, list []Owned) (v *run.View, keys []uint64, place map[uint64][]int, err error) {
 	place = map[uint64][]int{}
-	if v, err = d.set.View(ctx); err != nil {
+	if v, err = d.set.View(); err != nil {
 		return nil, nil, nil, fmt.Errorf("cannot read diary: %w", err)
 	}
 	for i, o := range list {

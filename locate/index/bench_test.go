@@ -7,6 +7,7 @@ import (
 
 	moat "github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/locate/ledger"
+	"github.com/moat-platform/moat/store/intake"
 	"github.com/moat-platform/moat/store/run"
 	"github.com/moat-platform/moat/store/run/runtest"
 )
@@ -32,7 +33,7 @@ func BenchmarkAppend(b *testing.B) {
 	b.ResetTimer()
 	before := runtest.CPU(b)
 	for i := range b.N {
-		if err := w.Append(uint64(i+1), batches[i%len(batches)], nil); err != nil {
+		if err := intake.Append(uint64(i+1), batches[i%len(batches)], nil, w); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -118,7 +119,7 @@ func fill(b *testing.B, x *Index, rows int64) {
 				break
 			}
 		}
-		if err := w.Append(seq, load.Batch(512), nil); err != nil {
+		if err := intake.Append(seq, load.Batch(512), nil, w); err != nil {
 			b.Fatal(err)
 		}
 	}

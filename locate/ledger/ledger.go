@@ -178,7 +178,7 @@ func (l *Ledger) Key(id string) uint64 { return run.EventKey(l.hash.Sum(id)) }
 // EachKey is [Ledger.Each] for the keys of orders, which must be distinct.
 func (l *Ledger) EachKey(ctx context.Context, tenant moat.Tenant, keys []uint64, from, to moat.Time,
 	fn func(i int, r *run.Row) error) (damaged int, err error) {
-	v, err := l.set.View(ctx)
+	v, err := l.set.View()
 	if err != nil {
 		return 0, fmt.Errorf("cannot read ledger: %w", err)
 	}
@@ -197,7 +197,7 @@ func (l *Ledger) EachKey(ctx context.Context, tenant moat.Tenant, keys []uint64,
 // same ledger gives the same sample; without the secret nobody knows which orders are in it.
 func (l *Ledger) Sample(ctx context.Context, tenant moat.Tenant, n int, from, to moat.Time,
 	fn func(order uint64, r *run.Row) error) (share float64, damaged int, err error) {
-	v, err := l.set.View(ctx)
+	v, err := l.set.View()
 	if err != nil {
 		return 0, 0, fmt.Errorf("cannot sample ledger: %w", err)
 	}

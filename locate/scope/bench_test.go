@@ -8,6 +8,7 @@ import (
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/locate/index"
+	"github.com/moat-platform/moat/store/intake"
 	"github.com/moat-platform/moat/store/run/runtest"
 )
 
@@ -48,7 +49,7 @@ func BenchmarkScope(b *testing.B) {
 			w.Append(&e)
 		}
 		batch := append([]byte(nil), w.Bytes()...)
-		if err := writer.Append(writer.Position()+uint64(at), batch, nil); err != nil {
+		if err := intake.Append(writer.Position()+uint64(at), batch, nil, writer); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/locate/index"
+	"github.com/moat-platform/moat/store/intake"
 	"github.com/moat-platform/moat/store/run"
 	"github.com/moat-platform/moat/store/run/runtest"
 )
@@ -102,7 +103,7 @@ func fill(b *testing.B, dir string, touches int64) {
 				break
 			}
 		}
-		if err := w.Append(seq, load.Batch(512), nil); err != nil {
+		if err := intake.Append(seq, load.Batch(512), nil, w); err != nil {
 			b.Fatal(err)
 		}
 		if seq%4000 == 0 { // few and large, as a server writes them

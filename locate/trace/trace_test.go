@@ -12,6 +12,7 @@ import (
 
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/locate/index"
+	"github.com/moat-platform/moat/store/intake"
 )
 
 const day0 = 1_772_409_600 * moat.Second
@@ -502,7 +503,7 @@ func TestKept(t *testing.T) {
 			w.Append(e)
 		}
 		seq++
-		if err := writer.Append(seq, slices.Clone(w.Bytes()), nil); err != nil {
+		if err := intake.Append(seq, slices.Clone(w.Bytes()), nil, writer); err != nil {
 			t.Fatal(err)
 		}
 		if seq == 5 { // half of it in files

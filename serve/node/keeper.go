@@ -7,19 +7,10 @@ import (
 	"github.com/moat-platform/moat"
 	"github.com/moat-platform/moat/foresee"
 	"github.com/moat-platform/moat/store/book"
+	"github.com/moat-platform/moat/store/intake"
 	"github.com/moat-platform/moat/store/lake"
+	"github.com/moat-platform/moat/store/run"
 )
-
-// sink is a part of the store that takes every batch in order and skips what it has.
-type sink interface {
-	Append(seq uint64, batch []byte, skip []uint64) error
-	Flush(ctx context.Context) error
-}
-
-// lakeSink gives the lake's writer the form of the others.
-type lakeSink struct{ *lake.Writer }
-
-func (l lakeSink) Flush(context.Context) error { return l.Writer.Flush() }
 
 // work is what the owner of a partition hands to the keeper: a batch to store with what it led to, something to send
 // without a batch, or the wish to know when everything before it is durable.
@@ -37,7 +28,8 @@ type work struct {
 // and the questions never wait for a disk.
 type keeper struct {
 	p       *partition
-	sinks   []sink
+	lake    *lake.Writer
+	index   *run.Writer
 	seq     uint64
 	changes book.Changes
 	letters letters
@@ -73,7 +65,7 @@ func (k *keeper) run() {
 	}
 }
 
-// store tries until the sinks have the batch. A full disk stops this partition here, and by way of the
+// store tries until lake and index have the batch. A full disk stops this partition here, and by way of the
 // filling river its senders, until there is room again; nothing is passed over.
 func (k *keeper) store(w work) {
 	if k.gone {
@@ -82,17 +74,15 @@ func (k *keeper) store(w work) {
 	if k.letters.post(w.out); w.batch == nil {
 		return
 	}
-	for _, s := range k.sinks {
-		for {
-			err := s.Append(w.seq, w.batch, w.skip)
-			k.p.warn("cannot store events", err)
-			if err == nil {
-				break
-			}
-			if !k.again() {
-				k.gone = true
-				return
-			}
+	for {
+		err := intake.Append(w.seq, w.batch, w.skip, k.lake, k.index)
+		k.p.warn("cannot store events", err)
+		if err == nil {
+			break
+		}
+		if !k.again() {
+			k.gone = true
+			return
 		}
 	}
 	k.p.n.breathe()
@@ -142,10 +132,11 @@ func (k *keeper) flush(seq uint64) error {
 	if err := k.letters.flush(); err != nil {
 		return err
 	}
-	for _, s := range k.sinks {
-		if err := s.Flush(context.Background()); err != nil {
-			return err
-		}
+	if err := k.lake.Flush(); err != nil {
+		return err
+	}
+	if err := k.index.Flush(context.Background()); err != nil {
+		return err
 	}
 	if k.seq < seq {
 		return errBehind

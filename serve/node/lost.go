@@ -72,42 +72,33 @@ func (p *partition) checkStores(ctx context.Context, touches *run.Writer) error 
 
 // index hands the index the events of the lake after a message of the log, up to where the engine is.
 func (p *partition) index(ctx context.Context, w *run.Writer, after uint64) error {
-	var (
-		b   moat.BatchWriter
-		seq uint64
-	)
-	step := func() error {
-		if b.Len() == 0 {
-			return nil
+	seq := after // of the message that is being handed
+	next := func(to uint64) error {
+		if seq > after {
+			w.End()
 		}
-		batch := append([]byte(nil), b.Bytes()...)
-		b.Reset()
-		return w.Append(seq, batch, nil)
+		seq = to
+		_, err := w.Begin(seq, 0)
+		return err
 	}
 	err := p.n.Lake.Scan(ctx, lake.Filter{Tenant: moat.Everyone(), Partition: &p.id}, func(at lake.Position, e *moat.Event) error {
 		if at.Seq <= after || at.Seq > p.seq {
 			return nil
 		}
 		if at.Seq != seq {
-			if err := step(); err != nil {
+			if err := next(at.Seq); err != nil {
 				return err
 			}
-			seq = at.Seq
 		}
-		b.Append(e)
+		w.Add(uint32(at.Row), e)
 		return nil
 	})
-	if err == nil {
-		err = step()
+	if err == nil && seq < p.seq { // the position must not stay behind what is there
+		err = next(p.seq)
 	}
 	if err != nil {
 		return err
 	}
-	if seq < p.seq { // the position must not stay behind what is there
-		b.Reset()
-		if err := w.Append(p.seq, append([]byte(nil), b.Bytes()...), nil); err != nil {
-			return err
-		}
-	}
+	w.End()
 	return w.Flush(ctx)
 }

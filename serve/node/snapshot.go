@@ -37,7 +37,7 @@ func (n *Node) openPartition(ctx context.Context, id int) (*partition, error) {
 	if err := p.checkRiver(ctx); err != nil {
 		return nil, err
 	}
-	p.store = &keeper{p: p, sinks: []sink{lakeSink{n.Lake.Writer(id)}, touches}, letters: letters{p: p, piles: map[int]*pile{}}}
+	p.store = &keeper{p: p, lake: n.Lake.Writer(id), index: touches, letters: letters{p: p, piles: map[int]*pile{}}}
 	defer func() { p.store.seq, p.handed = p.seq, p.seq }()
 	if err := p.store.letters.load(); err != nil {
 		return nil, err

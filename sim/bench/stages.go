@@ -17,6 +17,7 @@ import (
 	"github.com/moat-platform/moat/locate/index"
 	"github.com/moat-platform/moat/river"
 	"github.com/moat-platform/moat/sim/load"
+	"github.com/moat-platform/moat/store/intake"
 	"github.com/moat-platform/moat/store/lake"
 )
 
@@ -119,7 +120,7 @@ func (b *bench) lake(_ context.Context, batches [][]byte) (func() error, error) 
 	}
 	w := l.Writer(0)
 	for i, x := range batches {
-		if err := w.Append(uint64(i+1), x, nil); err != nil {
+		if err := intake.Append(uint64(i+1), x, nil, w); err != nil {
 			return nil, err
 		}
 	}
@@ -136,7 +137,7 @@ func (b *bench) index(ctx context.Context, batches [][]byte) (func() error, erro
 		return nil, err
 	}
 	for i, batch := range batches {
-		if err := w.Append(uint64(i+1), batch, nil); err != nil {
+		if err := intake.Append(uint64(i+1), batch, nil, w); err != nil {
 			return nil, err
 		}
 	}

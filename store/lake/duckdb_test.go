@@ -11,6 +11,7 @@ import (
 
 	_ "github.com/duckdb/duckdb-go/v2"
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/intake"
 )
 
 // DuckDB reads what the lake writes: dictionary and plain pages, nulls, lists, several pages, copied row groups, files without rows.
@@ -18,12 +19,12 @@ func TestDuckDB(t *testing.T) {
 	l := openLake(t, Config{SegmentRows: 70_000})
 	batches := realisticBatches(160)
 	for i, b := range batches {
-		must(t, l.Writer(0).Append(uint64(i+1), b, nil))
+		must(t, intake.Append(uint64(i+1), b, nil, l.Writer(0)))
 	}
 	must(t, l.Writer(0).Flush())
-	must(t, l.Writer(0).Append(uint64(len(batches)+1), batchOf(), nil)) // a file without rows
+	must(t, intake.Append(uint64(len(batches)+1), batchOf(), nil, l.Writer(0))) // a file without rows
 	must(t, l.Writer(0).Flush())
-	must(t, l.Writer(0).Append(1000, batchOf(simple("late", testDay+moat.Day)), nil))
+	must(t, intake.Append(1000, batchOf(simple("late", testDay+moat.Day)), nil, l.Writer(0)))
 	must(t, l.Writer(0).Flush())
 	db, err := sql.Open("duckdb", "")
 	must(t, err)

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/intake"
 )
 
 func openLake(t testing.TB, cfg Config) *Lake {
@@ -83,8 +84,8 @@ func TestRoundTrip(t *testing.T) {
 				}
 				want = append(want, found{Position{p, seq, row}, e})
 			}
-			must(t, w.Append(seq, batchOf(events...), skip))
-			must(t, w.Append(seq, batchOf(events...), nil)) // taken before: ignored
+			must(t, intake.Append(seq, batchOf(events...), skip, w))
+			must(t, intake.Append(seq, batchOf(events...), nil, w)) // taken before: ignored
 		}
 		must(t, w.Flush())
 		if got := l.Position(p); got != seq {
@@ -122,7 +123,7 @@ func TestFront(t *testing.T) {
 			}
 			want = append(want, found{Position{0, seq + 1, i}, kept})
 		}
-		must(t, w.Append(seq+1, batchOf(events...), nil))
+		must(t, intake.Append(seq+1, batchOf(events...), nil, w))
 		events = nil
 	}
 	must(t, w.Flush())
@@ -134,7 +135,7 @@ func TestRealistic(t *testing.T) {
 	w := l.Writer(0)
 	var want []found
 	for i, b := range realisticBatches(100) {
-		must(t, w.Append(uint64(i+1), b, nil))
+		must(t, intake.Append(uint64(i+1), b, nil, w))
 		for row, e := range eventsOf(t, b) {
 			want = append(want, found{Position{0, uint64(i + 1), row}, e})
 		}

@@ -9,16 +9,17 @@ import (
 	"testing"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/intake"
 )
 
 // FuzzFile checks that no content of a file does worse than being refused as damaged.
 func FuzzFile(f *testing.F) {
 	l := openLake(f, Config{})
 	for seq := 1; seq <= 3; seq++ {
-		must(f, l.Writer(0).Append(uint64(seq), message(seq), nil))
+		must(f, intake.Append(uint64(seq), message(seq), nil, l.Writer(0)))
 	}
 	must(f, l.Writer(0).Flush())
-	must(f, l.Writer(0).Append(4, batchOf(), nil)) // a file without rows
+	must(f, intake.Append(4, batchOf(), nil, l.Writer(0))) // a file without rows
 	must(f, l.Writer(0).Flush())
 	for _, file := range l.Files() {
 		b, err := os.ReadFile(file.Path)

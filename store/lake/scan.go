@@ -174,7 +174,7 @@ func (s *source) close() { s.f.Close() }
 
 // pager is told of the pages of a scan: what an event refers to stays until end.
 type pager interface {
-	begin(rows int)
+	begin()
 	end() error
 }
 
@@ -197,7 +197,7 @@ func (s *source) scanGroup(ctx context.Context, i int, f *Filter, fn func(seq ui
 			return fmt.Errorf("cannot scan: %w", err)
 		}
 		if p != nil {
-			p.begin(r.rows)
+			p.begin()
 		}
 		for range r.rows {
 			e.Reset()

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/intake"
 	"github.com/parquet-go/parquet-go"
 )
 
@@ -35,7 +36,7 @@ func TestScanFilter(t *testing.T) {
 				events = append(events, e)
 				all = append(all, found{Position{p, seq, row}, e})
 			}
-			must(t, l.Writer(p).Append(seq, batchOf(events...), nil))
+			must(t, intake.Append(seq, batchOf(events...), nil, l.Writer(p)))
 		}
 		must(t, l.Writer(p).Flush())
 	}
@@ -81,7 +82,7 @@ func TestScanWhileCompacting(t *testing.T) {
 	l := openLake(t, Config{SegmentRows: 2})
 	w := l.Writer(0)
 	for seq := 1; seq <= 40; seq++ {
-		must(t, w.Append(uint64(seq), message(seq), nil))
+		must(t, intake.Append(uint64(seq), message(seq), nil, w))
 	}
 	must(t, w.Flush())
 	entered, leave := make(chan struct{}), make(chan struct{})
@@ -124,14 +125,14 @@ func TestCompactCopiesLargeRowGroups(t *testing.T) {
 	w := l.Writer(0)
 	batches := realisticBatches(300)
 	for i, b := range batches[:290] {
-		must(t, w.Append(uint64(i+1), b, nil))
+		must(t, intake.Append(uint64(i+1), b, nil, w))
 	}
 	must(t, w.Flush())
 	for i, b := range batches[290:] {
-		must(t, w.Append(uint64(i+291), b, nil))
+		must(t, intake.Append(uint64(i+291), b, nil, w))
 		must(t, w.Flush())
 	}
-	must(t, w.Append(1000, batchOf(simple("late", testDay+moat.Day)), nil))
+	must(t, intake.Append(1000, batchOf(simple("late", testDay+moat.Day)), nil, w))
 	must(t, w.Flush())
 	var want []string
 	for _, b := range batches {
@@ -169,7 +170,7 @@ func TestGenericReader(t *testing.T) {
 	l := openLake(t, Config{})
 	batches := realisticBatches(80)
 	for i, b := range batches {
-		must(t, l.Writer(0).Append(uint64(i+1), b, nil))
+		must(t, intake.Append(uint64(i+1), b, nil, l.Writer(0)))
 	}
 	must(t, l.Writer(0).Flush())
 	type row struct {

@@ -10,27 +10,22 @@ import (
 	"github.com/moat-platform/moat"
 )
 
-const (
-	// maxBatch bounds the bytes of a batch, so that no page grows beyond what Parquet allows.
-	maxBatch = 256 << 20
-	// segmentBytes closes a file early when its text is long.
-	segmentBytes = 512 << 20
-)
+// segmentBytes closes a file early when its text is long.
+const segmentBytes = 512 << 20
 
-// Writer writes the files of one partition. Append and Flush must be called from one
-// goroutine at a time; the encoding and writing happen on another.
+// Writer writes the files of one partition. It is a [intake.Sink], which gives it the messages of the log. Begin, Add, End and Flush
+// must be called from one goroutine at a time, and the lake not be closed in the middle of a message; the encoding and writing happen on another goroutine.
 type Writer struct {
 	l         *Lake
 	partition int
 
-	mu     sync.Mutex // held by Append, Flush and close
+	mu     sync.Mutex // held by Begin, End, Flush and close
 	closed bool
 	last   uint64 // last sequence taken
+	begun  uint64 // the one that events are added of
 	today  int64  // day of the newest receipt so far, in days since 1970
 	seg    segment
 	grp    group // its blocks
-	reader moat.BatchReader
-	event  moat.Event
 
 	// At most two blocks are on their way: one in the channel, one being encoded.
 	jobs    chan job
@@ -81,75 +76,28 @@ func (l *Lake) Writer(partition int) *Writer {
 	return w
 }
 
-// Append takes the events of the message with sequence seq, which was opened before
-// (see [moat.BatchReader.OpenAgain]), except the rows whose bit is set in skip (bit n&63
-// of word n>>6 for row n). A message that was taken before is ignored. When Append
-// returns an error the message was not taken, and the caller may try again: after a
-// full disk, for example, Append fails until what is waiting could be written. An error
-// that wraps [moat.ErrCorruptBatch] will not go away.
-func (w *Writer) Append(seq uint64, batch []byte, skip []uint64) error {
+// Begin begins a message, unless it was taken before. All of its events go to the file of one day, that of the newest receipt so far. An
+// error says that the message cannot be taken now: after a full disk, for example, until what is waiting could be written.
+func (w *Writer) Begin(seq uint64, received moat.Time) (lacks bool, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
-		return fmt.Errorf("cannot append: %w", ErrClosed)
+		return false, fmt.Errorf("cannot append: %w", ErrClosed)
 	}
 	if seq <= w.last {
-		return nil
+		return false, nil
 	}
-	if len(batch) > maxBatch || seq > 1<<63-1 {
-		return fmt.Errorf("cannot append message %d of %d bytes: over the limit of %d", seq, len(batch), maxBatch)
+	if seq > 1<<63-1 {
+		return false, fmt.Errorf("cannot append message %d: over the limit", seq)
 	}
 	if err := w.settle(); err != nil {
-		return fmt.Errorf("cannot append: %w", err)
+		return false, fmt.Errorf("cannot append: %w", err)
 	}
-	if err := w.take(seq, batch, skip); err != nil {
-		return fmt.Errorf("cannot append message %d: %w", seq, err)
-	}
-	w.last, w.seg.Last = seq, seq
-	b := w.grp.blk
-	switch {
-	case w.seg.rows >= w.l.cfg.SegmentRows || w.seg.text+b.text >= segmentBytes:
+	w.begun, w.today = seq, max(w.today, int64(received/moat.Day))
+	if w.today > w.seg.day && w.seg.rows > 0 {
 		w.finish(nil)
-	case b.rows >= blockRows || b.text >= blockBytes:
-		w.seal()
 	}
-	return nil
-}
-
-// take adds the events of a batch to the segment of its day, all or none.
-func (w *Writer) take(seq uint64, batch []byte, skip []uint64) error {
-	for {
-		w.begin(seq)
-		g := &w.grp
-		day, err := w.addRows(seq, batch, skip)
-		switch {
-		case err != nil:
-			g.abort()
-			if w.seg.First == seq {
-				w.seg.First = 0
-			}
-			return err
-		case day > w.seg.day && w.seg.rows > 0:
-			// The batch is of a newer day than the segment: it goes to the next one.
-			g.abort()
-			w.today = day
-			w.finish(nil)
-			continue
-		}
-		w.today = day
-		w.seg.day = day
-		w.seg.rows += g.blk.rows - g.before.rows
-		g.commit()
-		return nil
-	}
-}
-
-// begin makes sure that there is a segment and a block to write to.
-func (w *Writer) begin(seq uint64) {
-	if w.seg.First == 0 {
-		w.seg.Range = Range{Partition: w.partition, First: seq}
-		w.seg.day, w.seg.rows, w.seg.text = w.today, 0, 0
-	}
+	w.seg.day = w.today
 	if w.grp.dicts == nil {
 		select {
 		case w.grp.dicts = <-w.words:
@@ -160,6 +108,31 @@ func (w *Writer) begin(seq uint64) {
 	}
 	if w.grp.blk == nil {
 		w.grp.open(w.block())
+	}
+	return true, nil
+}
+
+// Add takes an event of the message that was begun.
+func (w *Writer) Add(row uint32, e *moat.Event) {
+	w.seg.rows++
+	w.grp.add(w.begun, row, e)
+}
+
+// End ends the message, all of whose text must be there yet.
+func (w *Writer) End() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.grp.commit()
+	if w.seg.First == 0 {
+		w.seg.Range = Range{Partition: w.partition, First: w.begun}
+	}
+	w.last, w.seg.Last = w.begun, w.begun
+	b := w.grp.blk
+	switch {
+	case w.seg.rows >= w.l.cfg.SegmentRows || w.seg.text+b.text >= segmentBytes:
+		w.finish(nil)
+	case b.rows >= blockRows || b.text >= blockBytes:
+		w.seal()
 	}
 }
 
@@ -173,29 +146,6 @@ func (w *Writer) block() *block {
 		go w.run()
 	}
 	return <-w.free
-}
-
-// addRows adds the rows of a batch and returns the newest day of receipt so far.
-// It stops early when that is newer than the segment's, unless the segment has no rows.
-func (w *Writer) addRows(seq uint64, batch []byte, skip []uint64) (day int64, err error) {
-	g := &w.grp
-	day = w.today
-	err = w.reader.OpenAgain(batch)
-	g.begin(w.reader.Len())
-	if err != nil {
-		return day, err
-	}
-	for row := 0; w.reader.Next(&w.event); row++ {
-		day = max(day, int64(w.event.Received/moat.Day))
-		if day > w.seg.day && w.seg.rows > 0 {
-			continue // only to find the newest day
-		}
-		if row>>6 < len(skip) && skip[row>>6]&(1<<(row&63)) != 0 {
-			continue
-		}
-		g.add(seq, row, &w.event)
-	}
-	return day, w.reader.Err()
 }
 
 // seal sends the block to be encoded.

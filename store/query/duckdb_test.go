@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/intake"
 	"github.com/moat-platform/moat/store/lake"
 )
 
@@ -47,7 +48,7 @@ func fill(t testing.TB) string {
 			e.MarkAll()
 			b.Append(e)
 		}
-		must(t, w.Append(uint64(seq+1), b.Bytes(), nil))
+		must(t, intake.Append(uint64(seq+1), b.Bytes(), nil, w))
 		must(t, w.Flush())
 	}
 	must(t, l.Close())
@@ -269,12 +270,12 @@ func TestMergedLake(t *testing.T) {
 		e := &moat.Event{ID: fmt.Sprint(seq), Partner: "acme", Received: day + 2*moat.Day, Time: day, Type: moat.Heartbeat}
 		e.MarkAll()
 		b.Append(e)
-		must(t, w.Append(seq, b.Bytes(), nil))
+		must(t, intake.Append(seq, b.Bytes(), nil, w))
 		must(t, w.Flush())
 	}
 	var b moat.BatchWriter
 	b.Append(&moat.Event{Partner: "acme", Received: day + 5*moat.Day})
-	must(t, w.Append(20, b.Bytes(), nil))
+	must(t, intake.Append(20, b.Bytes(), nil, w))
 	must(t, w.Flush())
 	db := open(t, dir)
 	count := func() {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	moat "github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/intake"
 	"github.com/moat-platform/moat/store/run/runtest"
 )
 
@@ -19,7 +20,7 @@ func TestCold(t *testing.T) {
 	load := runtest.New(1, 40, 100)
 	for seq := uint64(1); seq <= 40; seq++ {
 		batch, skip := batchOf(load, o, x, 0, seq, 300, r)
-		if err := writer(t, s, 0).Append(seq, batch, skip); err != nil {
+		if err := intake.Append(seq, batch, skip, writer(t, s, 0)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -29,7 +30,7 @@ func TestCold(t *testing.T) {
 	s.Merge()
 	keys := slices.Sorted(maps.Keys(o))
 	scan := func() map[uint64]int {
-		v, err := s.View(t.Context())
+		v, err := s.View()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +68,7 @@ func TestCold(t *testing.T) {
 		t.Errorf("%d keys in a part of the space, %d before", len(cold), len(warm))
 	}
 	empty()
-	v, err := s.View(t.Context())
+	v, err := s.View()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,7 +84,7 @@ func BenchmarkSegment(b *testing.B) {
 			}
 			s.add(1, row, e)
 			if row == 511 {
-				s.settle()
+				s.end()
 			}
 		})
 	})

@@ -83,7 +83,7 @@ func seedFile(f *testing.F) []byte {
 		load.Event(&e)
 		s.add(1, row, &e)
 	}
-	s.settle()
+	s.end()
 	s.freeze()
 	path, err := writeSegment(f.TempDir(), s, runtime.Gosched)
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"unsafe"
 
 	moat "github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/intake"
 	"github.com/moat-platform/moat/store/run/runtest"
 )
 
@@ -103,7 +104,7 @@ func show(l []Touch) string {
 // check compares what the set says of the keys with the oracle.
 func check(t *testing.T, s *Set, o oracle, tenant moat.Tenant, keys []uint64, from, to moat.Time) {
 	t.Helper()
-	v, err := s.View(t.Context())
+	v, err := s.View()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +233,7 @@ func TestSetAgainstOracle(t *testing.T) {
 				seq := uint64(len(log[p]) + 1)
 				batch, skip := batchOf(loads[p], o, x, p, seq, 1+r.IntN(400), r)
 				log[p] = append(log[p], sent{batch, skip})
-				if err := writer(t, s, p).Append(seq, batch, skip); err != nil {
+				if err := intake.Append(seq, batch, skip, writer(t, s, p)); err != nil {
 					t.Fatal(err)
 				}
 				switch r.IntN(12) {
@@ -253,7 +254,7 @@ func TestSetAgainstOracle(t *testing.T) {
 					for p := range log { // the log is replayed from anywhere before the position
 						from := r.Uint64N(s.Position(p) + 1)
 						for i := from; i < uint64(len(log[p])); i++ {
-							if err := writer(t, s, p).Append(i+1, log[p][i].batch, log[p][i].skip); err != nil {
+							if err := intake.Append(i+1, log[p][i].batch, log[p][i].skip, writer(t, s, p)); err != nil {
 								t.Fatal(err)
 							}
 						}
@@ -287,7 +288,7 @@ func TestFrequentKey(t *testing.T) {
 	load := runtest.New(1, 1, 100)
 	for seq := uint64(1); seq <= 30; seq++ {
 		batch, skip := batchOf(load, o, x, 0, seq, 500, r)
-		if err := writer(t, s, 0).Append(seq, batch, skip); err != nil {
+		if err := intake.Append(seq, batch, skip, writer(t, s, 0)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -314,7 +315,7 @@ func fill(t *testing.T, dir string, x Index) oracle {
 	load := runtest.New(2, 50, 100)
 	for seq := uint64(1); seq <= 5; seq++ {
 		batch, skip := batchOf(load, o, x, 3, seq, 200, r)
-		if err := writer(t, s, 3).Append(seq, batch, skip); err != nil {
+		if err := intake.Append(seq, batch, skip, writer(t, s, 3)); err != nil {
 			t.Fatal(err)
 		}
 		if err := writer(t, s, 3).Flush(t.Context()); err != nil {
@@ -441,7 +442,7 @@ func TestTornAndLeftoverFiles(t *testing.T) {
 			}
 			left := o.without(c.lost[0], c.lost[1])
 			keys := sample(o, 60, rand.New(rand.NewPCG(1, 1)))
-			v, err := s.View(t.Context())
+			v, err := s.View()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -517,7 +518,7 @@ func TestDamageFoundLater(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, err := s.View(t.Context())
+		v, err := s.View()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -571,7 +572,7 @@ func TestViewOutlivesMergeAndExpiry(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	v, err := s.View(t.Context())
+	v, err := s.View()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -596,7 +597,7 @@ func TestViewOutlivesMergeAndExpiry(t *testing.T) {
 	v.Close()
 	v.Close() // twice is once
 	now = now.Add(25 * time.Hour)
-	if v, err = s.View(t.Context()); err != nil {
+	if v, err = s.View(); err != nil {
 		t.Fatal(err)
 	}
 	defer v.Close()
@@ -619,7 +620,7 @@ func TestViewOutlivesMemory(t *testing.T) {
 	put := func(o oracle) {
 		seq++
 		batch, skip := batchOf(load, o, x, 0, seq, 300, r)
-		if err := w.Append(seq, batch, skip); err != nil {
+		if err := intake.Append(seq, batch, skip, w); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -627,16 +628,13 @@ func TestViewOutlivesMemory(t *testing.T) {
 	many := func(o oracle) {
 		for range 30 {
 			put(o)
-			if err := w.settle(t.Context()); err != nil {
-				t.Fatal(err)
-			}
 			if w.active != nil {
 				memory[unsafe.SliceData(w.active.records)]++
 			}
 		}
 	}
 	many(o)
-	v, err := s.View(t.Context())
+	v, err := s.View()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -714,7 +712,7 @@ func TestRangesTouch(t *testing.T) {
 			if i == 1 {
 				o, batch, skip = o.without(seq, seq), append([]byte(nil), none.Bytes()...), nil
 			}
-			if err := writer(t, s, 3).Append(seq, batch, skip); err != nil {
+			if err := intake.Append(seq, batch, skip, writer(t, s, 3)); err != nil {
 				t.Fatal(err)
 			}
 			if err := writer(t, s, 3).Flush(t.Context()); err != nil {
@@ -765,7 +763,7 @@ func TestDiskFails(t *testing.T) {
 	}
 	w := writer(t, s, 0)
 	batch, skip := batchOf(runtest.New(1, 10, 100), o, x, 0, 1, 300, r)
-	if err := w.Append(1, batch, skip); err != nil {
+	if err := intake.Append(1, batch, skip, w); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -794,7 +792,10 @@ func TestCorruptBatch(t *testing.T) {
 	bad, _ := batchOf(load, oracle{}, x, 0, 1, 300, r)
 	binary.LittleEndian.PutUint32(bad[16:], 1<<30) // the length of its first event
 	good, skip := batchOf(load, o, x, 0, 2, 300, r)
-	if err := errors.Join(w.Append(1, bad, nil), w.Append(2, good, skip)); err != nil {
+	if err := intake.Append(1, bad, nil, w); !errors.Is(err, moat.ErrCorruptBatch) {
+		t.Fatal(err)
+	}
+	if err := intake.Append(2, good, skip, w); err != nil {
 		t.Fatal(err)
 	}
 	check(t, s, o, moat.Everyone(), sample(o, 20, r), 0, 0)
@@ -804,13 +805,13 @@ func TestCorruptBatch(t *testing.T) {
 	if p := s.Position(0); p != 2 {
 		t.Errorf("position %d, want 2", p)
 	}
-	if err := w.Append(3, good, nil); !errors.Is(err, ErrClosed) {
+	if err := intake.Append(3, good, nil, w); !errors.Is(err, ErrClosed) {
 		t.Errorf("append after close: %v", err)
 	}
 	if err := w.Flush(t.Context()); !errors.Is(err, ErrClosed) {
 		t.Errorf("flush after close: %v", err)
 	}
-	if _, err := s.View(t.Context()); !errors.Is(err, ErrClosed) {
+	if _, err := s.View(); !errors.Is(err, ErrClosed) {
 		t.Errorf("view after close: %v", err)
 	}
 	if _, err := s.Writer(1); !errors.Is(err, ErrClosed) {
@@ -824,7 +825,7 @@ func TestCancel(t *testing.T) {
 	o := fill(t, dir, x)
 	s := open(t, dir, x)
 	defer s.Close()
-	v, err := s.View(t.Context())
+	v, err := s.View()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ type Index struct {
 type segment struct {
 	index Index
 
-	mu sync.RWMutex // held by add, and while a view is taken
+	mu sync.RWMutex // held while a group is gathered, and while a view is taken
 	segmentView
 	vocab *vocabulary
 	known int // size of vocab at the start
@@ -106,9 +106,11 @@ const groupSize = 256
 // usualTail is the bytes of most tails, and more.
 const usualTail = 64
 
-// add keeps what the index wants of e. s.mu must be held, and settle called
-// before it is released.
-func (s *segment) add(seq uint64, row uint32, e *moat.Event) {
+// add keeps what the index wants of e, and tells whether it filled a group. Until then, or the next end, views wait.
+func (s *segment) add(seq uint64, row uint32, e *moat.Event) (filled bool) {
+	if s.group.n == 0 {
+		s.mu.Lock()
+	}
 	ord := uint32(len(s.records))
 	if s.index.Event != nil {
 		s.keys = s.index.Event(roomy(s.keys, len(e.Orders)), e)
@@ -137,8 +139,18 @@ func (s *segment) add(seq uint64, row uint32, e *moat.Event) {
 		g.ends[g.n][p] = uint32(len(g.text))
 		g.hash[g.n][p] = xxh3.Hash128Seed(g.text[start:], s.vocab.dicts[p].seed)
 	}
-	if g.n++; g.n == groupSize {
+	if g.n++; g.n < groupSize {
+		return false
+	}
+	s.end()
+	return true
+}
+
+// end ends the group begun, if there is one.
+func (s *segment) end() {
+	if s.group.n > 0 {
 		s.settle()
+		s.mu.Unlock()
 	}
 }
 

@@ -271,23 +271,8 @@ func (s *Set) Position(id int) uint64 {
 }
 
 // View returns what the set holds now, with all that was appended before the
-// call. It waits for batches that are on their way. Only where a disk has been so slow that
-// four times [Tuning.FlushEvents] are in memory behind a write, the batches that wait for room are left out:
-// a question must not wait for a disk that is full.
-func (s *Set) View(ctx context.Context) (*View, error) {
-	s.mu.Lock()
-	var writers []*Writer
-	for _, p := range s.parts {
-		if p.writer != nil {
-			writers = append(writers, p.writer)
-		}
-	}
-	s.mu.Unlock()
-	for _, w := range writers {
-		if err := w.settle(ctx); err != nil {
-			return nil, err
-		}
-	}
+// call.
+func (s *Set) View() (*View, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

@@ -1,17 +1,12 @@
 package runtest
 
 import (
-	"slices"
 	"testing"
 	"time"
 
 	moat "github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/intake"
 )
-
-// Appender is a writer of runs.
-type Appender interface {
-	Append(seq uint64, batch []byte, skip []uint64) error
-}
 
 // Small is how many events a set of a test gathers, how many runs it merges, and how often it
 // writes by itself: never during the test.
@@ -22,14 +17,14 @@ const (
 )
 
 // Append appends events as one batch, all of whose fields count as given.
-func Append(tb testing.TB, w Appender, seq uint64, events ...*moat.Event) {
+func Append(tb testing.TB, w intake.Sink, seq uint64, events ...*moat.Event) {
 	tb.Helper()
 	var b moat.BatchWriter
 	for _, e := range events {
 		e.MarkAll()
 		b.Append(e)
 	}
-	if err := w.Append(seq, slices.Clone(b.Bytes()), nil); err != nil {
+	if err := intake.Append(seq, b.Bytes(), nil, w); err != nil {
 		tb.Fatal(err)
 	}
 }
