@@ -68,12 +68,15 @@ type Report struct {
 	Devices    int     `json:"devices_in_state"`
 	Scale      []Scale `json:"scale,omitempty"` // memory at more entities
 	Findings   uint64  `json:"findings"`
-	Machine    string  `json:"machine"`
-	Cores      int     `json:"cores"`
-	MemoryGiB  float64 `json:"memory_gib"`
-	Go         string  `json:"go"`
-	Command    string  `json:"command"`
-	Seconds    float64 `json:"seconds"`
+	// How fast the machine was, by work that is not Moat's: medians of before and after the whole path and the engine.
+	DecodeNS  float64 `json:"yardstick_decode_ns"` // of encoding/json, an event
+	ReadNS    float64 `json:"yardstick_read_ns"`   // of a number anywhere in memory
+	Machine   string  `json:"machine"`
+	Cores     int     `json:"cores"`
+	MemoryGiB float64 `json:"memory_gib"`
+	Go        string  `json:"go"`
+	Command   string  `json:"command"`
+	Seconds   float64 `json:"seconds"`
 }
 
 // Scale is the memory of an engine with many entities.
@@ -103,6 +106,7 @@ type bench struct {
 	nextID   uint64
 	plan     *rule.Plan
 	seed     rule.HashSeed
+	machine  yardstick
 }
 
 // Run measures and reports.
@@ -115,7 +119,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		b.accounts = shortAccounts
 	}
 	begin := time.Now()
-	b.machine()
+	b.describe()
 	if o.Dir == "" {
 		dir, err := os.MkdirTemp("", "moat-bench-")
 		if err != nil {
@@ -136,11 +140,13 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 			return nil, err
 		}
 	}
+	b.r.DecodeNS, b.r.ReadNS = median(b.machine.decode), median(b.machine.read)
 	b.r.Seconds = time.Since(begin).Seconds()
 	return &b.r, nil
 }
 
-func (b *bench) machine() {
+// describe notes what machine this is.
+func (b *bench) describe() {
 	b.r.Cores, b.r.Go = runtime.NumCPU(), runtime.Version()
 	b.r.Command = strings.Join(os.Args, " ")
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
@@ -203,7 +209,13 @@ func (b *bench) server(ctx context.Context) (err error) {
 	if err := b.n.Drain(ctx); err != nil {
 		return err
 	}
+	if err := b.machine.lay(); err != nil {
+		return err
+	}
 	if err := b.wholePath(ctx); err != nil {
+		return err
+	}
+	if err := b.machine.lay(); err != nil {
 		return err
 	}
 	return b.questions(ctx)

@@ -48,7 +48,13 @@ func (b *bench) stages(ctx context.Context) error {
 	if err := b.decode(events); err != nil {
 		return err
 	}
-	return b.engineAlone(ctx, batches, events)
+	if err := b.machine.lay(); err != nil {
+		return err
+	}
+	if err := b.engineAlone(ctx, batches, events); err != nil {
+		return err
+	}
+	return b.machine.lay()
 }
 
 func (b *bench) batches(events int, cfg load.Config) [][]byte {
