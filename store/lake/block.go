@@ -3,14 +3,12 @@ package lake
 import (
 	"encoding/binary"
 	"math/bits"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"unicode/utf8"
 	"unsafe"
 
 	"github.com/moat-platform/moat"
-	"github.com/zeebo/xxh3"
 )
 
 // blockRows is how many rows a page has, give or take a batch. It bounds what
@@ -19,15 +17,6 @@ const blockRows = 32 << 10
 
 // blockBytes ends a block early when its text is long.
 const blockBytes = 16 << 20
-
-// A dictionary that holds more than this is not added to by the next page: its
-// table would no longer stay in the cache, which costs more than compressing the
-// plain text (1.5 against 1.9 µs an event, for 4 % more bytes).
-const (
-	dictionaryWords = 8 << 10
-	dictionaryBytes = 2 << 20
-	dictionaryShare = 0.4 // of all values
-)
 
 // block holds the values of some rows by column: one page of each column. Values
 // are kept in the form in which they are encoded, and a row without a value costs nothing.
@@ -42,118 +31,13 @@ type column struct {
 	present []byte   // a bit per row; unused for required columns
 	ints    []int64  // numbers, times, booleans
 	index   []int32  // text by dictionary
-	data    []byte   // text without dictionary, end to end
+	data    []byte   // text without dictionary, end to end, less what each value begins with as the one before does
 	lengths []int32  // of the values in data
-	shared  []int32  // how many bytes of the value before come first; only of columns that are kept so
-	last    []byte   // value of such a column
+	shared  []int32  // how many bytes of the value before come before those
+	last    []byte   // value without dictionary
 	counts  []uint32 // lists: how many elements, for each row that has a list
 	plain   bool     // this page's text goes to data
 	words   int      // entries of the dictionary when the page was closed
-}
-
-// dictionary holds the distinct values of a text column in one row group, in
-// the form of a Parquet dictionary page.
-type dictionary struct {
-	data   []byte
-	ends   []uint32 // end of each value in data
-	slots  []uint64 // open addressing: high half of the hash, number of the value + 1
-	values int      // values added, repeated ones counted, in all pages of the row group
-	codes  [32]int32
-}
-
-// dictionarySeed keeps strangers from choosing values that collide.
-var dictionarySeed = rand.Uint64()
-
-func (d *dictionary) reset() {
-	if d.slots == nil {
-		d.slots = make([]uint64, 64)
-	}
-	clear(d.slots)
-	d.data, d.ends, d.values = d.data[:0], d.ends[:0], 0
-	d.codes = [32]int32{}
-}
-
-// at returns the value with number i.
-func (d *dictionary) at(i int32) []byte {
-	start := uint32(0)
-	if i > 0 {
-		start = d.ends[i-1]
-	}
-	return d.data[start+4 : d.ends[i]]
-}
-
-// addAll appends the numbers of the values in l to index, and makes those that are new.
-// Taking the values of a column together keeps its table in the cache: one
-// by one, row by row, costs twice as much.
-func (d *dictionary) addAll(index []int32, l []string) []int32 {
-	index = slices.Grow(index, len(l))
-	var last string // the value before, and its number
-	number := int32(-1)
-next:
-	for _, s := range l {
-		// Events come in runs of one app, host or account: comparing text is cheaper than hashing it.
-		if number >= 0 && s == last {
-			index = append(index, number)
-			continue
-		}
-		h := xxh3.HashStringSeed(s, dictionarySeed)
-		mask := uint64(len(d.slots) - 1)
-		for at := h & mask; d.slots[at] != 0; at = (at + 1) & mask {
-			if i := int32(uint32(d.slots[at])) - 1; d.slots[at]>>32 == h>>32 && string(d.at(i)) == s {
-				last, number = s, i
-				index = append(index, i)
-				continue next
-			}
-		}
-		if !utf8.ValidString(s) {
-			index = d.addAll(index, []string{strings.ToValidUTF8(s, "\uFFFD")})
-			continue
-		}
-		d.data = binary.LittleEndian.AppendUint32(d.data, uint32(len(s)))
-		d.data = append(d.data, s...)
-		d.ends = append(d.ends, uint32(len(d.data)))
-		last, number = s, int32(len(d.ends)-1)
-		index = append(index, number)
-		d.place(h, number)
-		if len(d.ends)*2 > len(d.slots) {
-			d.grow()
-		}
-	}
-	return index
-}
-
-// addCode returns the number of the text of an enumeration, whose values are few and numbered.
-func (d *dictionary) addCode(code uint8, text func() string) int32 {
-	if int(code) >= len(d.codes) {
-		return d.addAll(nil, []string{text()})[0]
-	}
-	if d.codes[code] == 0 {
-		d.codes[code] = d.addAll(nil, []string{text()})[0] + 1
-	}
-	return d.codes[code] - 1
-}
-
-// place puts the number of a value with hash h into the table.
-func (d *dictionary) place(h uint64, i int32) {
-	mask := uint64(len(d.slots) - 1)
-	at := h & mask
-	for d.slots[at] != 0 {
-		at = (at + 1) & mask
-	}
-	d.slots[at] = h>>32<<32 | uint64(i+1)
-}
-
-func (d *dictionary) grow() {
-	d.slots = make([]uint64, 4*len(d.slots))
-	for i := range d.ends {
-		d.place(xxh3.HashSeed(d.at(int32(i)), dictionarySeed), int32(i))
-	}
-}
-
-// full tells that the next page had better not use the dictionary.
-func (d *dictionary) full() bool {
-	return len(d.ends) > dictionaryWords || len(d.data) > dictionaryBytes ||
-		d.values > 1000 && float64(len(d.ends)) > dictionaryShare*float64(d.values)
 }
 
 // group builds the row group of one file: the block that is being filled and the
@@ -199,12 +83,8 @@ func (g *group) commit() {
 		}
 		c := &g.blk.cols[i]
 		switch {
-		case specs[i].front:
-			g.blk.text += c.addFront(l)
 		case c.plain:
-			before := len(c.data)
-			c.addPlain(l)
-			g.blk.text += len(c.data) - before
+			g.blk.text += c.addPlain(l)
 		default:
 			d := &g.dicts[i]
 			before := len(d.data)
@@ -216,78 +96,91 @@ func (g *group) commit() {
 	g.detail, g.ends = g.detail[:0], g.ends[:0]
 }
 
-// addPlain appends values that are not looked up in a dictionary.
-func (c *column) addPlain(l []string) {
-	start := len(c.data)
-	for _, s := range l {
-		c.data = append(c.data, s...)
-		c.lengths = append(c.lengths, int32(len(s)))
-	}
-	if isASCII(c.data[start:]) {
-		return
-	}
-	c.data, c.lengths = c.data[:start], c.lengths[:len(c.lengths)-len(l)]
-	for _, s := range l {
-		s = strings.ToValidUTF8(s, "\uFFFD")
-		c.data = append(c.data, s...)
-		c.lengths = append(c.lengths, int32(len(s)))
-	}
-}
-
-// addFront appends values less what each has in common with the beginning of the one before, and returns their bytes: neighbouring
-// orders of an event, and ids that count up, differ in a digit or two, and what is left out need not be compressed.
-func (c *column) addFront(l []string) (text int) {
-	start, n := len(c.data), len(c.lengths)
+// addPlain appends values that are not looked up in a dictionary, less what each has in common with the beginning of the one before, and
+// returns their bytes: neighbouring orders of an event, and ids that count up, differ in a digit or two, the names of accounts
+// and devices begin alike, and what is left out need not be compressed.
+func (c *column) addPlain(l []string) (text int) {
+	start, n := len(c.data), len(c.shared)
 	last := unsafe.String(unsafe.SliceData(c.last), len(c.last))
-	for _, s := range l {
-		c.addRest(sharedPrefix(last, s), s)
-		text += len(s)
-		last = s
-	}
-	if !isASCII(c.last) || !isASCII(c.data[start:]) {
-		c.data, c.lengths, c.shared, text = c.data[:start], c.lengths[:n], c.shared[:n], 0
-		last = string(c.last)
-		for _, s := range l {
-			s = strings.ToValidUTF8(s, "\uFFFD")
-			c.addRest(sharedPrefix(last, s), s)
-			text += len(s)
-			last = s
+	c.addRests(last, l)
+	if !isASCII(last) || !isASCII(unsafe.String(unsafe.SliceData(c.data[start:]), len(c.data)-start)) {
+		c.data, c.shared, c.lengths = c.data[:start], c.shared[:n], c.lengths[:n]
+		valid := make([]string, len(l))
+		for i, s := range l {
+			valid[i] = strings.ToValidUTF8(s, "\uFFFD")
 		}
+		l = valid
+		c.addRests(last, l)
 	}
-	c.last = append(c.last[:0], last...)
+	for _, s := range l {
+		text += len(s)
+	}
+	c.last = append(c.last[:0], l[len(l)-1]...)
 	return text
 }
 
-func (c *column) addRest(shared int, s string) {
-	c.shared = append(c.shared, int32(shared))
-	c.lengths = append(c.lengths, int32(len(s)-shared))
-	c.data = append(c.data, s[shared:]...)
+// addRests appends values less what each has in common with the one before.
+func (c *column) addRests(last string, l []string) {
+	n := len(c.shared) + len(l)
+	c.shared, c.lengths = slices.Grow(c.shared, len(l))[:n], slices.Grow(c.lengths, len(l))[:n]
+	shared, lengths, data := c.shared[n-len(l):], c.lengths[n-len(l):], c.data
+	for i, s := range l {
+		k, size, at := sharedPrefix(last, s), len(s), len(data)
+		rest := size - k
+		shared[i], lengths[i] = int32(k), int32(rest)
+		last = s
+		if size < 8 || rest > 16 || cap(data)-at < 16 {
+			data = append(data, s[k:]...)
+			continue
+		}
+		// As usual: one word or two, without a call.
+		data = data[:at+rest]
+		to, end := unsafe.Pointer(unsafe.SliceData(data[at:at+16])), word(unsafe.Add(unsafe.Pointer(unsafe.StringData(s)), size-8))
+		if rest <= 8 {
+			putWord(to, end>>(64-8*rest))
+		} else {
+			putWord(to, word(unsafe.Add(unsafe.Pointer(unsafe.StringData(s)), k)))
+			putWord(unsafe.Add(to, rest-8), end)
+		}
+	}
+	c.data = data
 }
 
 // sharedPrefix returns how many bytes both begin with.
 func sharedPrefix(a, b string) (n int) {
 	end := min(len(a), len(b))
-	x, y := unsafe.Slice(unsafe.StringData(a), end), unsafe.Slice(unsafe.StringData(b), end)
+	p, q := unsafe.Pointer(unsafe.StringData(a)), unsafe.Pointer(unsafe.StringData(b))
 	for ; n+8 <= end; n += 8 {
-		if d := binary.LittleEndian.Uint64(x[n:]) ^ binary.LittleEndian.Uint64(y[n:]); d != 0 {
-			return n + bits.TrailingZeros64(d)>>3
+		if k := sharedBytes(word(unsafe.Add(p, n)), word(unsafe.Add(q, n))); k < 8 {
+			return n + k
 		}
 	}
-	for n < end && x[n] == y[n] {
+	if n < end && end >= 8 { // the last word, of which some was looked at
+		return end - 8 + sharedBytes(word(unsafe.Add(p, end-8)), word(unsafe.Add(q, end-8)))
+	}
+	for n < end && a[n] == b[n] {
 		n++
 	}
 	return n
 }
 
-func isASCII(b []byte) bool {
-	for len(b) >= 8 {
-		if binary.LittleEndian.Uint64(b)&0x8080808080808080 != 0 {
+func putWord(p unsafe.Pointer, w uint64) { binary.LittleEndian.PutUint64((*[8]byte)(p)[:], w) }
+
+// sharedBytes returns how many of their eight bytes two words begin with.
+func sharedBytes(a, b uint64) int { return bits.TrailingZeros64(a^b) >> 3 }
+
+// notASCII are the bits of a word that ASCII has not.
+const notASCII = 0x8080808080808080
+
+func isASCII(s string) bool {
+	for len(s) >= 8 {
+		if word(unsafe.Pointer(unsafe.StringData(s)))&notASCII != 0 {
 			return false
 		}
-		b = b[8:]
+		s = s[8:]
 	}
-	for _, c := range b {
-		if c >= utf8.RuneSelf {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
 			return false
 		}
 	}

@@ -113,11 +113,9 @@ func (x *encoder) addPage(s *spec, k *chunk, c *column, rows int) (err error) {
 			break // nothing but nulls and empty lists: no body
 		}
 		if c.plain {
-			encoding = s.plainEncoding()
-			if s.front {
-				x.scratch, err = x.delta.EncodeInt32(x.scratch, c.shared)
-				x.page = append(x.page, x.scratch...)
-			}
+			encoding = format.DeltaByteArray
+			x.scratch, err = x.delta.EncodeInt32(x.scratch, c.shared)
+			x.page = append(x.page, x.scratch...)
 			if err == nil {
 				x.scratch, err = x.delta.EncodeInt32(x.scratch, c.lengths)
 				x.page = append(append(x.page, x.scratch...), c.data...)
@@ -350,7 +348,7 @@ func (f *fileWriter) writeChunk(x *encoder, s *spec, k *chunk, d *dictionary) (f
 	case s.shape == shapeNumber || s.shape == shapeTime:
 		m.Encoding = append(m.Encoding, format.DeltaBinaryPacked)
 	case k.plainPages > 0:
-		m.Encoding = append(m.Encoding, format.Plain, s.plainEncoding())
+		m.Encoding = append(m.Encoding, format.Plain, format.DeltaByteArray)
 	default:
 		m.Encoding = append(m.Encoding, format.Plain)
 	}
@@ -384,19 +382,18 @@ func (f *fileWriter) writeChunk(x *encoder, s *spec, k *chunk, d *dictionary) (f
 
 // bounds returns the least and the greatest value, or nil if there is none or one is long.
 func (d *dictionary) bounds() (low, high []byte) {
+	var least, greatest string
 	for i := range d.ends {
 		v := d.at(int32(i))
-		if i == 0 || bytes.Compare(v, low) < 0 {
-			low = v
+		if i == 0 || v < least {
+			least = v
 		}
-		if i == 0 || bytes.Compare(v, high) > 0 {
-			high = v
-		}
+		greatest = max(greatest, v)
 	}
-	if len(low) > maxBound || len(high) > maxBound {
+	if len(d.ends) == 0 || len(least) > maxBound || len(greatest) > maxBound {
 		return nil, nil
 	}
-	return low, high
+	return []byte(least), []byte(greatest)
 }
 
 // copyGroup copies a row group of another file of the same schema as it is, if its checksum is sum.

@@ -16,7 +16,7 @@ const (
 	shapeNumber shape = iota // INT64, delta-packed
 	shapeTime                // INT64 with the timestamp annotation, delta-packed
 	shapeBool                // BOOLEAN, plain
-	shapeText                // BYTE_ARRAY of UTF-8; dictionary while that pays, else plain
+	shapeText                // BYTE_ARRAY of UTF-8; dictionary while that pays, else what differs from the value before
 	shapeList                // list of text
 )
 
@@ -27,7 +27,6 @@ type spec struct {
 	field    moat.FieldID // the event's field that it holds, or FieldNone
 	required bool         // never null
 	plain    bool         // values hardly repeat: no dictionary is tried
-	front    bool         // plain, and most begin as the one before does: only the rest of each is kept
 }
 
 // The columns, in file order. The order is part of the format: files are read by name and position.
@@ -88,7 +87,7 @@ var specs = [columns]spec{
 	colPartner:   {name: "partner", shape: shapeText, field: moat.FieldPartner, required: true},
 
 	colTime:            {name: "time", shape: shapeTime, field: moat.FieldTime},
-	colID:              {name: "id", shape: shapeText, field: moat.FieldEventID, plain: true, front: true},
+	colID:              {name: "id", shape: shapeText, field: moat.FieldEventID, plain: true},
 	colActor:           {name: "actor", shape: shapeText, field: moat.FieldActor},
 	colRole:            {name: "role", shape: shapeText, field: moat.FieldRole},
 	colApp:             {name: "app", shape: shapeText, field: moat.FieldApp},
@@ -102,7 +101,7 @@ var specs = [columns]spec{
 	colURL:             {name: "url", shape: shapeText, field: moat.FieldURL},
 	colOperation:       {name: "operation", shape: shapeText, field: moat.FieldOperation},
 	colReason:          {name: "reason", shape: shapeText, field: moat.FieldReason},
-	colOrders:          {name: "orders", shape: shapeList, field: moat.FieldOrders, plain: true, front: true},
+	colOrders:          {name: "orders", shape: shapeList, field: moat.FieldOrders, plain: true},
 	colCount:           {name: "count", shape: shapeNumber, field: moat.FieldCount},
 	colFields:          {name: "fields", shape: shapeList, field: moat.FieldFields},
 	colEncrypted:       {name: "encrypted", shape: shapeBool, field: moat.FieldEncrypted},
@@ -161,14 +160,6 @@ func (s *spec) physical() format.Type {
 		return format.Boolean
 	}
 	return format.ByteArray
-}
-
-// plainEncoding is how the pages of a text column without dictionary are encoded.
-func (s *spec) plainEncoding() format.Encoding {
-	if s.front {
-		return format.DeltaByteArray
-	}
-	return format.DeltaLengthByteArray
 }
 
 // path is where the column is in the schema.
