@@ -21,7 +21,7 @@ var ErrSnapshot = errors.New("not a readable snapshot")
 var ErrVersion = fmt.Errorf("%w: it is of another version", ErrSnapshot)
 
 // snapshotMagic ends in the version.
-const snapshotMagic = "MOATENG5"
+const snapshotMagic = "MOATENG6"
 
 // Snapshot writes the whole state. Restored into an engine with the same plan, the same
 // events lead to the same findings; with another plan, features that both plans have keep

@@ -1,14 +1,11 @@
 package feature
 
-import (
-	"math"
-	"unsafe"
-)
+import "unsafe"
 
 // countKind counts events in a sliding window.
 //
-// State: a ring of 8 buckets, 40 bytes; 8 bytes for ever. Cost: 6 ns.
-// Formula: the plain count over whole buckets; see ring for what they cover.
+// State: a ring of 8 buckets, 32 bytes; 8 bytes for ever. Cost: 6 ns.
+// Formula: the sum of ones.
 var countKind = Kind{
 	Name:   "count",
 	Doc:    "Number of events in a sliding window. Good for bursts: failed logins, exports, reveals.",
@@ -28,28 +25,17 @@ var countKind = Kind{
 	},
 }
 
-// count counts in a ring. A bucket stays at 2³²−1 when it is full.
+// count counts in a ring.
 type count struct{ width span }
 
 func (c *count) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	r := (*ring)(state)
-	if s := r.at(c.width.number(in.Now)); s != nil && *s != math.MaxUint32 {
-		*s++
-	}
-	if !in.Mute {
-		out[0] = r.events()
-	}
+	r.add(c.width.number(in.Now), 1)
+	out[0] = r.total()
 }
 
 func (c *count) Read(state unsafe.Pointer, in *Input, out *Outputs) {
-	r := (*ring)(state).until(c.width.number(in.Now))
-	out[0] = r.events()
-}
-
-// events adds up buckets that are counts.
-func (r *ring) events() float64 {
-	s := &r.slot
-	return float64(uint64(s[0]) + uint64(s[1]) + uint64(s[2]) + uint64(s[3]) + uint64(s[4]) + uint64(s[5]) + uint64(s[6]) + uint64(s[7]))
+	out[0] = (*ring)(state).totalAt(c.width.number(in.Now))
 }
 
 // countEver counts for ever.

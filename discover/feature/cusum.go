@@ -8,7 +8,7 @@ import (
 
 // cusumKind adds up how much closed periods lie above the own average.
 //
-// State: a series, 96 bytes. Cost: 6 ns; closing a period costs 250 ns.
+// State: a series, 64 bytes. Cost: 6 ns; closing a period costs 250 ns.
 // Formula: Page's CUSUM (1954), S = max(0, S + (x − mean)/scale − k), with the
 // moving average and the robust scale of baseline as they were before the
 // period. A total counts as at most median + 6·scale, so that a spike (which is
@@ -23,7 +23,7 @@ var cusumKind = Kind{
 		Doc: "Slack: how far above the average a period may lie without adding to the drift."}, floorParam},
 	Outputs: []Output{
 		{"s", "scales", "Accumulated drift; 4 to 5 is the usual cut. 0 while fewer than 3 periods are closed."},
-		{"n", "periods", "Closed active periods, ever."},
+		{"n", "periods", "Closed active periods, ever; 65,534 at most."},
 	},
 	CostNS: 6,
 	Size:   func(Params) int { return int(unsafe.Sizeof(series{})) },

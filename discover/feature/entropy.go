@@ -64,7 +64,7 @@ func newEntropy(over int) *entropy {
 func (e *entropy) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	s, key := (*entropyState)(state), in.Key
 	if in.Value == Number {
-		key = scatter(bitsOf(in))
+		key = scatter(math.Float64bits(finite(in.Num) + 0)) // one zero only
 	}
 	c := e.place(s, uint32(key>>32))
 	s.sum += e.term[*c+1] - e.term[*c]

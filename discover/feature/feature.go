@@ -134,7 +134,8 @@ type Kind struct {
 	CostNS     float64  // of Observe on a state in cache, measured
 	// Sample tells of which of how many values it takes one, by their hash, a power of two; nil or 1 for all. The others are no value.
 	Sample func(Params) int
-	Size   func(Params) int
+	// Size is that of the state, a multiple of 4; of 8 if there are words of 8 bytes in it.
+	Size func(Params) int
 	// Near is how many bytes at the beginning of the state are looked at at every event; 0 = any of it may be.
 	Near   int
 	Common func(Params) int // size of the state that is kept once for all entities of a partner; nil for none

@@ -29,6 +29,7 @@ type subject struct {
 	t     testing.TB
 	kind  *Kind
 	stat  Stat
+	size  int
 	words []uint64 // canary, state, canary
 	out   []float64
 	pairs map[uint64]*Pair
@@ -53,7 +54,7 @@ func newSubject(t testing.TB, name string, given Params) *subject {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &subject{t: t, kind: k, stat: k.New(p), words: make([]uint64, k.Size(p)/8+2), out: make([]float64, MaxOutputs+1), pairs: map[uint64]*Pair{}}
+	s := &subject{t: t, kind: k, stat: k.New(p), size: k.Size(p), words: make([]uint64, (k.Size(p)+7)/8+2), out: make([]float64, MaxOutputs+1), pairs: map[uint64]*Pair{}}
 	s.words[0], s.words[len(s.words)-1] = canary, canary
 	s.partner = &partner{commonPairs: map[uint64]*Pair{}}
 	if k.Common != nil {
@@ -116,7 +117,7 @@ func levelsOf(in *Input) (keys [MaxLevels]uint64) {
 
 func (s *subject) check() []float64 {
 	s.t.Helper()
-	if s.words[0] != canary || s.words[len(s.words)-1] != canary {
+	if s.words[0] != canary || s.words[len(s.words)-1] != canary || s.size%8 != 0 && s.words[len(s.words)-2]>>32 != 0 {
 		s.t.Fatalf("%s wrote outside of its state", s.kind.Name)
 	}
 	last := len(s.kind.Outputs)
@@ -185,16 +186,19 @@ func (s *subject) expect(what string, got []float64, want ...float64) {
 }
 
 // agree is expect for fuzzing: it writes no words while all is well.
-func (s *subject) agree(what string, i int, in Input, given Params, got, want []float64) {
+func (s *subject) agree(what string, i int, in Input, given Params, by float64, got, want []float64) {
 	s.t.Helper()
 	for j := range want {
-		if !near(got[j], want[j]) {
+		if !near(got[j], want[j]) && math.Abs(got[j]-want[j]) > by {
 			s.expect(fmt.Sprintf("%s %d %v at %v", what, i, given, in.Now), got, want...)
 		}
 	}
 }
 
 func near(a, b float64) bool { return math.Abs(a-b) <= 1e-4*(1+max(math.Abs(a), math.Abs(b))) }
+
+// rough is a model of a kind that keeps numbers as shorts: by how much its outputs may be wrong.
+type rough interface{ by() float64 }
 
 // model is a slow and plain form of a kind: it may keep all that it was given.
 type model interface {
@@ -299,12 +303,15 @@ func compare(f *testing.F, name string, value Value, choices []Params, build fun
 		for i, in := range operations(data) {
 			in.Value = value
 			s.fill(&in)
-			want := m.observe(in)
-			s.agree("operation", i, in, given, s.observe(in), want)
+			want, by := m.observe(in), 0.0
+			if r, ok := m.(rough); ok {
+				by = r.by()
+			}
+			s.agree("operation", i, in, given, by, s.observe(in), want)
 			if i%3 == 0 {
 				in.Now = min(end, in.Now+moat.Time(min(in.Num, 3000)*min(in.Num, 3000))*20*moat.Second)
 				s.fill(&in)
-				s.agree("read after operation", i, in, given, s.read(in), m.read(in))
+				s.agree("read after operation", i, in, given, by, s.read(in), m.read(in))
 			}
 		}
 	})
@@ -450,24 +457,24 @@ func TestSizes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := k.Size(p); got != want || got%8 != 0 {
+		if got := k.Size(p); got != want || got%4 != 0 {
 			t.Errorf("%s %v: state of %d bytes, want %d", name, given, got, want)
 		}
 	}
-	f("count", nil, 40)
+	f("count", nil, 32)
 	f("count", forEver, 8)
-	f("sum", nil, 40)
+	f("sum", nil, 32)
 	f("sum", forEver, 8)
-	f("max", nil, 40)
+	f("max", nil, 32)
 	f("max", forEver, 8)
 	f("distinct", nil, 112)
 	f("distinct", forEver, 64)
-	f("seen", nil, 8)
+	f("seen", nil, 4)
 	f("age", nil, 0)
-	f("last", nil, 16)
-	f("baseline", nil, 96)
-	f("cusum", nil, 96)
-	f("hours", nil, 192)
+	f("last", nil, 8)
+	f("baseline", nil, 64)
+	f("cusum", nil, 64)
+	f("hours", nil, 112)
 	f("quantiles", nil, 112)
 	f("rarity", nil, 8)
 	f("travel", nil, 24)
@@ -475,7 +482,7 @@ func TestSizes(t *testing.T) {
 	f("rhythm", nil, 24)
 	f("burst", nil, 0)
 	f("entropy", nil, 80)
-	f("likelihood", nil, 8)
+	f("likelihood", nil, 4)
 	f("top", nil, 144)
 	f("coverage", nil, 1056)
 	f("coverage", Params{"keep": 17}, 168)

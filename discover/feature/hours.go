@@ -1,7 +1,6 @@
 package feature
 
 import (
-	"encoding/binary"
 	"math"
 	"unsafe"
 
@@ -10,9 +9,9 @@ import (
 
 // hoursKind tells how usual this hour of the week is.
 //
-// State: 168 counters of active hours and six words, 192 bytes. Cost: 25 ns.
+// State: 168 counters of four bits and four words, 112 bytes. Cost: 25 ns.
 // An hour is counted once however many events it has; late ones are counted up
-// to 32 hours back. When a counter reaches 52 (a year of weeks) all are halved,
+// to 32 hours back. When a counter reaches 16 (four months of weeks) all are halved,
 // so that an old habit fades.
 //
 // Formula: activity of an hour = ½ itself + ¼ each neighbour, then
@@ -31,7 +30,7 @@ var hoursKind = Kind{
 	Outputs: []Output{
 		{"p", "share", "Share of the entity's active hours that fall on this hour of the week; the average is 1/168."},
 		{"ratio", "times", "p against the average hour: 1 is average, near 0 is never."},
-		{"n", "h", "Active hours counted, this one included."},
+		{"n", "h", "Active hours counted, this one included; 65,535 at most."},
 		{"days", "days", "Time since the first active hour."},
 	},
 	CostNS: 25,
@@ -43,16 +42,15 @@ var hoursKind = Kind{
 }
 
 // hoursFull is the count that halves all counts.
-const hoursFull = 52
+const hoursFull = 16
 
 type hoursState struct {
-	first  uint32 // number of the first active hour; 0 when empty
-	newest uint32 // number of the newest active hour
-	recent uint32 // bit i: hour newest − i is counted
-	n      uint32 // active hours, ever
-	mass   uint32 // sum of count
-	_      uint32
-	count  [24][7]uint8 // by hour, then day, so that an hour's days lie together
+	first  uint32     // number of the first active hour; 0 when empty
+	newest uint32     // number of the newest active hour
+	recent uint32     // bit i: hour newest − i is counted
+	n      uint16     // active hours, ever
+	mass   uint16     // sum of count
+	count  [24]uint32 // by hour: its days, in four bits each
 }
 
 type hours struct{ shift moat.Time }
@@ -99,23 +97,23 @@ func (s *hoursState) tick(now uint32) {
 	if s.first == 0 || now < s.first {
 		s.first = now
 	}
-	if s.n != math.MaxUint32 {
+	if s.n != math.MaxUint16 {
 		s.n++
 	}
-	c := &s.count[now%24][now/24%7]
-	*c++
-	s.mass++
-	if *c < hoursFull {
-		return
-	}
-	s.mass = 0
-	for i := range s.count {
-		for j := range s.count[i] {
-			s.count[i][j] /= 2
-			s.mass += uint32(s.count[i][j])
+	h, d := now%24, now/24%7
+	if s.on(h, d) == hoursFull-1 {
+		s.mass = 0
+		for i, c := range s.count {
+			s.count[i] = c >> 1 & 0x7777777
+			s.mass += uint16(s.row(uint32(i)))
 		}
 	}
+	s.count[h] += 1 << (4 * d)
+	s.mass++
 }
+
+// on is the count of an hour on a day.
+func (s *hoursState) on(h, day uint32) int { return int(s.count[h] >> (4 * day) & 15) }
 
 // write gives the outputs at hour now.
 func (s *hoursState) write(now uint32, out *Outputs) {
@@ -123,10 +121,10 @@ func (s *hoursState) write(now uint32, out *Outputs) {
 	h, d := now%24, now/24%7
 	// Neighbours of the first and the last hour lie on the days before and after.
 	before, after := (now+167)%168, (now+1)%168
-	own := int(s.count[before%24][before/24]) + 2*int(s.count[h][d]) + int(s.count[after%24][after/24])
+	own := s.on(before%24, before/24) + 2*s.on(h, d) + s.on(after%24, after/24)
 	days := s.row(before%24) + 2*s.row(h) + s.row(after%24)
 	mass := int(s.mass)
-	if s.counted(now) && s.count[h][d] > 0 {
+	if s.counted(now) && s.on(h, d) > 0 {
 		own, days, mass = own-2, days-2, mass-1
 	}
 	age := 0.0
@@ -141,8 +139,6 @@ func (s *hoursState) write(now uint32, out *Outputs) {
 
 // row adds up an hour's counts over the days.
 func (s *hoursState) row(h uint32) int {
-	c := &s.count[h]
-	w := uint64(binary.LittleEndian.Uint32(c[:4])) | uint64(binary.LittleEndian.Uint32(c[3:]))>>8<<32
-	const everyOther = 0x00FF_00FF_00FF_00FF // none is above 52, nor a sum of two above a byte
-	return int((w&everyOther + w>>8&everyOther) * 0x0001_0001_0001_0001 >> 48)
+	c := s.count[h]
+	return int((c&0x0F0F0F0F + c>>4&0x0F0F0F0F) * 0x01010101 >> 24)
 }

@@ -3,14 +3,13 @@ package feature
 import (
 	"math"
 	"unsafe"
-
-	"github.com/moat-platform/moat"
 )
 
 // lastKind keeps the previous value.
 //
-// State: value and time, 16 bytes. Cost: 10 ns.
-// An event that is older than the newest is compared with it and does not replace it.
+// State: value and time, 8 bytes: a text by 32 bits of its hash, a number to seven digits, the
+// time in seconds. Cost: 10 ns. An event that is older than the newest is compared with it and
+// does not replace it.
 var lastKind = Kind{
 	Name:  "last",
 	Doc:   "The previous value and whether it changed. Good for changes inside a session: address, device, version.",
@@ -27,39 +26,43 @@ var lastKind = Kind{
 }
 
 type lastState struct {
-	value uint64    // key, or bits of the number
-	at    moat.Time // 0: none
+	value uint32 // of the key, or bits of the number
+	at    uint32 // seconds; 0: none
 }
 
 type last struct{}
 
-func (l last) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
-	l.Read(state, in, out)
-	s := (*lastState)(state)
-	if now := max(1, in.Now); now >= s.at {
-		s.value, s.at = bitsOf(in), now
+func (last) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
+	s, now := (*lastState)(state), seconds(in.Now)
+	s.write(in, now, out)
+	if now >= s.at {
+		s.value, s.at = brief(in), now
 	}
 }
 
 func (last) Read(state unsafe.Pointer, in *Input, out *Outputs) {
-	s := (*lastState)(state)
+	(*lastState)(state).write(in, seconds(in.Now), out)
+}
+
+func (s *lastState) write(in *Input, now uint32, out *Outputs) {
+	_ = out[2]
 	out[0], out[1], out[2] = 0, 0, 0
 	if s.at == 0 {
 		return
 	}
-	if in.Value != NoValue && s.value != bitsOf(in) {
+	if in.Value != NoValue && s.value != brief(in) {
 		out[0] = 1
 	}
 	if in.Value == Number {
-		out[1] = math.Float64frombits(s.value)
+		out[1] = float64(math.Float32frombits(s.value))
 	}
-	out[2] = since(s.at, in.Now)
+	out[2] = elapsed(s.at, now)
 }
 
-// bitsOf returns the key of in, or its number with one zero only and always finite.
-func bitsOf(in *Input) uint64 {
+// brief returns what is kept of the key of in, or of its number with one zero only and always finite.
+func brief(in *Input) uint32 {
 	if in.Value != Number {
-		return in.Key
+		return uint32(in.Key)
 	}
-	return math.Float64bits(finite(in.Num) + 0)
+	return math.Float32bits(float32(bounded(finite(in.Num))) + 0)
 }

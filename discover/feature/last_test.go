@@ -7,7 +7,7 @@ import (
 	"github.com/moat-platform/moat"
 )
 
-// pastEvents remembers all events; the previous one is the newest, and of equal times the last that came.
+// pastEvents remembers all events; the previous one is the newest, and of the same second the last that came.
 type pastEvents struct{ all []Input }
 
 func (l *pastEvents) observe(in Input) []float64 {
@@ -19,14 +19,14 @@ func (l *pastEvents) observe(in Input) []float64 {
 func (l *pastEvents) read(in Input) []float64 {
 	var newest *Input
 	for i := range l.all {
-		if newest == nil || l.all[i].Now >= newest.Now {
+		if newest == nil || l.all[i].Now.Seconds() >= newest.Now.Seconds() {
 			newest = &l.all[i]
 		}
 	}
 	if newest == nil {
 		return []float64{0, 0, 0}
 	}
-	gap := max(0, float64(in.Now-newest.Now)/1e6)
+	gap := max(0, float64(in.Now.Seconds()-newest.Now.Seconds()))
 	changed := 0.0
 	if in.Value == Number {
 		if in.Num != newest.Num {

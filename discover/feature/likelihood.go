@@ -18,7 +18,7 @@ type Level struct {
 
 // likelihoodKind tells how much better a stranger explains a value than the entity itself.
 //
-// State: a count, 8 bytes, 32 for the partner, and a Pair of 16 bytes for each value of each level,
+// State: a count, 4 bytes, 32 for the partner, and a Pair of 16 bytes for each value of each level,
 // for the entity and for the partner. Cost: 65 ns and six pairs to find.
 //
 // Formula: the login risk of Freeman et al. (NDSS 2016) without attack data, as
@@ -55,7 +55,7 @@ var likelihoodKind = Kind{
 		{"global", "probability", "p(x): the same for all entities of the partner."},
 	},
 	CostNS: 65,
-	Size:   func(Params) int { return 8 },
+	Size:   func(Params) int { return 4 },
 	Common: func(Params) int { return int(unsafe.Sizeof(everybody{})) },
 	New: func(p Params) Stat {
 		return &likelihood{weight: [MaxLevels]float64{p["w1"], p["w2"], p["w3"], p["w4"]}}
@@ -74,14 +74,14 @@ type likelihood struct{ weight [MaxLevels]float64 }
 
 func (l *likelihood) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	l.Read(state, in, out)
-	n, all, now := (*uint64)(state), (*everybody)(in.Common), seconds(in.Now)
+	n, all, now := (*uint32)(state), (*everybody)(in.Common), seconds(in.Now)
 	if all == nil {
 		return
 	}
 	if *n == 0 {
 		all.users++
 	}
-	*n++
+	*n = min(*n, math.MaxUint32-1) + 1
 	all.n++
 	for i := range in.Level {
 		v := &in.Level[i]
@@ -103,7 +103,7 @@ func (l *likelihood) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 
 func (l *likelihood) Read(state unsafe.Pointer, in *Input, out *Outputs) {
 	_ = out[4]
-	n, all := float64(*(*uint64)(state)), (*everybody)(in.Common)
+	n, all := float64(*(*uint32)(state)), (*everybody)(in.Common)
 	clear(out[:5])
 	if out[2] = n; all == nil || n == 0 || all.n == 0 {
 		return

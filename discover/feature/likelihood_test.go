@@ -106,10 +106,10 @@ func FuzzLikelihood(f *testing.F) {
 				if !known {
 					in.Value = NoValue
 				}
-				s.agree("read", i, in, given, s.read(in), want)
+				s.agree("read", i, in, given, 0, s.read(in), want)
 				continue
 			}
-			s.agree("login", i, in, given, s.observe(in), want)
+			s.agree("login", i, in, given, 0, s.observe(in), want)
 			b.logins = append(b.logins, l)
 		}
 	})

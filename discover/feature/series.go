@@ -15,17 +15,20 @@ const settled = 3
 // one theft does not make the next one normal: it takes about a week of periods
 // as bad as that to carry the median up by those 6 scales.
 type series struct {
-	open   uint32  // number of the running period + 1; 0 when empty
-	n      uint32  // closed periods, ever
 	x      float64 // total of the running period
+	open   uint32  // number of the running period + 1; 0 when empty
 	mean   float32 // EWMA of closed totals
 	dev    float32 // EWMA of their distance from the mean
 	median float32 // of past
-	mad    float32 // median distance of past from the median
 	scale  float32 // the unit of z
 	drift  float32 // for cusum
-	past   [history]float32
+	mad    short   // median distance of past from the median
+	n      uint16  // closed periods
+	past   [history]short
 }
+
+// seriesMost is how many closed periods are counted; then the last history of them are counted over and over.
+const seriesMost = math.MaxUint16 / history * history
 
 // clip is how many scales above the median a total may count as.
 const clip = 6
@@ -51,17 +54,19 @@ func (s *series) close(floor float64) (total float64, ok bool) {
 	}
 	total = s.x
 	s.x = 0
-	v := float32(s.clipped(total))
-	if s.n != math.MaxUint32 {
-		s.n++
+	p := shorten(s.clipped(total), toNearest)
+	v := float32(p.value())
+	if s.n == seriesMost {
+		s.n -= history
 	}
+	s.n++
 	// The first ten weigh the same, then each new one a tenth.
 	weight := max(1/float32(s.n), 0.1)
 	if s.n > 1 {
 		s.dev += float32(weight * (abs(v-s.mean) - s.dev))
 	}
 	s.mean += float32(weight * (v - s.mean))
-	s.past[(s.n-1)%history] = v
+	s.past[(s.n-1)%history] = p
 	s.measure(floor)
 	return total, true
 }
@@ -77,14 +82,19 @@ func (s *series) clipped(total float64) float64 {
 // measure takes median, mad and scale of the past anew.
 func (s *series) measure(floor float64) {
 	n := int(min(s.n, history))
-	sorted := s.past
+	var past, sorted [history]float32
+	for i := range n {
+		past[i] = float32(s.past[i].value())
+	}
+	sorted = past
 	s.median = middle(sorted[:n])
 	for i := range n {
-		sorted[i] = abs(s.past[i] - s.median)
+		sorted[i] = abs(past[i] - s.median)
 	}
-	s.mad = middle(sorted[:n])
+	mad := float64(middle(sorted[:n]))
+	s.mad = shorten(bounded(mad), toNearest)
 	m := float64(s.median)
-	s.scale = float32(max(1.4826*float64(s.mad), 0.1*math.Abs(m), math.Sqrt(max(0, m)), floor))
+	s.scale = float32(max(1.4826*mad, 0.1*math.Abs(m), math.Sqrt(max(0, m)), floor))
 }
 
 // z is how many scales v is above the median; 0 while there is too little past.

@@ -8,7 +8,8 @@ import (
 	"github.com/moat-platform/moat"
 )
 
-// ledger remembers the total of every period, and computes all from the list.
+// ledger remembers the total of every period, and computes all from the list. It rounds what is kept as a series does, since a
+// total that is clipped could else lie on either side of the middle of two shorts.
 type ledger struct {
 	period moat.Time
 	floor  float64
@@ -77,9 +78,10 @@ func (l *ledger) outputs(running moat.Time, closed float64) []float64 {
 	for _, p := range periods {
 		x := l.totals[p]
 		if n >= 3 {
-			x = math.Min(x, med+6*scale)
+			x = math.Min(x, med+float64(float32(6*scale)))
 			drift = math.Max(0, drift+(x-mean)/scale-l.k)
 		}
+		x = shorten(x, toNearest).value()
 		n++
 		if n == 1 {
 			mean = x
@@ -92,13 +94,13 @@ func (l *ledger) outputs(running moat.Time, closed float64) []float64 {
 		if len(past) > 14 {
 			past = past[1:]
 		}
-		med = median(past)
+		med = float64(float32(median(past)))
 		var distances []float64
 		for _, v := range past {
-			distances = append(distances, math.Abs(v-med))
+			distances = append(distances, float64(float32(math.Abs(v-med))))
 		}
 		mad = median(distances)
-		scale = slices.Max([]float64{1.4826 * mad, 0.1 * math.Abs(med), math.Sqrt(math.Max(0, med)), l.floor})
+		scale = float64(float32(slices.Max([]float64{1.4826 * mad, 0.1 * math.Abs(med), math.Sqrt(math.Max(0, med)), l.floor})))
 	}
 	if l.cusum {
 		return []float64{drift, n}
@@ -107,7 +109,7 @@ func (l *ledger) outputs(running moat.Time, closed float64) []float64 {
 	if n >= 3 {
 		z = (x - med) / scale
 	}
-	return []float64{z, x, med, mad, mean, dev, n, closed}
+	return []float64{z, x, med, shorten(mad, toNearest).value(), mean, dev, n, closed}
 }
 
 var (

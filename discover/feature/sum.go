@@ -7,10 +7,9 @@ import (
 
 // sumKind adds numbers up in a sliding window.
 //
-// State: a ring of 8 buckets, 40 bytes; 8 bytes for ever. Cost: 10 ns.
-// Formula: plain sums over whole buckets in 32-bit floats, with what rounding
-// takes from the newest bucket carried on (Kahan), so that a bucket of millions
-// still grows by ones. The relative error is below 10⁻⁶.
+// State: a ring of 8 buckets, 32 bytes; 8 bytes for ever. Cost: 6 ns.
+// Formula: plain sums over whole buckets. The newest bucket is exact; the older ones are
+// exact up to 1,024, if whole, and to a part in a thousand beyond.
 var sumKind = Kind{
 	Name:   "sum",
 	Doc:    "Sum of a number in a sliding window. Good for volume: rows, bytes, orders touched.",
@@ -21,7 +20,7 @@ var sumKind = Kind{
 	Outputs: []Output{
 		{"sum", "of the value", "Sum over the window, this event included; of a list, its length is added."},
 	},
-	CostNS: 10,
+	CostNS: 6,
 	Size:   ringSizeOf,
 	New: func(p Params) Stat {
 		if p["window"] == 0 {
@@ -51,55 +50,17 @@ func finite(v float64) float64 {
 	return 0
 }
 
-// sum adds up in a ring of float32 bits.
+// sum adds up in a ring.
 type sum struct{ width span }
 
 func (a *sum) Observe(state unsafe.Pointer, in *Input, out *Outputs) {
 	r := (*ring)(state)
-	b := a.width.number(in.Now)
-	if s := r.at(b); s != nil {
-		r.add(s, b == r.newest, amount(in))
-	}
-	if !in.Mute {
-		out[0] = r.total()
-	}
-}
-
-func (a *sum) Read(state unsafe.Pointer, in *Input, out *Outputs) {
-	r := (*ring)(state).until(a.width.number(in.Now))
+	r.add(a.width.number(in.Now), amount(in))
 	out[0] = r.total()
 }
 
-// add adds v to a bucket; only the newest one has its rounding error kept.
-func (r *ring) add(slot *uint32, newest bool, v float64) {
-	v += float64(math.Float32frombits(*slot))
-	if newest {
-		v += float64(r.lost)
-	}
-	v = bounded(v)
-	f := float32(v)
-	*slot = math.Float32bits(f)
-	if newest {
-		r.lost = float32(v - float64(f))
-	}
-}
-
-// bounded keeps v within what a float32 can hold.
-func bounded(v float64) float64 {
-	if v > math.MaxFloat32 {
-		return math.MaxFloat32
-	}
-	if v < -math.MaxFloat32 {
-		return -math.MaxFloat32
-	}
-	return v
-}
-
-// total adds up buckets that are float32 bits.
-func (r *ring) total() float64 {
-	s := &r.slot
-	f := func(i int) float64 { return float64(math.Float32frombits(s[i])) }
-	return ((f(0) + f(1)) + (f(2) + f(3))) + ((f(4) + f(5)) + (f(6) + f(7))) + float64(r.lost)
+func (a *sum) Read(state unsafe.Pointer, in *Input, out *Outputs) {
+	out[0] = (*ring)(state).totalAt(a.width.number(in.Now))
 }
 
 // sumEver adds up for ever.
