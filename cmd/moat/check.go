@@ -203,12 +203,8 @@ func (f *checked) measure(others *rule.Plan) {
 		f.Takes[t.String()] = n
 	}
 	for k, places := range plan.Layout {
-		of := moat.EntityKind(k)
-		if of == rule.Annex {
-			of = moat.Account
-		}
 		for _, p := range places {
-			f.Bytes[of.String()] += p.Size
+			f.Bytes[moat.EntityKind(k).String()] += p.Size
 		}
 	}
 }

@@ -105,7 +105,7 @@ type Result struct {
 type Engine struct {
 	cfg    Config
 	plan   *rule.Plan
-	tables [rule.RecordKinds]*table
+	tables [moat.EntityKinds]*table
 	pairs  *table
 	fired  *table // entity-with-detector: when it last found something
 	ids    *ids
@@ -125,7 +125,7 @@ type Engine struct {
 	// Of the event that is being worked on:
 	slot    *slot
 	tp      *rule.TypePlan
-	records [rule.RecordKinds]unsafe.Pointer    // that the event concerns; nil = there is none
+	records [moat.EntityKinds]unsafe.Pointer    // that the event concerns; nil = there is none
 	inputs  [rule.MaxFeatures + 1]feature.Input // one for each feature that reads another
 	blind   feature.Input                       // for those that need no value
 	depth   int
@@ -158,11 +158,7 @@ func New(cfg Config) (*Engine, error) {
 		if size == 0 {
 			continue
 		}
-		of := moat.EntityKind(k)
-		if of == rule.Annex {
-			of = moat.Account
-		}
-		if e.tables[k], err = newTable(size, cfg.Limits.Records[of], cfg.Limits.Quota[of], cfg.Beside); err != nil {
+		if e.tables[k], err = newTable(size, cfg.Limits.Records[k], cfg.Limits.Quota[k], cfg.Beside); err != nil {
 			return nil, err
 		}
 	}
@@ -225,11 +221,7 @@ func (e *Engine) Memory() (m Memory) {
 		if t == nil {
 			continue
 		}
-		of, n := moat.EntityKind(k), t.n
-		if of == rule.Annex {
-			of, n = moat.Account, e.tables[moat.Account].n
-		}
-		m.PerEntity[of] += float64(t.bytes()) / float64(max(n, 1))
+		m.PerEntity[k] = float64(t.bytes()) / float64(max(t.n, 1))
 		m.Bytes += t.bytes()
 	}
 	m.PerPair = float64(e.pairs.bytes()) / float64(max(e.pairs.n, 1))

@@ -21,7 +21,7 @@ func (e *Engine) event(s *slot, findings *[]moat.Finding) {
 	for _, k := range tp.Kinds {
 		e.records[k] = nil
 		if s.keys[k] != 0 && e.tables[k] != nil {
-			e.records[k] = e.record(k, s, k != rule.Annex)
+			e.records[k] = e.record(k, s)
 		}
 	}
 	e.frame.Return(&s.scene)
@@ -142,16 +142,9 @@ func (e *Engine) key(t *rule.Take, in *feature.Input) bool {
 }
 
 // own takes op's one pair; false means that there is none.
-func (e *Engine) own(op *rule.Op, in *feature.Input, s *slot, observe bool) bool {
-	at := e.records[op.Home]
-	if in.Key = 1; at == nil && observe {
-		at = e.record(op.Home, s, true)
-		e.records[op.Home] = at
-	}
-	if at == nil {
-		return false
-	}
-	pair := unsafe.Add(at, op.Own)
+func (e *Engine) own(op *rule.Op, in *feature.Input, observe bool) bool {
+	in.Key = 1
+	pair := unsafe.Add(e.records[op.Of], op.Own)
 	if !observe && (op.Single && *(*uint64)(pair) == 0 || !op.Single && (*feature.Pair)(pair).N == 0) {
 		return false
 	}
@@ -243,7 +236,7 @@ func (e *Engine) input(op *rule.Op, in *feature.Input, s *slot, observe bool) bo
 			return false
 		}
 		if op.Own != 0 {
-			return e.own(op, in, s, observe)
+			return e.own(op, in, observe)
 		}
 		if op.Early >= 0 {
 			p, known := s.pair(int32(op.Early))
@@ -335,13 +328,10 @@ func (e *Engine) netOf() (hash uint64, at *netCache) {
 // NetChanged makes the engine ask again what is known of every address.
 func (e *Engine) NetChanged() { clear(e.net) }
 
-// record returns the record of the event's entity of that kind. If there is none, it returns a new one or nil.
-func (e *Engine) record(k moat.EntityKind, s *slot, make bool) unsafe.Pointer {
+// record returns the record of the event's entity of that kind, a new one if there is none.
+func (e *Engine) record(k moat.EntityKind, s *slot) unsafe.Pointer {
 	t, key := e.tables[k], s.keys[k]
 	at := t.look(key, s.likely[k])
-	if at == nil && !make {
-		return nil
-	}
 	if e.ask != nil {
 		p := e.ask.copyOf(t, at)
 		if at == nil {

@@ -17,8 +17,8 @@ type slot struct {
 	partner uint64 // hash
 	owner   uint32
 	now     moat.Time
-	keys    [rule.RecordKinds]uint64
-	likely  [rule.RecordKinds]unsafe.Pointer // where the records probably are; nil = nobody knows
+	keys    [moat.EntityKinds]uint64
+	likely  [moat.EntityKinds]unsafe.Pointer // where the records probably are; nil = nobody knows
 	early   []pairOf                         // the pairs that TypePlan.Early counts
 	known   []uint64                         // bit i: early[i] is of this event
 	ahead   []uint64                         // keys of the pairs of lists that are
@@ -325,9 +325,6 @@ func plausible(ev *moat.Event) moat.Time {
 }
 
 func (e *Engine) entityKey(s *slot, k moat.EntityKind) uint64 {
-	if k == rule.Annex {
-		return s.keys[moat.Account]
-	}
 	id := s.partner
 	if k != moat.Partner || s.ev.Partner == "" {
 		id = e.frame.Entity(k)

@@ -40,9 +40,9 @@ const (
 // MaxRecordBytes bounds the record of each kind of entity with the features of all detectors. For
 // accounts, devices and addresses, of which there are many, those that ship fill most of it; the
 // rest is for the operator's own. Apps, partners and peer groups are few.
-var MaxRecordBytes = [RecordKinds]int{
+var MaxRecordBytes = [moat.EntityKinds]int{
 	moat.Account: 2048, moat.App: 8192, moat.Host: 4096, moat.Device: 384, moat.IP: 1792,
-	moat.Shop: 1024, moat.Outlet: 2048, moat.Partner: 8192, moat.Peers: 8192, Annex: 1024,
+	moat.Shop: 1024, moat.Outlet: 2048, moat.Partner: 8192, moat.Peers: 8192,
 }
 
 // Detector is one rule that looks at events and features: the content of one file, or what one

@@ -335,7 +335,7 @@ func (c *Condition) touch(op *Op) {
 	}
 	c.fetch(op.Of, lines(op.Offset, near))
 	if op.Own != 0 {
-		c.fetch(op.Home, lines(op.Own, 1))
+		c.fetch(op.Of, lines(op.Own, op.owns))
 	}
 }
 

@@ -19,13 +19,6 @@ import (
 // engine owns its layout.
 const HeaderBytes = 24
 
-// Annex stands, behind the kinds of entities, for a second record of an account. It keeps what only some of millions need, and
-// is made when they first do.
-const Annex = moat.EntityKinds
-
-// RecordKinds is how many kinds of records there are.
-const RecordKinds = Annex + 1
-
 // Plan is many detectors compiled together: what to do for each type of event, and how
 // the record of each kind of entity is laid out. It is immutable and safe for
 // concurrent use.
@@ -33,14 +26,14 @@ type Plan struct {
 	Detectors []*Compiled // sorted by id
 	Types     [moat.EventTypes]TypePlan
 	// Records is the size of a record of each kind in bytes, header included, a multiple of [LineBytes]; 0 = none kept.
-	Records [RecordKinds]int
+	Records [moat.EntityKinds]int
 	// Sitting is where in the record of an account its [Sitting] lies; 0 = no account is kept.
 	Sitting int
 	// Exposure tells, per kind of subject, how to read of how many orders it saw personal data in a day.
 	Exposure [moat.EntityKinds]*Exposure
 	// Layout lists, per kind, where each feature's state lies; a snapshot written under
 	// another plan is carried over feature by feature.
-	Layout   [RecordKinds][]Place
+	Layout   [moat.EntityKinds][]Place
 	Slots    int
 	Memos    int // how many pattern memories a Frame needs
 	Texts    int // how many hashes of texts a Frame remembers
@@ -135,13 +128,12 @@ type Op struct {
 	Own     int // offset of its one pair, where all events have the same value; 0 = its pairs are looked up
 	Early   int // its number among those that Early of the type counts, or -1
 	Of      moat.EntityKind
-	Home    moat.EntityKind // of the record that Own is in
-	Value   feature.Value   // which of Num, Key, … gives the input
-	Ahead   bool            // Where needs nothing but the event, or there is none
-	Blind   bool            // as of its kind
-	Pairs   bool            // as of its kind
-	Single  bool            // its one pair is a word
-	Mute    bool            // it is observed and nobody reads it at this type
+	Value   feature.Value // which of Num, Key, … gives the input
+	Ahead   bool          // Where needs nothing but the event, or there is none
+	Blind   bool          // as of its kind
+	Pairs   bool          // as of its kind
+	Single  bool          // its one pair is a word
+	Mute    bool          // it is observed and nobody reads it at this type
 	Key     func(*Frame) uint64
 	Num     func(*Frame) float64
 	List    func(*Frame) []string
@@ -163,6 +155,7 @@ type Op struct {
 	facts []fact // of Where
 	uses  []int  // slots of features that it reads
 	early bool   // it keeps pairs whose keys need nothing but the event
+	owns  int    // size of its one pair
 	fixed uint64 // its key, if that is the same for all events
 }
 
@@ -233,7 +226,8 @@ type builder struct {
 	byWords  map[string]fact
 	texts    map[string]int // places of hashes in a Frame, by the words of the text
 	plan     *Plan
-	memos    int // of patterns
+	memos    int                   // of patterns
+	halves   [moat.EntityKinds]int // by kind of record: where half a word is left; 0 = nowhere
 }
 
 // Compile checks and compiles detectors together. What is wrong comes as [Problems].
@@ -510,7 +504,7 @@ func (b *builder) feature(x *environment, f *Feature) (*shared, error) {
 	if old, ok := b.byCanon[s.canon]; ok {
 		return old, nil
 	}
-	s.size = (f.Kind.Size(f.Params) + 7) &^ 7
+	s.size = f.Kind.Size(f.Params)
 	s.op.Stat = f.Kind.New(f.Params)
 	if f.Kind.Single != nil {
 		s.single = f.Kind.Single(f.Params)
@@ -521,7 +515,7 @@ func (b *builder) feature(x *environment, f *Feature) (*shared, error) {
 	s.op.Salt = b.seed.Text("pair " + s.canon)
 	b.add(s)
 	if f.Kind.Common != nil {
-		s.common = &shared{canon: "common of " + s.canon, on: s.on, op: Op{Of: moat.Partner}, size: (f.Kind.Common(f.Params) + 7) &^ 7}
+		s.common = &shared{canon: "common of " + s.canon, on: s.on, op: Op{Of: moat.Partner}, size: f.Kind.Common(f.Params)}
 	}
 	return s, nil
 }
@@ -582,6 +576,24 @@ func (c *compiler) value(e ast.Expr, op *Op) {
 	}
 }
 
+// lay makes room for a state in the records of a kind. One of a multiple of 8 bytes, which may have words of 8, lies at such a
+// multiple; where that leaves half a word, the next of 4 bytes fills it.
+func (b *builder) lay(of moat.EntityKind, name string, size int) int {
+	p, at := b.plan, b.plan.Records[of]
+	switch half := &b.halves[of]; {
+	case size == 4 && *half != 0:
+		at, *half = *half, 0
+	case size > 0 && size%8 == 0 && at%8 != 0:
+		*half = at
+		at += 4
+		fallthrough
+	default:
+		p.Records[of] = at + size
+	}
+	p.Layout[of] = append(p.Layout[of], Place{name, at, size})
+	return at
+}
+
 // layout gives every feature its place and fills the plans of the types.
 func (b *builder) layout() {
 	p := b.plan
@@ -600,38 +612,23 @@ func (b *builder) layout() {
 		if p.Records[s.op.Of] == 0 {
 			p.Records[s.op.Of] = HeaderBytes
 			if s.op.Of == moat.Account {
-				const size = int(unsafe.Sizeof(Sitting(0)))
-				p.Sitting, p.Records[s.op.Of] = HeaderBytes, HeaderBytes+size
-				p.Layout[s.op.Of] = append(p.Layout[s.op.Of], Place{"sitting", HeaderBytes, size})
+				p.Sitting = b.lay(s.op.Of, "sitting", int(unsafe.Sizeof(Sitting(0))))
 			}
 		}
-		s.op.Offset = p.Records[s.op.Of]
-		p.Layout[s.op.Of] = append(p.Layout[s.op.Of], Place{s.canon, s.op.Offset, s.size})
-		p.Records[s.op.Of] += s.size
-	}
-	for _, s := range order {
+		s.op.Offset = b.lay(s.op.Of, s.canon, s.size)
 		if s.op.fixed == 0 || s.op.fixed&s.op.Mask != 0 || !s.op.Kind.Pairs {
 			continue
 		}
-		if s.op.Home = s.op.Of; s.op.Of == moat.Account {
-			s.op.Home = Annex
+		s.op.owns = int(unsafe.Sizeof(feature.Pair{}))
+		if s.op.Of == moat.Account && s.single != nil {
+			s.op.Stat, s.op.Single, s.op.owns = s.single, true, int(unsafe.Sizeof(uint64(0)))
 		}
-		size := int(unsafe.Sizeof(feature.Pair{})) // divides a line, so that no pair lies in two
-		if s.op.Home == Annex && s.single != nil {
-			s.op.Stat, s.op.Single, size = s.single, true, 8
-		}
-		s.op.Own = (max(p.Records[s.op.Home], HeaderBytes) + size - 1) / size * size
-		p.Layout[s.op.Home] = append(p.Layout[s.op.Home], Place{"pair of " + s.canon, s.op.Own, size})
-		p.Records[s.op.Home] = s.op.Own + size
+		s.op.Own = b.lay(s.op.Of, "pair of "+s.canon, s.op.owns)
 	}
 	for k, size := range p.Records {
 		p.Records[k] = (size + LineBytes - 1) / LineBytes * LineBytes
 		if limit := MaxRecordBytes[k]; size > limit {
-			kind := moat.EntityKind(k).String()
-			if k == int(Annex) {
-				kind = "account beside its record"
-			}
-			b.problems = append(b.problems, &Problem{Code: "cost", What: fmt.Sprintf("the features of all detectors need %d bytes for each %s, more than %d", size, kind, limit), Hint: "share features between detectors: equal ones are kept once"})
+			b.problems = append(b.problems, &Problem{Code: "cost", What: fmt.Sprintf("the features of all detectors need %d bytes for each %s, more than %d", size, moat.EntityKind(k), limit), Hint: "share features between detectors: equal ones are kept once"})
 		}
 	}
 	for _, x := range p.Exposure {
@@ -671,7 +668,7 @@ func (tp *TypePlan) arrange(bySlot []*shared) {
 			}
 		}
 	}
-	ready := [RecordKinds][]int{}
+	ready := [moat.EntityKinds][]int{}
 	for i, n := range waits {
 		if n == 0 {
 			ready[tp.Ops[i].Of] = append(ready[tp.Ops[i].Of], i)
@@ -745,9 +742,6 @@ func (b *builder) typePlan(t moat.EventType, tp *TypePlan) {
 		}
 		tp.Ops = append(tp.Ops, op)
 		add(&tp.Kinds, op.Of)
-		if op.Own != 0 {
-			add(&tp.Kinds, op.Home)
-		}
 	}
 	for _, c := range b.plan.Detectors {
 		if slices.Contains(c.On, t) {

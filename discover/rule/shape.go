@@ -66,7 +66,7 @@ func (op *Op) fetch() Fetch { return Fetch{op.Key, op.Salt, op.Mask, int32(op.Ea
 func (tp *TypePlan) shape(holds []uint64) *Shape {
 	s := &Shape{Known: make([]uint64, words(tp.Early))}
 	ops, detectors := make([]uint64, words(len(tp.Ops))), make([]uint64, words(len(tp.Detectors)))
-	var lines [RecordKinds]LineSet
+	var lines [moat.EntityKinds]LineSet
 	for i := range tp.Conditions {
 		if !bit(holds, i) {
 			continue
