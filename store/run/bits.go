@@ -18,7 +18,7 @@ type bitWriter struct {
 }
 
 func (w *bitWriter) put(v uint64, width uint) {
-	w.acc |= v << w.n
+	w.acc |= v << (w.n & 63) // n is below 64
 	if w.n+width < 64 {
 		w.n += width
 		return

@@ -63,14 +63,12 @@ func (b *builder) addKeys(s *segment, rank [parts][]uint32) error {
 	if err := b.startKeys(distinctKeys(own, byPart)); err != nil {
 		return err
 	}
-	one := make([]uint32, 1)
 	u := union{bitmap: make([]uint64, len(s.records)/64+1)}
 	near := len(byPart) + 1
 	for len(own) > 0 || len(byPart) > 0 {
 		key := leastKey(own, byPart)
 		if mine := len(byPart) == 0 || byPart[0].key != key; mine && (len(own) == 1 || own[1].key != key) { // as of most orders
-			one[0] = own[0].ord
-			b.addKey(key, one)
+			b.addLone(key, own[0].ord)
 			own = own[1:]
 			continue
 		}

@@ -92,12 +92,22 @@ func keyBits(n uint64) uint64 {
 // product brings the lower bits of a key, which alone differ in a bucket, up.
 // 40 keys a bucket, 11 bits a key, let 0.6 % of absent keys pass.
 
-func filterAdd(f []byte, key uint64) {
+type filter [filterBytes / 8]uint64
+
+func (f *filter) add(key uint64) {
 	x := key * 0x9e3779b97f4a7c15
-	for w := range filterBytes / 8 {
+	for w := range f {
 		x = bits.RotateLeft64(x, 6) // the uppermost six bits first
-		binary.LittleEndian.PutUint64(f[8*w:], binary.LittleEndian.Uint64(f[8*w:])|1<<(x&63))
+		f[w] |= 1 << (x & 63)
 	}
+}
+
+// append appends the filter as it is kept.
+func (f *filter) append(b []byte) []byte {
+	for _, w := range f {
+		b = binary.LittleEndian.AppendUint64(b, w)
+	}
+	return b
 }
 
 func filterHas(f []byte, key uint64) bool {

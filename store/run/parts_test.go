@@ -108,17 +108,17 @@ func TestFilter(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	passed := 0
 	for range 2000 {
-		var f [filterBytes]byte
+		var f filter
 		top := r.Uint64() &^ (1<<40 - 1) // keys of one bucket differ below
 		for range bucketKeys {
 			k := top | r.Uint64N(1<<40)
-			filterAdd(f[:], k)
-			if !filterHas(f[:], k) {
+			f.add(k)
+			if !filterHas(f.append(nil), k) {
 				t.Fatal("a key is kept away")
 			}
 		}
 		for range 100 {
-			if filterHas(f[:], top|r.Uint64N(1<<40)) {
+			if filterHas(f.append(nil), top|r.Uint64N(1<<40)) {
 				passed++
 			}
 		}

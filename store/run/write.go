@@ -74,7 +74,7 @@ type builder struct {
 	keys    []uint64 // entries of the bucket
 	counts  []uint64
 	numbers []uint64
-	filter  [dirEntry]byte
+	filter  filter
 }
 
 func newBuilder(dir string, foot footer, pace func(int) error, yield func()) (*builder, error) {
@@ -180,12 +180,8 @@ func (b *builder) startKeys(keys uint64) error {
 func (b *builder) addKey(key uint64, ords []uint32) {
 	if !b.open || key != b.key {
 		b.endKey()
+		b.newKey(key)
 		b.open, b.key = true, key
-		b.foot.Keys++
-		for at := bucketOf(key, b.foot.Buckets); b.bucket < at; b.bucket++ {
-			b.endBucket()
-		}
-		filterAdd(b.filter[:filterBytes], key)
 	}
 	b.foot.Postings += uint64(len(ords))
 	for len(ords) > 0 {
@@ -196,6 +192,24 @@ func (b *builder) addKey(key uint64, ords []uint32) {
 			b.endKey()
 		}
 	}
+}
+
+// addLone adds a key of one event, as those of most orders are, which is not given again.
+func (b *builder) addLone(key uint64, ord uint32) {
+	b.endKey()
+	b.newKey(key)
+	b.open = false
+	b.foot.Postings++
+	b.keys, b.counts, b.numbers = append(b.keys, key), append(b.counts, 0), append(b.numbers, uint64(ord))
+}
+
+// newKey makes the bucket of a key the one that entries are added to.
+func (b *builder) newKey(key uint64) {
+	b.foot.Keys++
+	for at := bucketOf(key, b.foot.Buckets); b.bucket < at; b.bucket++ {
+		b.endBucket()
+	}
+	b.filter.add(key)
 }
 
 // endKey makes an entry of the events of the key so far.
@@ -236,14 +250,11 @@ func (b *builder) endBucket() {
 		off = b.out.pos()
 		b.writeBucket()
 	}
-	d := b.filter[:]
-	for i := range 5 {
-		d[filterBytes+i] = byte(off >> (8 * i))
-	}
-	sum := checksum(d[:filterBytes+5])
-	d[61], d[62], d[63] = byte(sum), byte(sum>>8), byte(sum>>16)
-	b.idx.write(d)
-	clear(d)
+	d := b.filter.append(make([]byte, 0, dirEntry))
+	d = append(d, byte(off), byte(off>>8), byte(off>>16), byte(off>>24), byte(off>>32))
+	sum := checksum(d)
+	b.idx.write(append(d, byte(sum), byte(sum>>8), byte(sum>>16)))
+	b.filter = filter{}
 }
 
 func (b *builder) writeBucket() {
