@@ -3,6 +3,7 @@ package node_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -454,6 +455,64 @@ func TestDrainGivesUp(t *testing.T) {
 	send(t, n, 0, 5)
 	if kept, indexed := logins(t, n); kept != 7 || indexed != 7 {
 		t.Errorf("%d events are kept and %d indexed, want 7", kept, indexed)
+	}
+}
+
+// TestFlushAside: while the book cannot be written, and the store is flushed all the time, events are looked at all the same, as many as may wait.
+func TestFlushAside(t *testing.T) {
+	dir := t.TempDir()
+	n, err := node.Open(t.Context(), node.Config{Dir: dir, FlushEvery: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "book.db")+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	lock, err := db.Conn(t.Context())
+	if err == nil {
+		_, err = lock.ExecContext(t.Context(), "BEGIN IMMEDIATE")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	part, id := n.River.PartitionOf("acme"), 0
+	add := func(events int, reason string) (seq uint64) {
+		var w moat.BatchWriter
+		for range events {
+			e := &moat.Event{Partner: "acme", ID: fmt.Sprint("x", id), Time: 1772442000 * moat.Second, Received: 1772442000 * moat.Second, Type: moat.AuthLogin, Actor: "alice", Reason: reason}
+			e.MarkAll()
+			w.Append(e)
+			id++
+		}
+		seq, err := n.River.Append(t.Context(), part, w.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return seq
+	}
+	begin, last := time.Now(), uint64(0)
+	for range 100 {
+		last = add(1, "")
+	}
+	for at := uint64(0); at < last; {
+		if at, err = n.Position(t.Context(), part); err != nil || time.Since(begin) > 8*time.Second { // the book tries for 10 s
+			t.Fatalf("at %d of %d after %s, %v", at, last, time.Since(begin), err)
+		}
+	}
+	for range 20 { // more than may wait
+		add(16, strings.Repeat("x", 64<<10))
+	}
+	if _, err := lock.ExecContext(t.Context(), "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if kept, indexed := logins(t, n); kept != 420 || indexed != 420 {
+		t.Errorf("%d events are kept and %d indexed, want 420", kept, indexed)
 	}
 }
 

@@ -45,13 +45,16 @@ const (
 )
 
 func (k *keeper) run() {
-	tick := time.NewTicker(maxWait)
+	tick, flush := time.NewTicker(maxWait), time.NewTicker(k.p.n.cfg.FlushEvery)
 	defer tick.Stop()
+	defer flush.Stop()
 	for {
 		select {
 		case <-tick.C:
 			k.letters.send()
 			k.commit()
+		case <-flush.C:
+			k.p.warn("cannot flush", k.flush(k.seq))
 		case w := <-k.p.keep:
 			if w.last {
 				return
@@ -61,6 +64,11 @@ func (k *keeper) run() {
 				continue
 			}
 			k.store(w)
+			k.p.unkept.Add(-int64(len(w.batch)))
+			select {
+			case k.p.stored <- struct{}{}:
+			default:
+			}
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/moat-platform/moat"
@@ -39,6 +40,8 @@ type partition struct {
 	turn      chan struct{}  // has something in it while somebody has the turn; those who wait get it in order
 	questions chan *question // answered by whoever has the turn
 	keep      chan work      // to the keeper; only who has the turn, or had it a moment ago, sends
+	unkept    atomic.Int64   // bytes of batches that are on their way through it
+	stored    chan struct{}  // has something in it when they have become less
 	store     *keeper
 	ended     chan struct{} // closed when the owner has gone
 	kept      sync.WaitGroup
@@ -53,8 +56,6 @@ func (p *partition) run(ctx context.Context) {
 	feeding, stop := context.WithCancel(ctx)
 	defer stop()
 	p.n.group.Go(func() { p.feed(feeding, feed, p.seq) })
-	flush := time.NewTicker(p.n.cfg.FlushEvery)
-	defer flush.Stop()
 	var snapshot <-chan time.Time
 	if every := p.n.cfg.SnapshotEvery; every > 0 {
 		t := time.NewTicker(every)
@@ -67,10 +68,6 @@ func (p *partition) run(ctx context.Context) {
 		case m := <-feed:
 			p.own()
 			p.take(m)
-			p.leave()
-		case <-flush.C:
-			p.own()
-			p.warn("cannot flush", p.flush(context.Background()))
 			p.leave()
 		case <-snapshot:
 			p.own()
@@ -224,15 +221,31 @@ func (p *partition) digest(r *engine.Result, out *foresee.Out) book.Changes {
 	return c
 }
 
+// What may wait for the keeper: for as long as it flushes, events are to be looked at, and large batches are not to fill the memory.
+const (
+	maxWorks  = 256
+	maxUnkept = 16 << 20
+)
+
 // hand gives work to the keeper. Others have their turns while the keeper has its hands full.
 func (p *partition) hand(w work) {
-	select {
-	case p.keep <- w:
-		return
-	default:
+	p.unkept.Add(int64(len(w.batch)))
+	if p.unkept.Load() <= maxUnkept {
+		select {
+		case p.keep <- w:
+			return
+		default:
+		}
 	}
 	p.leave()
 	defer p.own()
+	for len(w.batch) > 0 && p.unkept.Load() > max(maxUnkept, int64(len(w.batch))) {
+		select {
+		case <-p.stored:
+		case <-p.ended:
+			return
+		}
+	}
 	select {
 	case p.keep <- w:
 	case <-p.ended:

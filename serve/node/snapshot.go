@@ -29,7 +29,7 @@ import (
 // openPartition brings a partition to where it was: from its newest readable snapshot, else
 // from the lake; the river gives the rest once it runs.
 func (n *Node) openPartition(ctx context.Context, id int) (*partition, error) {
-	p := &partition{n: n, id: id, turn: make(chan struct{}, 1), questions: make(chan *question, maxQuestions), ended: make(chan struct{}), keep: make(chan work, 16)}
+	p := &partition{n: n, id: id, turn: make(chan struct{}, 1), questions: make(chan *question, maxQuestions), ended: make(chan struct{}), keep: make(chan work, maxWorks), stored: make(chan struct{}, 1)}
 	touches, err := n.Index.Writer(id)
 	if err != nil {
 		return nil, err
