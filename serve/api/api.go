@@ -267,12 +267,13 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (a *API) astray(w http.ResponseWriter, r *http.Request, e *Error) {
 	c := &call{api: a, w: w, r: r}
 	c.refuse(e)
+	c.hearOut(r.Body)
 	a.stray.add(c.status, 0)
 }
 
 // handle runs one route around its one boundary: who calls, how much at a time, what went wrong.
 func (a *API) handle(rt *route, w http.ResponseWriter, r *http.Request) {
-	start := time.Now()
+	start, body := time.Now(), r.Body
 	c := &call{api: a, route: rt, w: w, r: r}
 	defer func() {
 		if p := recover(); p != nil {
@@ -285,6 +286,9 @@ func (a *API) handle(rt *route, w http.ResponseWriter, r *http.Request) {
 	}()
 	if err := c.run(); err != nil {
 		c.refuse(err)
+	}
+	if c.status >= 400 {
+		c.hearOut(body)
 	}
 }
 

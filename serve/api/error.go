@@ -151,7 +151,25 @@ func (c *call) refuse(err error) {
 	if e.Status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="moat"`)
 	}
+	_ = http.NewResponseController(c.w).EnableFullDuplex() // for hearOut, where there is a connection
 	c.json(e.Status, errorAnswer{&e})
+}
+
+// How much of a refused request is heard out, and for how long.
+const (
+	hearBytes = 64 << 20
+	hearTime  = 10 * time.Second
+)
+
+// hearOut sends a refusal at once and drops what still comes of its request: many clients write all before they read, and would find their
+// connection reset and no answer. Who asked before sending has it without.
+func (c *call) hearOut(body io.Reader) {
+	rc := http.NewResponseController(c.w)
+	if c.r.ContentLength == 0 || c.r.Header.Get("Expect") != "" || rc.Flush() != nil {
+		return
+	}
+	_ = rc.SetReadDeadline(time.Now().Add(hearTime))
+	_, _ = io.CopyN(io.Discard, body, hearBytes)
 }
 
 // refuseEvents gives refusals of events the form of all others.

@@ -313,3 +313,38 @@ func (w *world) slowRequest(addr string, stop func()) {
 	}
 	<-ended
 }
+
+// TestHeardOut refuses requests with long bodies to a client that writes all of them before it reads, as many do: it reads why, also where
+// the rest is not looked at; one that waits for leave to send is not waited for.
+func TestHeardOut(t *testing.T) {
+	w := newWorld(t)
+	base, _ := w.served()
+	long := func(bytes int) string { return strings.Repeat(" ", bytes) }
+	chunked := "Transfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x\r\n%s\r\n", 1<<20, long(1<<20))
+	for name, c := range map[string]struct {
+		line, key, rest string
+		status          string
+	}{
+		"too long":          {"POST /v1/events", "acme", fmt.Sprintf("Content-Length: %d\r\n\r\n%s", 30<<20, long(30<<20)), "413"},
+		"too long, unsaid":  {"POST /v1/events", "acme", chunked + strings.Repeat(fmt.Sprintf("%x\r\n%s\r\n", 1<<20, long(1<<20)), 20) + "0\r\n\r\n", "413"},
+		"of nobody":         {"POST /v1/events", "nobody", fmt.Sprintf("Content-Length: %d\r\n\r\n%s", 8<<20, long(8<<20)), "401"},
+		"a long verdict":    {"POST /v1/decisions", "boss", fmt.Sprintf("Content-Length: %d\r\n\r\n%s", 8<<20, long(8<<20)), "413"},
+		"astray":            {"POST /v1/nothing", "boss", fmt.Sprintf("Content-Length: %d\r\n\r\n%s", 8<<20, long(8<<20)), "404"},
+		"waiting for leave": {"POST /v1/events", "acme", fmt.Sprintf("Content-Length: %d\r\nExpect: 100-continue\r\n\r\n", 30<<20), "413"},
+	} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(base, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
+		begin := time.Now()
+		if _, err := fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\n%s", c.line, w.keys[c.key], c.rest); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		answer, err := io.ReadAll(io.LimitReader(conn, 12))
+		if want := "HTTP/1.1 " + c.status; string(answer) != want || time.Since(begin) > 8*time.Second {
+			t.Errorf("%s: %q after %s, %v, want %q", name, answer, time.Since(begin), err, want)
+		}
+		conn.Close()
+	}
+}
