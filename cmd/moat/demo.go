@@ -52,8 +52,10 @@ func (c *demoCmd) Run(a *app, line *kong.Context) error {
 	if err != nil {
 		return err
 	}
+	secret := ""
 	if !kept {
 		defer os.RemoveAll(dir)
+		secret = fmt.Sprint("demo ", c.Seed)
 	}
 	pace := float64(c.Speed)
 	switch {
@@ -65,7 +67,7 @@ func (c *demoCmd) Run(a *app, line *kong.Context) error {
 	a.err.linef("%d days of %s, on real orders moved to %s – %s", c.Days, "two service providers, a warehouse, a courier, and six thieves", w.Start().Std().Format("2 Jan"),
 		w.End().Std().Format("2 Jan 2006"))
 	shown := demoScreen{a: a}
-	r, err := play.Run(a.ctx, play.Config{Dir: dir, World: w, Speed: pace, Logger: a.log, Shown: shown.show})
+	r, err := play.Run(a.ctx, play.Config{Dir: dir, Secret: secret, World: w, Speed: pace, Logger: a.log, Shown: shown.show})
 	shown.end()
 	if errors.Is(err, play.ErrInUse) {
 		return hint(err, "name a folder that is empty or does not exist, or none")

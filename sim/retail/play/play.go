@@ -11,6 +11,8 @@ package play
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +22,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -39,8 +42,11 @@ var ErrInUse = errors.New("the folder is not empty")
 
 // Config says what to play and where.
 type Config struct {
-	Dir   string // data folder, empty or missing
-	World *retail.World
+	Dir string // data folder, empty or missing
+	// Secret, if not "", is what the master key is made of, for a folder that is thrown away: what is counted in little memory is
+	// estimated by hashes under that key, so that two plays with different ones differ in what is near a threshold.
+	Secret string
+	World  *retail.World
 	// Speed is how many simulated seconds pass in one; 0 = as fast as events are taken.
 	Speed  float64
 	Logger *slog.Logger // nil = silent
@@ -98,6 +104,11 @@ func Run(ctx context.Context, cfg Config) (r Result, err error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Secret != "" {
+		if err := writeMaster(cfg.Dir, cfg.Secret); err != nil {
+			return r, fmt.Errorf("cannot play in %s: %w", cfg.Dir, err)
+		}
+	}
 	p := &player{cfg: cfg, keys: map[string]string{}, begun: time.Now(), http: &http.Client{Timeout: time.Minute}}
 	p.now.Store(int64(cfg.World.Start()))
 	if p.node, err = node.Open(ctx, node.Config{Dir: cfg.Dir, Retention: keep, Logger: cfg.Logger}); err != nil {
@@ -120,6 +131,14 @@ func Run(ctx context.Context, cfg Config) (r Result, err error) {
 	}
 	r.Took = time.Since(p.begun)
 	return r, p.judge(ctx, &r)
+}
+
+func writeMaster(dir, secret string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	key := sha256.Sum256([]byte(secret))
+	return os.WriteFile(filepath.Join(dir, "master.key"), fmt.Appendf(nil, "moat-master 1 %s\n", base64.StdEncoding.EncodeToString(key[:])), 0o600)
 }
 
 // enrol makes the partners and a key for each.

@@ -2,10 +2,13 @@ package play_test
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/moat-platform/moat"
@@ -51,6 +54,32 @@ func TestRun(t *testing.T) {
 		t.Error("nothing was decided about any thief")
 	}
 	t.Logf("%d events in %s", r.Events, r.Took)
+}
+
+// TestSame plays twice with one secret: what is found is the same, to the estimates.
+func TestSame(t *testing.T) {
+	var found [2][]string
+	for i := range found {
+		dir := t.TempDir()
+		if _, err := play.Run(t.Context(), play.Config{Dir: dir, Secret: "same", World: world(t)}); err != nil {
+			t.Fatal(err)
+		}
+		b, err := book.OpenReadOnly(t.Context(), filepath.Join(dir, "book.db"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for f, err := range b.AllFindings(t.Context(), moat.Everyone(), book.Query{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			found[i] = append(found[i], fmt.Sprintf("%s %s %d %s", f.ID, f.Time, f.Orders, f.Reason))
+		}
+		b.Close()
+		slices.Sort(found[i])
+	}
+	if len(found[0]) < 20 || !slices.Equal(found[0], found[1]) {
+		t.Errorf("found were %s\nand then %s", strings.Join(found[0], "\n"), strings.Join(found[1], "\n"))
+	}
 }
 
 // told is what the story of each theft must tell: how it began, and what was taken.
