@@ -589,7 +589,7 @@ func TestFullRiver(t *testing.T) {
 	if s := mustStats(t, n).Partitions; alarms() != 0 || !strings.Contains(log.String(), "cannot tell others") {
 		t.Fatalf("the river had room: %+v", s)
 	}
-	for range 5 { // the first snapshot makes no room
+	for round := 0; round == 0 || round < 20 && len(glob(t, dir, "*.letters")) > 0; round++ { // the first snapshot makes no room
 		if err := n.Close(); err != nil {
 			t.Fatal(err)
 		}
