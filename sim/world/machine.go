@@ -234,10 +234,11 @@ func (p *partner) jobs(r *rand.Rand, day int) {
 	a := p.apps[0]
 	if p.kind != Logistics && p.seed%3 == 0 && p.weekday(day) == int(p.seed/3%7) { // reconciliation
 		at, c := p.at(day, p.db().minute+65), a.caller(day, 1)
+		c.method = "orders.get"
 		orders := newest(p.shops, at, 3000)
 		for i := 0; i < len(orders); i += 100 {
 			at += moat.Time(spread(r, 2, 0.5) * float64(moat.Second))
-			c.pull(at, orders[i:min(len(orders), i+100)]...).Method = "orders.get"
+			c.pull(at, orders[i:min(len(orders), i+100)]...)
 		}
 		p.db().shell(day, "report").query(at, "select id, buyer, amount from orders where created >= ?", []string{"orders", "payments"}, "jdbc", int64(len(orders))*7)
 		if len(orders) > 0 {
