@@ -307,8 +307,7 @@ func (c *compiler) matches(target, arg ast.Expr) boolFn {
 				m, h := &f.Memos[memo], seed.Text(s)
 				is, known := m.recall(h)
 				if !known {
-					is = re.MatchString(s)
-					m.learn(h, is)
+					is = m.learn(h, re, s)
 				}
 				if is {
 					return true
@@ -326,8 +325,7 @@ func (c *compiler) matches(target, arg ast.Expr) boolFn {
 		m, h := &f.Memos[memo], key(f)
 		is, known := m.recall(h)
 		if !known {
-			is = re.MatchString(s(f)) // only now: the text may take long to work out
-			m.learn(h, is)
+			is = m.learn(h, re, s(f)) // only now: the text may take long to work out
 		}
 		return is
 	}

@@ -2,6 +2,7 @@ package rule
 
 import (
 	"net/netip"
+	"regexp"
 	"unsafe"
 
 	"github.com/moat-platform/moat"
@@ -89,26 +90,21 @@ func (f *Frame) hash(place int, s string) uint64 {
 	return m.hash
 }
 
-// followed remembers what follows from a text, by the hash of that and of what it is.
-type followed struct{ from, is uint64 }
-
-// followed returns where what follows from a text, by its hash, is remembered, and what from is there if it is.
-func (f *Frame) followed(text, what uint64) (m *followed, from uint64) {
-	if f.follows == nil {
-		f.follows = make([]followed, memoSize)
-	}
-	from = Mix(text, what) | 1
-	return &f.follows[from>>1%memoSize], from
-}
+// followed remembers the hash of a text that follows from another, by the hash of that.
+type followed struct{ from, hash uint64 }
 
 // follow returns the hash of the text that is worked out by s from the text whose hash is given, and has that place; 0 if it is empty.
 func (f *Frame) follow(text uint64, place int, s strFn) uint64 {
-	m, from := f.followed(text, uint64(place))
+	if f.follows == nil {
+		f.follows = make([]followed, memoSize)
+	}
+	from := Mix(text, uint64(place)) | 1
+	m := &f.follows[from>>1%memoSize]
 	if m.from != from {
 		*m = followed{from, f.seed.key(s(f))}
 	}
-	f.texts[place] = textMemo{f.turn, m.is}
-	return m.is
+	f.texts[place] = textMemo{f.turn, m.hash}
+	return m.hash
 }
 
 // Entity returns the hash of the id of the event's entity of that kind, 0 if it has none.
@@ -195,13 +191,15 @@ func (m *Memo) recall(h uint64) (is, known bool) {
 	return e&1 == 1, e&^1 == h&^1
 }
 
-// learn remembers what the pattern says of the text with that hash.
-func (m *Memo) learn(h uint64, is bool) {
+// learn remembers whether re matches s, whose hash is given, and tells it.
+func (m *Memo) learn(h uint64, re *regexp.Regexp, s string) bool {
 	h = (h | 2) &^ 1
+	is := re.MatchString(s)
 	if is {
 		h |= 1
 	}
 	m.entries[h>>2%memoSize] = h
+	return is
 }
 
 // Net is what is known of a network address.
