@@ -71,7 +71,9 @@ func Master(dir string) (MasterKey, error) {
 	path := filepath.Join(dir, "master.key")
 	m, err := readMaster(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = writeMaster(path); err == nil || errors.Is(err, fs.ErrExist) { // another process may have been faster
+		var key [32]byte
+		rand.Read(key[:])                                                            // never fails
+		if err = writeMaster(path, key); err == nil || errors.Is(err, fs.ErrExist) { // another process may have been faster
 			m, err = readMaster(path)
 		}
 	}
@@ -79,6 +81,15 @@ func Master(dir string) (MasterKey, error) {
 		return MasterKey{}, fmt.Errorf("cannot get master key: %w", err)
 	}
 	return m, nil
+}
+
+// MakeMaster makes dir/master.key of a key that the caller knows, for a folder that is to be the same each time and holds nothing
+// secret. It fails when there is one.
+func MakeMaster(dir string, key [32]byte) error {
+	if err := writeMaster(filepath.Join(dir, "master.key"), key); err != nil {
+		return fmt.Errorf("cannot make master key: %w", err)
+	}
+	return nil
 }
 
 func readMaster(path string) (m MasterKey, err error) {
@@ -115,18 +126,16 @@ func parseMaster(s string) (m MasterKey, err error) {
 	return m, nil
 }
 
-// writeMaster makes a new key at path, whole or not at all: a half-written one
+// writeMaster puts a key at path, whole or not at all: a half-written one
 // would be taken for a broken one for ever.
-func writeMaster(path string) error {
-	var raw [32]byte
-	rand.Read(raw[:]) // never fails
+func writeMaster(path string, key [32]byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".master-*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
-	if _, err := fmt.Fprintf(f, "%s 1 %s\n", masterPrefix, base64.StdEncoding.EncodeToString(raw[:])); err != nil {
+	if _, err := fmt.Fprintf(f, "%s 1 %s\n", masterPrefix, base64.StdEncoding.EncodeToString(key[:])); err != nil {
 		return err
 	}
 	if err := f.Chmod(0o600); err != nil {

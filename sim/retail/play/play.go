@@ -12,7 +12,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +21,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -105,7 +103,11 @@ func Run(ctx context.Context, cfg Config) (r Result, err error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Secret != "" {
-		if err := writeMaster(cfg.Dir, cfg.Secret); err != nil {
+		err := os.MkdirAll(cfg.Dir, 0o700)
+		if err == nil {
+			err = book.MakeMaster(cfg.Dir, sha256.Sum256([]byte(cfg.Secret)))
+		}
+		if err != nil {
 			return r, fmt.Errorf("cannot play in %s: %w", cfg.Dir, err)
 		}
 	}
@@ -131,14 +133,6 @@ func Run(ctx context.Context, cfg Config) (r Result, err error) {
 	}
 	r.Took = time.Since(p.begun)
 	return r, p.judge(ctx, &r)
-}
-
-func writeMaster(dir, secret string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	key := sha256.Sum256([]byte(secret))
-	return os.WriteFile(filepath.Join(dir, "master.key"), fmt.Appendf(nil, "moat-master 1 %s\n", base64.StdEncoding.EncodeToString(key[:])), 0o600)
 }
 
 // enrol makes the partners and a key for each.
