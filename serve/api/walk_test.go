@@ -168,6 +168,7 @@ func dig(t *testing.T, text []byte, path string) string {
 
 var (
 	times   = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
+	days    = regexp.MustCompile(`\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)`) // in sentences: the walk is laid on the days before today
 	hashes  = regexp.MustCompile(`[0-9a-f]{64}`)
 	cursors = regexp.MustCompile(`"next": "[^"]*"`)
 	secrets = regexp.MustCompile(`mk_[a-z2-7]{16}_[a-z2-7]{52}`)
@@ -195,7 +196,7 @@ func (w *world) scrub(a answer) string {
 	for _, r := range []struct {
 		what *regexp.Regexp
 		with string
-	}{{times, "<time>"}, {hashes, "<hash>"}, {cursors, `"next": "<cursor>"`}, {secrets, "<secret>"}, {manual, "<decision>"}, {asleep, "<snooze>"}, {errorID, `"<error>"`}, {keyed, `"<hash>"`}, {planted, "<planted>"}, {keyIDs, `"<key>"`}} {
+	}{{times, "<time>"}, {days, "<day>$1"}, {hashes, "<hash>"}, {cursors, `"next": "<cursor>"`}, {secrets, "<secret>"}, {manual, "<decision>"}, {asleep, "<snooze>"}, {errorID, `"<error>"`}, {keyed, `"<hash>"`}, {planted, "<planted>"}, {keyIDs, `"<key>"`}} {
 		s = r.what.ReplaceAllString(s, r.with)
 	}
 	return s
