@@ -425,11 +425,13 @@ func (g *loading) put(e *moat.Event) {
 	if e.Flags&moat.FlagClock != 0 && g.failed == nil {
 		g.report.Clock++
 	}
-	if g.Watch != nil {
-		g.Watch(e, g.add)
+	if g.Watch == nil {
+		g.add(e)
 		return
 	}
-	g.add(e)
+	if err := g.Watch(e, g.add); err != nil {
+		panic("BUG: an event of a file has no partner: " + err.Error())
+	}
 }
 
 // add adds an event to the batches, and sends them when they are many.

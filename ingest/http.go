@@ -337,6 +337,7 @@ func (h *Handler) worker() *worker {
 	if err != nil {
 		panic("BUG: a key that was good is not: " + err.Error())
 	}
+	n.unplaced = h.cfg.Watch != nil
 	k := &worker{normal: n, out: batches{river: h.cfg.River}, watch: h.cfg.Watch, yield: h.cfg.Yield}
 	k.put = k.out.add
 	return k

@@ -226,6 +226,37 @@ func TestAppOfTheKey(t *testing.T) {
 	}
 }
 
+// TestOperatorNamesNoPartner sends complaints without a partner: where somebody watches, he may find it.
+func TestOperatorNamesNoPartner(t *testing.T) {
+	body := `{"id":"1","time":1750000000,"type":"complaint","orders":["1"]}
+{"id":"2","time":1750000000,"type":"complaint","orders":["2"]}
+{"id":"3","time":1750000000,"type":"canary.touch","orders":["3"]}
+`
+	m := newMemory(4)
+	h := newTestHandler(t, m, func(c *Config) {
+		c.Watch = func(e *moat.Event, put func(*moat.Event)) error {
+			if e.Partner != "" {
+				t.Errorf("event %s is of %s", e.ID, e.Partner)
+			}
+			if e.Orders[0] == "2" {
+				return &moat.Problem{Code: moat.CodeMissing, Field: "partner", Message: "nobody knows"}
+			}
+			e.Partner = "p"
+			put(e)
+			return nil
+		}
+	})
+	if a := ask(t, h, request("operator", "", "", []byte(body))); a.Accepted != 1 || len(a.Rejected) != 2 || !strings.Contains(a.Rejected[0].Message, "nobody knows") || a.Rejected[1].Code != moat.CodeMissing {
+		t.Errorf("got %+v", a)
+	}
+	if list := m.events(t); len(list) != 1 || list[0].Partner != "p" {
+		t.Errorf("%d events are kept", len(list))
+	}
+	if a := ask(t, newTestHandler(t, newMemory(4)), request("operator", "", "", []byte(body))); a.Accepted != 0 {
+		t.Errorf("%d were taken where nobody finds partners", a.Accepted)
+	}
+}
+
 func TestOperatorNamesPartners(t *testing.T) {
 	m := newMemory(4)
 	var body string

@@ -39,8 +39,9 @@ type Caller struct {
 
 // Watch is given each event in its normal form on its way into a batch, and calls put with what is to be kept: the event
 // itself, or others in its place, or both. It may change the event, must not keep it, and must be
-// safe for concurrent use; put copies.
-type Watch func(e *moat.Event, put func(*moat.Event))
+// safe for concurrent use; put copies. A complaint of the operator's may come to it without a partner: it puts events that have one, and
+// returns a [moat.Problem] that says what of the complaint it could not place.
+type Watch func(e *moat.Event, put func(*moat.Event)) error
 
 // Authenticate says who sent r. It may read the body if it puts it back. Its
 // error should be a *[Refusal]; any other is answered with 401 and not

@@ -35,6 +35,8 @@ type Normaliser struct {
 	value [maxInjected]byte // of a query, while it is looked at
 	arena []byte
 	json  []byte
+
+	unplaced bool // complaints of the operator need no partner: a [Watch] finds it
 }
 
 // NewNormaliser returns a normaliser whose hashes of ids, phone numbers and e-mail
@@ -131,10 +133,11 @@ func (n *Normaliser) stamp(e *moat.Event, from Caller) *moat.Problem {
 	if e.Partner == "" {
 		e.Partner = from.Partner
 	}
-	if e.Partner == "" {
+	switch {
+	case e.Partner == "" && n.unplaced && e.Type == moat.Complaint:
+	case e.Partner == "":
 		return problem(moat.CodeMissing, moat.FieldPartner, "the credentials name no partner, so the event must")
-	}
-	if !isName(e.Partner) || e.Partner[0] == '*' {
+	case !isName(e.Partner) || e.Partner[0] == '*':
 		return problem(moat.CodeValue, moat.FieldPartner, "a partner's name has no spaces, no control characters and no * at its beginning")
 	}
 	if from.App != "" && e.App != from.App {

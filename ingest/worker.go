@@ -100,7 +100,7 @@ func (k *worker) one(text []byte, from Caller, received moat.Time) error {
 	switch {
 	case err != nil:
 	case k.watch != nil:
-		k.watch(&k.event, k.put)
+		err = k.watch(&k.event, k.put)
 	default:
 		k.out.add(&k.event)
 	}

@@ -84,6 +84,8 @@ func TestWalk(t *testing.T) {
 	step("acme", "POST", "/v1/complaints", `{"complaints":[{"order":"acme-order-1","kind":"scam_call","contacted_at":"<at>","reporter":"+8613800138000","channel":"hotline"},{"order":"acme-order-1","kind":"scam_call","contacted_at":"<at>","reporter":"+8613800138000","channel":"hotline"},{"order":"never-seen"},{"order":"acme-order-1","kind":"dump"}]}`)
 	step("other", "POST", "/v1/complaints", `{"complaints":[{"order":"acme-order-1","kind":"spam"}]}`)
 	step("boss", "POST", "/v1/complaints", `{"complaints":[{"order":"acme-order-1","kind":"dump","contacted_at":"<today>"}]}`)
+	step("boss", "POST", "/v1/events", `{"id":"c1","time":"<at>","type":"complaint","orders":["acme-order-1"],"kind":"other","contacted_at":"<at>"}
+{"id":"c2","time":"<at>","type":"complaint","orders":["never-seen"]}`)
 	step("acme", "GET", "/v1/complaints?order=acme-order-1&kind=scam_call", "")
 	step("boss", "GET", "/v1/complaints?partner=acme&limit=1", "", "leak", "next")
 	step("boss", "GET", "/v1/complaints?partner=acme&limit=1&cursor=<leak>", "")
@@ -121,7 +123,7 @@ func TestWalk(t *testing.T) {
 	}
 	var stats api.Stats
 	w.get("boss", "/v1/stats", &stats)
-	if stats.Questions != 1 || stats.Ingest.Accepted != 25 {
+	if stats.Questions != 1 || stats.Ingest.Accepted != 26 {
 		t.Errorf("the figures are %+v", stats)
 	}
 	w.call("boss", "GET", "/metrics", "")

@@ -460,32 +460,57 @@ func complaintsOf(events []*moat.Event) (list []book.Complaint) {
 }
 
 // complain puts a complaint that came as an event into the form of those that were filed: an event for each order and each
-// stop of its way at the partner that the event names. Orders that no event named stay without a way.
-func (n *Node) complain(e *moat.Event, put func(*moat.Event)) {
+// stop of its way at the partner that the event names, or at every partner whose hands the order went through if it names none. At a
+// partner, orders that no event named stay without a way. Nowhere they cannot be put: the error, a [moat.Problem], names the first of them.
+func (n *Node) complain(e *moat.Event, put func(*moat.Event)) error {
+	of := moat.Everyone()
+	if e.Partner != "" {
+		of = moat.Only(e.Partner)
+	}
 	p, err := n.newClerk(e.Received)
 	var ways map[string][]*way
 	if err == nil {
-		ways, err = n.ways(context.Background(), moat.Only(e.Partner), e.Orders)
+		ways, err = n.ways(context.Background(), of, e.Orders)
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case e.Partner == "":
+		n.log.Warn("a complaint was not placed", "error", err)
+		return &moat.Problem{Code: moat.CodeMissing, Field: "partner", Message: "the way of its orders cannot be read: name the partner, or send it again"}
+	default:
 		n.log.Warn("a complaint was taken without the way of its orders", "error", err)
 	}
 	if p == nil {
 		put(e)
-		return
+		return nil
 	}
+	var strange []string
 	for _, order := range e.Orders {
 		c := NewComplaint{Order: order, Kind: e.Kind, ContactedAt: e.ContactedAt, Reporter: cmp.Or(e.Reporter, e.Actor), Channel: e.Channel}
-		first := p.event(&c, e.Partner)
-		if c.ContactedAt == 0 {
-			first.Time = e.Time
+		list := ways[order]
+		if e.Partner != "" && len(list) == 0 {
+			list = []*way{{partner: e.Partner}}
 		}
-		w := &way{}
-		if of := ways[order]; len(of) > 0 {
-			w = of[0]
+		rows := p.write(&c, list)
+		if e.Partner == "" {
+			planted, _ := n.planted(p, of, &c, rows)
+			rows = append(rows, planted...)
 		}
-		for _, x := range p.spread(first, w) {
-			put(x)
+		if len(rows) == 0 {
+			strange = append(strange, order)
+		}
+		for i := range rows {
+			for _, x := range p.events[rows[i].ID] {
+				if c.ContactedAt == 0 {
+					x.Time = e.Time
+				}
+				put(x)
+			}
 		}
 	}
+	if len(strange) > 0 {
+		return &moat.Problem{Code: moat.CodeMissing, Field: "partner",
+			Message: fmt.Sprintf("no event named %d of its orders (%d), such as %.40q: name their partner, or send the complaint again when their events are in", len(strange), len(e.Orders), strange[0])}
+	}
+	return nil
 }

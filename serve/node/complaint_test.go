@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -165,6 +166,17 @@ func TestComplaintEvents(t *testing.T) {
 	})
 	if want := []string{"a0 hz-7 0", "a0 hub-2 1", "a1 hz-7 0", "unseen  0"}; !slices.Equal(seen, want) {
 		t.Errorf("the events are %q, want %q", seen, want)
+	}
+	// One that names no partner goes to all whose hands its orders went through; what nobody named is told.
+	nowhere := &moat.Event{ID: "y", Time: day + moat.Day, Received: now(), Type: moat.Complaint, Orders: []string{"a2", "unseen"}, Kind: "spam"}
+	seen = nil
+	err = n.Watch(nowhere, func(e *moat.Event) { seen = append(seen, fmt.Sprintf("%s %s %d", e.Partner, e.Orders[0], e.Time-day)) })
+	if want := []string{fmt.Sprintf("courier a2 %d", moat.Day), fmt.Sprintf("merchant a2 %d", moat.Day)}; !slices.Equal(seen, want) {
+		t.Errorf("the events are %q, want %q", seen, want)
+	}
+	var bad *moat.Problem
+	if !errors.As(err, &bad) || bad.Code != moat.CodeMissing || !strings.Contains(bad.Message, `1 of its orders (2), such as "unseen"`) {
+		t.Errorf("an order that nobody named: %v", err)
 	}
 	for range 2 { // the second changes nothing
 		put(t, n, e.Clone())
