@@ -23,6 +23,8 @@ func (benchCmd) Help() string {
 		"shipped detectors and a million accounts in state, 200,000 in a short run. It ends by itself.\n\n" +
 		"Machines differ, and a shared one differs from itself a minute ago. So it also measures work that is not Moat's, before and after: how long encoding/json " +
 		"takes for an event, and memory for a number that lies anywhere. Figures of two runs can be compared where these are alike.\n\n" +
+		"Of each stage by itself it tells the processor time of an event (cpu_us_per_event in JSON): decode reads and checks a request, river makes it durable and reads it again, " +
+		"engine judges, store decodes it once for the lake and the index and writes both. server and client are of the whole path.\n\n" +
 		"Who asks questions runs on the same processors, before all others if the user may have it so (root may): its own wait for a processor is not " +
 		"the server's, and what it takes of the processors the server lacks. Without that the times of questions are longer.\n\n" +
 		examples("moat bench --short", "moat bench --json > bench.json")
@@ -66,7 +68,7 @@ func (c *benchCmd) print(o *screen, r *bench.Report) {
 	}
 	o.line()
 	o.line("µs of CPU an event, each stage by itself:")
-	for _, stage := range []string{"decode", "river", "engine", "lake", "index"} {
+	for _, stage := range []string{"decode", "river", "engine", "store"} {
 		o.linef("  %-8s %6.2f", stage, r.CPU[stage])
 	}
 }

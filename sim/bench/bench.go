@@ -44,11 +44,13 @@ type Options struct {
 
 // Report is what was measured. Times are of this machine, shared as it is.
 type Report struct {
-	WholePath  float64            `json:"whole_path_events_per_s"`
-	Engine     float64            `json:"engine_events_per_s_per_core"`
-	RiskP50    float64            `json:"risk_p50_ms"`
-	RiskP99    float64            `json:"risk_p99_ms"`
-	CPU        map[string]float64 `json:"cpu_us_per_event"` // by stage; "server" and "client" are of the whole path
+	WholePath float64 `json:"whole_path_events_per_s"`
+	Engine    float64 `json:"engine_events_per_s_per_core"`
+	RiskP50   float64 `json:"risk_p50_ms"`
+	RiskP99   float64 `json:"risk_p99_ms"`
+	// CPU is by stage, each by itself: decode (of HTTP), river, engine, and store (lake and index, which decode an event once for both); "server" and
+	// "client" are of the whole path.
+	CPU        map[string]float64 `json:"cpu_us_per_event"`
 	PerAccount float64            `json:"bytes_per_account"`
 	PerDevice  float64            `json:"bytes_per_device"`
 	PerPair    float64            `json:"bytes_per_pair"`
