@@ -51,7 +51,7 @@ type hit struct {
 	order int
 	shown float64
 	when  span
-	times []moat.Time
+	times []moat.Time // the first of them
 }
 
 const (
@@ -162,19 +162,9 @@ func (c *trial) admit() {
 		slices.SortFunc(o.touch, func(a, b Touch) int { return cmp.Compare(a.Time, b.Time) })
 		for k := range o.touch {
 			t := &o.touch[k]
-			shown := c.counts(t, o.At)
-			if shown == 0 {
-				continue
-			}
-			o.late = o.late || o.At != 0 && t.Time > o.At
-			lags = append(lags, t.Time-o.birth)
-			a, b := c.of(t)
-			for _, list := range [2][]int{a, b} {
-				for _, x := range list {
-					if c.cands[x].hit(i, shown, t) {
-						o.holders[slot(c.cands[x].Kind)]++
-					}
-				}
+			if c.counts(t, o.At) > 0 {
+				o.late = o.late || o.At != 0 && t.Time > o.At
+				lags = append(lags, t.Time-o.birth)
 			}
 		}
 	}
@@ -184,11 +174,22 @@ func (c *trial) admit() {
 	}
 	c.weigh()
 	c.strata()
-	for _, x := range c.cands {
-		for i := range x.hits {
-			h := &x.hits[i]
-			for _, t := range h.times {
-				h.when |= slotOf(t, c.from, c.to)
+	for i := range c.orders {
+		o := &c.orders[i]
+		for k := range o.touch {
+			t := &o.touch[k]
+			shown := c.counts(t, o.At)
+			if shown == 0 {
+				continue
+			}
+			when := slotOf(t.Time, c.from, c.to)
+			a, b := c.of(t)
+			for _, list := range [2][]int{a, b} {
+				for _, x := range list {
+					if c.cands[x].hit(i, shown, when, t) {
+						o.holders[slot(c.cands[x].Kind)]++
+					}
+				}
 			}
 		}
 	}
@@ -208,13 +209,13 @@ func (c *trial) counts(t *Touch, leak moat.Time) float64 {
 }
 
 // hit notes a touch of a leaked order and tells whether it is the first of that order.
-func (x *candidate) hit(order int, shown float64, t *Touch) (first bool) {
+func (x *candidate) hit(order int, shown float64, when span, t *Touch) (first bool) {
 	if n := len(x.hits); n == 0 || x.hits[n-1].order != order {
 		x.hits = append(x.hits, hit{order: order})
 		first = true
 	}
 	h := &x.hits[len(x.hits)-1]
-	h.shown = max(h.shown, shown)
+	h.shown, h.when = max(h.shown, shown), h.when|when
 	if len(h.times) < maxTimes {
 		h.times = append(h.times, t.Time)
 	}

@@ -93,12 +93,17 @@ func (u *unit) person() *candidate {
 	return u.members[slices.IndexFunc(u.members, func(m *candidate) bool { return m.Kind == moat.Account })]
 }
 
-// across is x as far as it was at some places.
+// across is x as far as it was at some places: of what was shown there as much as was shown to x.
 func (x *candidate) across(list []*place) *candidate {
 	out := &candidate{Owner: x.Owner}
 	for _, p := range list {
 		out.exposed += p.members[0].exposed
 		for _, h := range p.members[0].hits {
+			i, mine := slices.BinarySearchFunc(x.hits, h.order, func(m hit, order int) int { return cmp.Compare(m.order, order) })
+			if !mine {
+				continue
+			}
+			h.shown = min(h.shown, x.hits[i].shown)
 			k, met := slices.BinarySearchFunc(out.hits, h.order, func(o hit, order int) int { return cmp.Compare(o.order, order) })
 			if !met {
 				out.hits = slices.Insert(out.hits, k, h)

@@ -115,3 +115,23 @@ func TestBorn(t *testing.T) {
 		}
 	}
 }
+
+// TestMeek: what a person shared an address with counts only as far as it was shown to the person.
+func TestMeek(t *testing.T) {
+	whole := func(shown float64, orders ...int) (x *candidate) {
+		x = &candidate{}
+		for _, o := range orders {
+			x.hits, x.exposed = append(x.hits, hit{order: o, shown: shown}), x.exposed+shown
+		}
+		return x
+	}
+	x := whole(0.5, 1, 2, 3)
+	got := x.across([]*place{{[]*candidate{whole(1, 1, 2)}}, {[]*candidate{whole(0.3, 2, 3, 4)}}})
+	var shown []float64
+	for _, h := range got.hits {
+		shown = append(shown, h.shown)
+	}
+	if !slices.Equal(shown, []float64{0.5, 0.5, 0.3}) || got.exposed > x.exposed {
+		t.Errorf("at its places it was shown %v of %v in hand, want no more than it was shown in all", shown, got.exposed)
+	}
+}

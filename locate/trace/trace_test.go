@@ -416,6 +416,26 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// TestTimes: an order was in hand whenever it was touched, also after more touches than are remembered one by one.
+func TestTimes(t *testing.T) {
+	var touches []*moat.Event
+	for i := range 3 * maxTimes {
+		touches = append(touches, &moat.Event{Type: moat.OrderAccess, Time: day0 + moat.Time(i)*moat.Day, Partner: "acme", App: "erp", Operation: "view", Fields: []string{"phone"}, Orders: []string{"a"}})
+	}
+	c, err := open(Question{Orders: []Leaked{{ID: "a"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.look(t.Context(), moat.Everyone(), memory(touches), nil); err != nil {
+		t.Fatal(err)
+	}
+	c.admit()
+	h := c.cands[c.index[Owner{moat.App, "acme", "erp"}]].hits[0]
+	if want := slotOf(touches[len(touches)-1].Time, c.from, c.to); h.when&want == 0 || len(h.times) != maxTimes {
+		t.Errorf("in hand in %064b, with %d times; want the last touch in it, too", h.when, len(h.times))
+	}
+}
+
 // TestSpans holds windows against what they are made of.
 func TestSpans(t *testing.T) {
 	for _, c := range []struct {
