@@ -227,8 +227,9 @@ func (c *trial) ranked() (list []Source) {
 func (c *trial) source(i int) Source {
 	u := c.units[i]
 	x, first, face := u.lead, u.members[0], u.face()
+	lift, _ := c.lift(x)
 	s := Source{Name: u.name(), Kind: KindName(first.Kind), ID: first.ID, Posterior: min(1, u.posterior), Margin: c.margin(i), Leaked: max(len(x.hits), len(x.every)),
-		Touched: math.Round(x.touched), Exact: x.exact, Lift: c.lift(x), P: x.adjusted, Share: c.share(i), Findings: []Finding{}, lead: x, unit: u}
+		Touched: math.Round(x.touched), Exact: x.exact, Lift: lift, P: x.adjusted, Share: c.share(i), Findings: []Finding{}, lead: x, unit: u}
 	if of := u.owners(); len(of) == 1 {
 		s.Partner = of[0]
 	}

@@ -43,7 +43,7 @@ func (c *trial) more(s *Source) string {
 		return fmt.Sprintf("more complaints: nobody is named by fewer than %d that lead to the same hand, and mostly 10 are needed", namedHits)
 	}
 	x := s.lead
-	if c.lift(x) < namedLift && c.risk(x) < namedRisk {
+	if lift, risk := c.lift(x); lift < namedLift && risk < namedRisk {
 		return "complaints of other shops and weeks, and about orders that it never had in hand: these tell business from guilt"
 	}
 	if x.alone > 0 && x.p < 1 {

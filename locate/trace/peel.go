@@ -79,18 +79,15 @@ func (c *trial) inHand(bin int, w span) (n float64) {
 // fewControls is how many controls what is usual counts for when it is estimated which orders somebody had in hand.
 const fewControls = 3
 
-// lift is how many times more of the leaked orders that are left x had in hand than chance would have it, in the time in which it leaked.
-func (c *trial) lift(x *candidate) float64 {
-	hits, e := c.leaked(x)
-	return float64(hits) / max(1e-9, e)
-}
-
-// leaked is how many of the leaked orders that are left x had in hand in the time in which it leaked, and how many chance would give.
-func (c *trial) leaked(x *candidate) (hits int, e float64) {
+// lift is how many times more of the leaked orders that are left x had in hand than chance would have it, in the time in which it leaked. risk
+// is how many times more often orders that x had in hand leaked than others of the same time did, as if one more of these had: who had half of all
+// orders in hand can have no lift above two.
+func (c *trial) lift(x *candidate) (lift, risk float64) {
 	w := c.leaking(x)
-	hits, _ = c.within(x, w)
-	e, _ = c.expected(x, w)
-	return hits, e
+	hits, _ := c.within(x, w)
+	e, _ := c.expected(x, w)
+	lift = float64(hits) / max(1e-9, e)
+	return lift, lift / (float64(c.left-hits+1) / (max(0, float64(c.left)-e) + 1))
 }
 
 // leaking is the window in which x most likely leaked. A few orders tell none, and of several leaks there is always one in which who works
@@ -121,22 +118,15 @@ func (c *trial) had(x *candidate) float64 {
 
 // unfit says why x is not named however likely it is, or "".
 func (c *trial) unfit(x *candidate) string {
-	switch l := c.lift(x); {
+	switch l, risk := c.lift(x); {
 	case len(x.hits) < namedHits:
 		return fmt.Sprintf("it had %d of these orders in hand, fewer than %d", len(x.hits), namedHits)
-	case l < c.least() && c.risk(x) < namedRisk:
+	case l < c.least() && risk < namedRisk:
 		return fmt.Sprintf("it had %s times as many of these orders in hand as chance would give: its work alone may explain that. A name needs %g times as many, or that orders which it had leaked %g times as often as others", round(l), c.least(), namedRisk)
 	case !(x.adjusted <= namedP):
 		return fmt.Sprintf("somebody innocent has as many of these orders with a chance of %s; it must be %g at most", Chance(x.adjusted), namedP)
 	}
 	return ""
-}
-
-// risk is how many times more often orders that x had in hand leaked than others of the same time did, as if one more of these had. Who had half of all
-// orders in hand can have no lift above two.
-func (c *trial) risk(x *candidate) float64 {
-	hits, e := c.leaked(x)
-	return float64(hits) / max(1e-9, e) / (float64(c.left-hits+1) / (max(0, float64(c.left)-e) + 1))
 }
 
 // least is the lift that is wanted.
