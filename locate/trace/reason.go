@@ -17,16 +17,33 @@ const maxName = 64
 
 // name names a unit: the narrowest first, with what cannot be told from it.
 func (u *unit) name() string {
-	lead := u.members[0]
+	lead, app := u.members[0], u.app()
 	s := title(lead)
+	if app != nil {
+		s += " or " + title(app)
+	}
 	var more []string
 	for _, m := range u.members[1:] {
+		if m == app {
+			continue
+		}
 		if t := KindName(m.Kind) + " " + m.ID; len(more) < 2 && len(s)+len(strings.Join(more, ", "))+len(t) <= maxName &&
 			!(m.Kind == moat.Partner && slices.Contains(u.owners(), m.ID)) {
 			more = append(more, t)
 		}
 	}
 	return s + and(more)
+}
+
+// app returns the app that explains the leak as well as the person who is named first, or better, by the orders alone, or nil: its key may have been
+// stolen, or the person may have used it.
+func (u *unit) app() *candidate {
+	for _, m := range u.members[1:] {
+		if m.Kind == moat.App && u.members[0].isPerson() && m.alone >= u.members[0].alone {
+			return m
+		}
+	}
+	return nil
 }
 
 func and(more []string) string {
@@ -135,6 +152,9 @@ func (c *trial) reason(u *unit, s *Source, hits []hit) string {
 	}
 	if face != u.lead {
 		text += fmt.Sprintf("; the figures are those of %s, which cannot be told from it and had %d, %s", title(u.lead), s.Leaked, weight)
+	}
+	if app := u.app(); app != nil {
+		text += fmt.Sprintf("; %s had the same in hand and explains it as well: the person may have leaked them, or whoever has a key of the app", title(app))
 	}
 	if s.Shown < 0.2 {
 		text += "; it saw them masked or by their ids only"

@@ -127,3 +127,19 @@ func TestMore(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestApp names the app beside the person who alone works in it: nothing tells which of them it was.
+func TestApp(t *testing.T) {
+	events := office()
+	var had []string
+	for i := range 1500 {
+		if i%5 == 0 {
+			had = append(had, id(i))
+			events = append(events, &moat.Event{Type: moat.OrderAccess, Time: day0 + moat.Time(i)*10*moat.Minute + moat.Hour, Partner: "corner", App: "till", Actor: "solo", Operation: "view", Fields: []string{"phone"}, Orders: []string{id(i)}})
+		}
+	}
+	s := ask(t, memory(events), moat.Everyone(), Question{Orders: every(had, 30)}).Sources[0]
+	if !strings.HasPrefix(s.Name, "solo or app till") || !strings.Contains(s.Reason, "app till had the same in hand") {
+		t.Errorf("%s: %s", s.Name, s.Reason)
+	}
+}
