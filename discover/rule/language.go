@@ -164,6 +164,7 @@ type environment struct {
 	env      *cel.Env
 	vars     map[string]*variable
 	problems *Problems
+	parsed   map[string]*cel.Ast // of all detectors that are compiled together: many say the same
 	lines    []string
 }
 
@@ -179,7 +180,7 @@ func newBase() (*cel.Env, error) {
 }
 
 func (b *builder) environment(d *Detector) (*environment, error) {
-	x := &environment{detector: d, vars: map[string]*variable{}, problems: &b.problems}
+	x := &environment{detector: d, vars: map[string]*variable{}, problems: &b.problems, parsed: b.parsed}
 	var opts []cel.EnvOption
 	for i := range d.Params {
 		p := &d.Params[i]
@@ -239,9 +240,30 @@ func (x *environment) names() []string {
 	return out
 }
 
-// checked parses t, reads integers as doubles, checks types and limits. It returns nil
-// after reporting what is wrong.
+// checked parses t, checks limits and types. It returns nil after reporting what is wrong.
 func (x *environment) checked(t Text, want ...*cel.Type) *ast.AST {
+	parsed := x.parsed[t.S]
+	if parsed == nil {
+		if parsed = x.parse(t); parsed == nil {
+			return nil
+		}
+		x.parsed[t.S] = parsed
+	}
+	done, iss := x.env.Check(parsed)
+	if iss.Err() != nil {
+		x.report(t, "type", iss)
+		return nil
+	}
+	if len(want) > 0 && !slices.ContainsFunc(want, func(w *cel.Type) bool { return done.OutputType().IsExactType(w) }) {
+		x.add(t, 0, "type", fmt.Sprintf("the expression is a %s, a %s is wanted", typeName(done.OutputType()), typeName(want[0])), "")
+		return nil
+	}
+	return done.NativeRep()
+}
+
+// parse parses t and reads integers as doubles. It returns nil after reporting what is wrong. What a text means, its detector's own words decide, which
+// come later: one tree does for all that say the same.
+func (x *environment) parse(t Text) *cel.Ast {
 	parsed, iss := x.env.Parse(t.S)
 	if iss.Err() != nil {
 		x.report(t, "syntax", iss)
@@ -267,16 +289,7 @@ func (x *environment) checked(t Text, want ...*cel.Type) *ast.AST {
 	if len(*x.problems) > before {
 		return nil
 	}
-	done, iss := x.env.Check(parsed)
-	if iss.Err() != nil {
-		x.report(t, "type", iss)
-		return nil
-	}
-	if len(want) > 0 && !slices.ContainsFunc(want, func(w *cel.Type) bool { return done.OutputType().IsExactType(w) }) {
-		x.add(t, 0, "type", fmt.Sprintf("the expression is a %s, a %s is wanted", typeName(done.OutputType()), typeName(want[0])), "")
-		return nil
-	}
-	return done.NativeRep()
+	return parsed
 }
 
 // refuseLoop reports the loops of CEL by name, which would otherwise be unknown functions.

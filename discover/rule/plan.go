@@ -217,6 +217,7 @@ type shared struct {
 
 type builder struct {
 	base     *cel.Env
+	parsed   map[string]*cel.Ast // expressions without fault, by text
 	seed     HashSeed
 	problems Problems
 	features []*shared
@@ -270,7 +271,7 @@ func Compile(detectors []*Detector, o Options) (*Plan, error) {
 
 // compile compiles sorted detectors into one plan.
 func compile(base *cel.Env, detectors []*Detector, o Options) (*Plan, error) {
-	b := &builder{base: base, seed: o.Seed, byCanon: map[string]*shared{}, byWords: map[string]fact{}, texts: entityTexts(), plan: &Plan{seed: o.Seed}}
+	b := &builder{base: base, parsed: map[string]*cel.Ast{}, seed: o.Seed, byCanon: map[string]*shared{}, byWords: map[string]fact{}, texts: entityTexts(), plan: &Plan{seed: o.Seed}}
 	var err error
 	if err = b.exposures(detectors); err != nil {
 		return nil, err
