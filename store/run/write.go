@@ -15,10 +15,15 @@ type sink struct {
 	buf   []byte
 	pace  func(bytes int) error // may wait; nil means no limit
 	yield func()
+	done  int // bytes framed since it was called
 	err   error
 }
 
 const sinkBytes = 1 << 18
+
+// yieldBytes take a fifth of a millisecond to write. A frame takes less than it costs to yield: then the runtime wakes a thread for
+// every processor that has nothing to do, and the writer may go on on another one.
+const yieldBytes = 16 << 10
 
 func (s *sink) pos() uint64 { return uint64(s.off) + uint64(len(s.buf)) }
 
@@ -43,7 +48,10 @@ func (s *sink) flush() error {
 
 // frame writes b and its checksum.
 func (s *sink) frame(b []byte) {
-	s.yield() // a merge takes seconds, and a question may be waiting for the processor
+	if s.done += len(b); s.done >= yieldBytes { // a merge takes seconds, and a question may be waiting for the processor
+		s.done = 0
+		s.yield()
+	}
 	s.write(binary.LittleEndian.AppendUint32(b, checksum(b)))
 }
 
