@@ -3,12 +3,12 @@ package lake
 import (
 	"encoding/binary"
 	"math/bits"
-	"slices"
 	"strings"
 	"unicode/utf8"
 	"unsafe"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/internal/room"
 )
 
 // blockRows is how many rows a page has, give or take a batch. It bounds what
@@ -122,7 +122,7 @@ func (c *column) addPlain(l []string) (text int) {
 // addRests appends values less what each has in common with the one before.
 func (c *column) addRests(last string, l []string) {
 	n := len(c.shared) + len(l)
-	c.shared, c.lengths = slices.Grow(c.shared, len(l))[:n], slices.Grow(c.lengths, len(l))[:n]
+	c.shared, c.lengths = room.For(c.shared, len(l))[:n], room.For(c.lengths, len(l))[:n]
 	shared, lengths, data := c.shared[n-len(l):], c.lengths[n-len(l):], c.data
 	for i, s := range l {
 		k, size, at := sharedPrefix(last, s), len(s), len(data)
@@ -130,7 +130,7 @@ func (c *column) addRests(last string, l []string) {
 		shared[i], lengths[i] = int32(k), int32(rest)
 		last = s
 		if size < 8 || rest > 16 || cap(data)-at < 16 {
-			data = append(data, s[k:]...)
+			data = append(room.For(data, rest+16), s[k:]...)
 			continue
 		}
 		// As usual: one word or two, without a call.

@@ -4,12 +4,13 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"unicode/utf8"
 	"unsafe"
 
 	"github.com/zeebo/xxh3"
+
+	"github.com/moat-platform/moat/store/internal/room"
 )
 
 // A dictionary that holds more than this is not added to by the next page: its
@@ -88,7 +89,7 @@ func (d *dictionary) at(i int32) string {
 // by one, row by row, costs twice as much.
 func (d *dictionary) addAll(index []int32, l []string) []int32 {
 	start := len(index)
-	index = slices.Grow(index, len(l))[:start+len(l)]
+	index = room.For(index, len(l))[:start+len(l)]
 	var last value // the value before: events come in runs of one app, host or account
 	for i, s := range l {
 		n := len(s)
@@ -127,9 +128,9 @@ func (d *dictionary) make(low, high uint64, s string, free *value) value {
 		low, high = wordsOf(s)
 		return d.find(low, high, s)
 	}
-	d.data = binary.LittleEndian.AppendUint32(d.data, uint32(len(s)))
+	d.data = binary.LittleEndian.AppendUint32(room.For(d.data, 4+len(s)), uint32(len(s)))
 	d.data = append(d.data, s...)
-	d.ends = append(d.ends, uint32(len(d.data)))
+	d.ends = append(room.For(d.ends, 1), uint32(len(d.data)))
 	e := value{low, high, int32(len(s)), int32(len(d.ends))}
 	if *free = e; len(d.ends)*2 > len(d.slots) {
 		d.grow()

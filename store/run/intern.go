@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/zeebo/xxh3"
+
+	"github.com/moat-platform/moat/store/internal/room"
 )
 
 // dict gives equal byte strings the same small number. It holds no pointers
@@ -49,8 +51,8 @@ func (d *dict) intern(h xxh3.Uint128, b []byte) (ref uint32, isNew bool) {
 		}
 		if uint32(s.hi) == 0 {
 			ref = uint32(len(d.ends))
-			d.text = append(d.text, b...)
-			d.ends = append(d.ends, uint32(len(d.text)))
+			d.text = append(room.For(d.text, len(b)), b...)
+			d.ends = append(room.For(d.ends, 1), uint32(len(d.text)))
 			*s = slot{h.Lo, h.Hi&^0xffffffff | uint64(ref+1)}
 			return ref, true
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	moat "github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/store/internal/room"
 )
 
 // A record is the fixed-size part of what is kept of one event. It is an
@@ -103,6 +104,9 @@ type group struct {
 
 const groupSize = 256
 
+// usualKeys is the keys of most parts, and more.
+const usualKeys = 8
+
 // usualTail is the bytes of most tails, and more.
 const usualTail = 64
 
@@ -113,16 +117,16 @@ func (s *segment) add(seq uint64, row uint32, e *moat.Event) (filled bool) {
 	}
 	ord := uint32(len(s.records))
 	if s.index.Event != nil {
-		s.keys = s.index.Event(roomy(s.keys, len(e.Orders)), e)
-		s.ords = roomy(s.ords, len(s.keys)-len(s.ords))
+		s.keys = s.index.Event(room.For(s.keys, len(e.Orders)), e)
+		s.ords = room.For(s.ords, len(s.keys)-len(s.ords))
 		for len(s.ords) < len(s.keys) {
 			s.ords = append(s.ords, ord)
 		}
 	}
-	s.records = append(roomy(s.records, 1), record{colTime: uint64(max(e.Time, 0)), colSeq: seq, colRow: uint64(row),
+	s.records = append(room.For(s.records, 1), record{colTime: uint64(max(e.Time, 0)), colSeq: seq, colRow: uint64(row),
 		colCount: uint64(records(e)), colTail: uint64(len(s.tails))})
 	var last idShape
-	s.tails = appendID(roomy(s.tails, usualTail), e.ID, &last)
+	s.tails = appendID(room.For(s.tails, usualTail), e.ID, &last)
 	if s.index.Orders {
 		for _, o := range e.Orders {
 			s.tails = appendID(s.tails, o, &last)
@@ -152,15 +156,6 @@ func (s *segment) end() {
 		s.settle()
 		s.mu.Unlock()
 	}
-}
-
-// roomy returns l with room for n more. A slice of megabytes that grows as append sees fit, by a quarter at a time, is copied
-// four times over on the way.
-func roomy[T any](l []T, n int) []T {
-	if cap(l)-len(l) >= n {
-		return l
-	}
-	return slices.Grow(l, max(groupSize, len(l), n))
 }
 
 // maxRecords bounds what one event counts, so that no sum of counts overflows.
@@ -196,8 +191,8 @@ func (s *segment) settle() {
 			if isNew && s.index.Part != nil {
 				l := &s.vocab.keys[p]
 				s.touch.viewPart(p, b)
-				l.keys = s.index.Part(l.keys, p, &s.touch)
-				l.ends = append(l.ends, uint32(len(l.keys)))
+				l.keys = s.index.Part(room.For(l.keys, usualKeys), p, &s.touch)
+				l.ends = append(room.For(l.ends, 1), uint32(len(l.keys)))
 			}
 		}
 	}
