@@ -22,12 +22,22 @@ const (
 	EntityKinds // how many there are, NoEntity included
 )
 
+// Destination is the kind of a system that orders, or other data, were sent to; its id is that of [Event.Destination]. It
+// stands apart from the other kinds: no statistics are kept of it and nothing is decided about it. Its number is part of the
+// keys of diaries.
+const Destination EntityKind = 255
+
 var entityNames = [EntityKinds]string{"", "account", "app", "host", "device", "ip", "order", "shop", "outlet", "partner", "peers"}
+
+const destinationName = "destination"
 
 // String returns the kind as it is written in JSON and in rules: "account", "ip", …
 func (k EntityKind) String() string {
-	if k < EntityKinds {
+	switch {
+	case k < EntityKinds:
 		return entityNames[k]
+	case k == Destination:
+		return destinationName
 	}
 	return fmt.Sprintf("entity(%d)", uint8(k))
 }
@@ -39,7 +49,10 @@ func ParseEntityKind(s string) (EntityKind, error) {
 			return k, nil
 		}
 	}
-	return NoEntity, fmt.Errorf("unknown entity kind %.40q: want one of account, app, host, device, ip, order, shop, outlet, partner, peers", s)
+	if s == destinationName {
+		return Destination, nil
+	}
+	return NoEntity, fmt.Errorf("unknown entity kind %.40q: want one of account, app, host, device, ip, order, shop, outlet, partner, peers, destination", s)
 }
 
 // MarshalText writes [EntityKind.String].

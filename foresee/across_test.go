@@ -412,3 +412,58 @@ func BenchmarkSee(b *testing.B) {
 		})
 	}
 }
+
+// What partners meet of one destination is told to each as the destination that it knows, not as the server that sightings take it for.
+func TestDestination(t *testing.T) {
+	d, err := rule.Parse("met.yaml", []byte(`id: across.met
+dimension: K5
+title: A destination that somebody else meets
+doc: It is met.
+on: [sighting]
+subject: host
+features: {places: {kind: distinct, window: 1d, value: event.outlet}}
+when: event.kind == "met" && places >= 2
+confidence: "0.3"
+reason: "{places} partners"
+false_positives: [couriers]
+evasions: [another]
+tests:
+  - name: two
+    script: |
+      event sighting kind=met host=x outlet=p{i} times=3 every=1m
+      expect finding host x
+  - name: one
+    script: |
+      event sighting kind=met host=x outlet=p
+      expect none
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := rule.Compile(d, rule.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start, _ := moat.ParseTime("2026-03-02T00:00:00Z")
+	var w moat.BatchWriter
+	for i := range 2 {
+		at := start + moat.Time(i)*moat.Minute
+		e := &moat.Event{ID: fmt.Sprint("e", i), Partner: fmt.Sprint("house", i), Time: at, Received: at, Type: moat.OrderTransmit, Destination: fmt.Sprintf("https://in.evil.example/%d", i), Count: 1}
+		e.MarkAll()
+		w.Append(e)
+	}
+	a := open(t, p)
+	found, err := a.across.Run(a.engine, w.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]string{}
+	for _, f := range found {
+		told[f.Partner] = f.Entity.String()
+	}
+	for i := range 2 {
+		if got, want := told[fmt.Sprint("house", i)], fmt.Sprintf("destination:https://in.evil.example/%d", i); got != want {
+			t.Errorf("house%d is told of %q, want %q", i, got, want)
+		}
+	}
+}

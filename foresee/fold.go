@@ -159,6 +159,8 @@ func (f *fold) own(found *moat.Finding, sealed string) (moat.Finding, bool) {
 	own := *found
 	own.Partner, own.Entity.ID, own.Related, own.Strange, own.Events = partner, id, nil, nil, []string{event}
 	switch own.Entity.Kind {
+	case moat.Host: // sightings know no other than that of a destination
+		own.Entity.Kind = moat.Destination
 	case moat.Peers: // which kind of events: the fold does not know
 		own.Reason = id + ": " + own.Reason
 		fallthrough

@@ -290,7 +290,7 @@ func (l *lookout) tell(ev *moat.Event, now moat.Time, hour uint32, s *moat.Event
 	case moat.Device:
 		s.Device = l.seal.name("device", id)
 	case moat.Host:
-		s.Host = l.seal.name("host", id)
+		s.Host, own = l.seal.name("host", id), ev.Destination
 	case moat.Account:
 		s.Actor = l.seal.name("account", id)
 	case moat.App:

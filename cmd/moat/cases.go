@@ -179,14 +179,19 @@ func (a *app) cases(rows []moat.Case) {
 	a.rows(list)
 }
 
+// subjectOf says whom a case is about, where what he took went first, and how many more it names.
 func subjectOf(c *moat.Case) string {
-	switch len(c.Entities) {
-	case 0:
+	if len(c.Entities) == 0 {
 		return "-"
-	case 1:
-		return c.Entities[0].String()
 	}
-	return fmt.Sprintf("%s +%d", c.Entities[0], len(c.Entities)-1)
+	who, more := c.Entities[0].String(), len(c.Entities)-1
+	if i := slices.IndexFunc(c.Entities, func(e moat.Entity) bool { return e.Kind == moat.Destination }); i > 0 {
+		who, more = who+" → "+shorten(c.Entities[i].ID, 40), more-1
+	}
+	if more > 0 {
+		who += fmt.Sprintf(" +%d", more)
+	}
+	return who
 }
 
 func stateOf(c *moat.Case) string {

@@ -49,21 +49,16 @@ type peak struct {
 
 // Run tells.
 func (c *entityCmd) Run(a *app) error {
-	kind := diary.Destination
-	if c.Kind != "destination" {
-		var err error
-		if kind, err = moat.ParseEntityKind(c.Kind); err != nil {
-			return usage(err, "a destination, too, has a diary: moat entity destination ID")
-		}
+	kind, err := moat.ParseEntityKind(c.Kind)
+	if err != nil {
+		return usage(err, "such as: moat entity account alice")
 	}
 	d := dossier{Kind: c.Kind, ID: c.ID, Risks: []peak{}, Findings: []moat.Finding{}}
 	if err := c.diary(a, kind, &d); err != nil {
 		return err
 	}
-	if kind != diary.Destination {
-		if err := c.findings(a, moat.Entity{Kind: kind, ID: c.ID}, &d); err != nil {
-			return err
-		}
+	if err := c.findings(a, moat.Entity{Kind: kind, ID: c.ID}, &d); err != nil {
+		return err
 	}
 	if a.JSON {
 		return a.object(d)

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/moat-platform/moat"
-	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/locate/scope"
 	"github.com/moat-platform/moat/serve/api"
 	"github.com/moat-platform/moat/serve/node"
@@ -33,12 +32,9 @@ func (scopeCmd) Help() string {
 
 // Run tells.
 func (c *scopeCmd) Run(a *app) error {
-	kind := diary.Destination
-	if c.Kind != "destination" {
-		var err error
-		if kind, err = moat.ParseEntityKind(c.Kind); err != nil || kind == moat.Order || kind == moat.Peers {
-			return usage(fmt.Errorf("%q has no scope", c.Kind), "want account, app, host, device, ip, shop, outlet, destination or partner; who touched an order tells moat orders ID")
-		}
+	kind, err := moat.ParseEntityKind(c.Kind)
+	if err != nil || kind == moat.Order || kind == moat.Peers {
+		return usage(fmt.Errorf("%q has no scope", c.Kind), "want account, app, host, device, ip, shop, outlet, destination or partner; who touched an order tells moat orders ID")
 	}
 	q := api.ScopeQuestion{Kind: c.Kind, ID: c.ID, Partner: c.Partner, Since: moat.Time(c.Since), Until: moat.Time(c.Until), Discovered: moat.Time(c.Discovered)}
 	if q.Discovered == 0 {

@@ -32,7 +32,7 @@ var calibration []byte
 func CalibrationText() []byte { return bytes.Clone(calibration) }
 
 // wording is the fields of a detector that say what it sees or how it is taken, and do not decide it.
-var wording = [...]string{"title", "doc", "basis", "certain", "strange", "reason", "attack", "false_positives", "evasions", "tests"}
+var wording = [...]string{"title", "doc", "basis", "certain", "strange", "destination", "reason", "attack", "false_positives", "evasions", "tests"}
 
 // Marks returns for each detector, by id, a mark of what decides in the text that it is written in: the first 16 hexadecimal
 // digits of a SHA-256. Another wording leaves it as it is.

@@ -37,7 +37,7 @@ func (e *Engine) fire(s *slot, c *rule.Compiled, findings *[]moat.Finding) {
 	entity := moat.Entity{Kind: c.Subject, ID: clone(ev.EntityID(c.Subject))}
 	f := moat.Finding{
 		Time: s.now, Partner: e.names[s.owner], Detector: c.ID, Dimension: c.Dimension, Family: c.Family, Title: c.Title,
-		Basis: c.Basis, Certain: c.Certain, Strange: strange(ev, c.Strange), Mode: c.Mode, Entity: entity, Related: related(ev, entity), Score: score,
+		Basis: c.Basis, Certain: c.Certain, Strange: strange(ev, c.Strange), Mode: c.Mode, Entity: entity, Related: e.related(ev, c), Score: score,
 		Reason: c.Reason(&e.frame), Evidence: c.Evidence(&e.frame), Events: []string{clone(ev.ID)},
 		Weight: rule.Sensitivity(ev), Egress: c.Egress || rule.Leaves(ev), Attack: c.Attack,
 		Stake: c.Stake, Background: c.Background, Policy: c.Policy, Joins: c.Joins,
@@ -76,13 +76,21 @@ func (e *Engine) exposure(k moat.EntityKind, rec unsafe.Pointer, now moat.Time) 
 	return int64(min(a[0]+b[0]+0.5, maxExposure))
 }
 
-// related lists the other entities of the event, narrowest first.
-func related(ev *moat.Event, subject moat.Entity) []moat.Entity {
+// related lists the other entities of the event, narrowest first, and the destination that a finding of c is about.
+func (e *Engine) related(ev *moat.Event, c *rule.Compiled) []moat.Entity {
 	var out []moat.Entity
-	for _, k := range [...]moat.EntityKind{moat.Account, moat.Device, moat.IP, moat.Host, moat.App, moat.Outlet} {
-		if id := ev.EntityID(k); id != "" && k != subject.Kind {
+	add := func(k moat.EntityKind, id string) {
+		if id != "" {
 			out = append(out, moat.Entity{Kind: k, ID: clone(id)})
 		}
+	}
+	for _, k := range [...]moat.EntityKind{moat.Account, moat.Device, moat.IP, moat.Host, moat.App, moat.Outlet} {
+		if k != c.Subject {
+			add(k, ev.EntityID(k))
+		}
+	}
+	if c.Destination != nil {
+		add(moat.Destination, c.Destination(&e.frame))
 	}
 	return slices.Clip(out)
 }

@@ -356,6 +356,31 @@ func TestStrange(t *testing.T) {
 	}
 }
 
+// TestDestination checks that a destination, which may be honest and many people's, is listed and ties nothing: neither to what else goes
+// there nor to what is found of itself.
+func TestDestination(t *testing.T) {
+	to := moat.Entity{Kind: moat.Destination, ID: "https://in.courier.example/v1"}
+	k := risk.NewKeeper(risk.Calibration{OpenAt: 20})
+	cases := map[string]bool{}
+	for i, e := range []moat.Entity{erp, alice, bob, phone, office, server, to, {Kind: moat.App, ID: "wms"}} {
+		var with []moat.Entity
+		if e != to {
+			with = []moat.Entity{to}
+		}
+		c := k.Fold(finding(fmt.Sprint(i), "egress", e, float64(i), 0.6, related(with...))).Cases
+		if len(c) != 1 || cases[c[0].ID] || c[0].Entities[0] != e || !slices.Contains(c[0].Entities, to) {
+			t.Errorf("%s: %+v", e, c)
+			continue
+		}
+		cases[c[0].ID] = true
+		for _, tie := range risk.Ties(&c[0]) {
+			if strings.Contains(tie.Key, to.ID) {
+				t.Errorf("%s is tied to other partners' by %s", e, tie.Key)
+			}
+		}
+	}
+}
+
 // TestEcho checks where goes what is heard of outside and names nobody.
 // TestStrangerOfTheWeak: what a weak finding shows to be a stranger's is named in the case that it goes into, and ties nothing to it: only what
 // came with a suspect does.

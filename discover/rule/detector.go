@@ -54,6 +54,7 @@ type Detector struct {
 	Basis          string            // what findings rest on, where detectors of several families rest on the same; empty = Family
 	Certain        bool              // a finding needs no second witness
 	Strange        []moat.EntityKind // which entities of the event a finding shows to be a stranger's
+	Destination    Text              // expression: the system that a finding is about orders being sent to; empty = it is about none
 	Title          string
 	Doc            string
 	Mode           moat.Mode

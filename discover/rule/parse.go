@@ -180,16 +180,17 @@ func (p *parser) detector(n *yaml.Node) *Detector {
 				p.add(v, "value", fmt.Sprintf("dimension %.8q is not one of the catalogue", d.Dimension), "a letter A–K and a number, such as B5")
 			}
 		}),
-		"basis":   set("basis", func(v *yaml.Node) { d.Basis = p.basis(v) }),
-		"certain": set("certain", func(v *yaml.Node) { d.Certain = p.truth(v) }),
-		"strange": set("strange", func(v *yaml.Node) { d.Strange = p.strange(v) }),
-		"title":   set("title", func(v *yaml.Node) { d.Title = p.text(v, 120) }),
-		"doc":     set("doc", func(v *yaml.Node) { d.Doc = p.text(v, 4000) }),
-		"mode":    set("mode", func(v *yaml.Node) { p.check(v, d.Mode.UnmarshalText([]byte(p.text(v, 16)))) }),
-		"on":      set("on", func(v *yaml.Node) { d.On = p.types(v) }),
-		"subject": set("subject", func(v *yaml.Node) { d.Subject = p.entity(v) }),
-		"after":   set("after", func(v *yaml.Node) { d.After = p.expression(v) }),
-		"when":    set("when", func(v *yaml.Node) { d.When = p.expression(v) }),
+		"basis":       set("basis", func(v *yaml.Node) { d.Basis = p.basis(v) }),
+		"certain":     set("certain", func(v *yaml.Node) { d.Certain = p.truth(v) }),
+		"strange":     set("strange", func(v *yaml.Node) { d.Strange = p.strange(v) }),
+		"destination": set("destination", func(v *yaml.Node) { d.Destination = p.expression(v) }),
+		"title":       set("title", func(v *yaml.Node) { d.Title = p.text(v, 120) }),
+		"doc":         set("doc", func(v *yaml.Node) { d.Doc = p.text(v, 4000) }),
+		"mode":        set("mode", func(v *yaml.Node) { p.check(v, d.Mode.UnmarshalText([]byte(p.text(v, 16)))) }),
+		"on":          set("on", func(v *yaml.Node) { d.On = p.types(v) }),
+		"subject":     set("subject", func(v *yaml.Node) { d.Subject = p.entity(v) }),
+		"after":       set("after", func(v *yaml.Node) { d.After = p.expression(v) }),
+		"when":        set("when", func(v *yaml.Node) { d.When = p.expression(v) }),
 		"confidence": set("confidence", func(v *yaml.Node) {
 			d.Confidence = p.expression(v)
 		}),
@@ -294,10 +295,16 @@ func (p *parser) types(v *yaml.Node) []moat.EventType {
 func (p *parser) entity(v *yaml.Node) moat.EntityKind {
 	k, err := moat.ParseEntityKind(p.text(v, 16))
 	p.check(v, err)
-	if k == moat.Order {
-		p.add(v, "value", "an event names many orders: they cannot be the subject", "use account, app, host, device, ip, shop, outlet, partner or peers")
+	const hint = "use account, app, host, device, ip, shop, outlet, partner or peers"
+	switch k {
+	case moat.Order:
+		p.add(v, "value", "an event names many orders: they cannot be the subject", hint)
+	case moat.Destination:
+		p.add(v, "value", "no statistics are kept of a destination: it cannot be the subject", hint+"; what the detector's findings name is said by destination: event.destination")
+	default:
+		return k
 	}
-	return k
+	return moat.NoEntity
 }
 
 func (p *parser) truth(v *yaml.Node) bool {

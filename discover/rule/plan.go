@@ -168,14 +168,15 @@ type Exposure struct {
 // Compiled is a detector ready to run.
 type Compiled struct {
 	*Detector
-	When       func(*Frame) bool
-	Confidence func(*Frame) float64
-	After      func(*Frame) float64 // s; nil = When is asked at every event
-	CostNS     float64              // estimate for one event
-	rest       []clause             // what facts leave open of When
-	facts      []fact
-	reason     *reason
-	evidence   []evidence
+	When        func(*Frame) bool
+	Confidence  func(*Frame) float64
+	After       func(*Frame) float64 // s; nil = When is asked at every event
+	CostNS      float64              // estimate for one event
+	Destination func(*Frame) string  // nil = none
+	rest        []clause             // what facts leave open of When
+	facts       []fact
+	reason      *reason
+	evidence    []evidence
 }
 
 type evidence struct {
@@ -391,6 +392,12 @@ func (b *builder) detector(d *Detector, src []byte) error {
 		cc := &compiler{b: b, x: x, text: d.Confidence, tree: tree}
 		c.Confidence = cc.num(tree.Expr())
 		uses = append(uses, cc.uses...)
+	}
+	if d.Destination.S != "" {
+		if tree := x.checked(d.Destination, cel.StringType); tree != nil {
+			cc := &compiler{b: b, x: x, text: d.Destination, tree: tree}
+			c.Destination = cc.str(tree.Expr())
+		}
 	}
 	c.reason = b.reason(x, d.Reason)
 	c.evidence = x.evidence(uses)

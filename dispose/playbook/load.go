@@ -205,6 +205,8 @@ func (l *loader) kinds(n *yaml.Node) []moat.EntityKind {
 		switch {
 		case err != nil:
 			l.fail(item, suggest(item.Value, entityKinds()...), "unknown entity kind %.20q", item.Value)
+		case k == moat.Destination:
+			l.fail(item, "decide about the account or the app that sends there", "nothing can be decided about a destination: no enforcer keeps orders from it")
 		case slices.Contains(kinds, k):
 			l.fail(item, "", "%s is given twice", k)
 		default:

@@ -118,6 +118,7 @@ func TestLoadErrors(t *testing.T) {
 		{"P1:\n  - " + strings.Replace(step, "[account]", "[acount]", 1), `unknown entity kind "acount" (did you mean account?)`},
 		{"P1:\n  - " + strings.Replace(step, "[account]", "account", 1), `want a list of entity kinds (write kinds: [account, device])`},
 		{"P1:\n  - " + strings.Replace(step, "[account]", "[ip, ip]", 1), `ip is given twice`},
+		{"P1:\n  - " + strings.Replace(step, "[account]", "[destination]", 1), `nothing can be decided about a destination`},
 		{"P1:\n  - " + strings.Replace(step, "12h", "12", 1), `"12" is no duration (write 90m, 24h or 7d)`},
 		{"P1:\n  - " + strings.Replace(step, "12h", "999d", 1), `999d is longer than 90 days`},
 		{"P1:\n  - " + strings.Replace(step, "kinds", "kind", 1), `unknown key "kind" (did you mean kinds?)`},

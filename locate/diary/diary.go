@@ -40,10 +40,6 @@ import (
 	"github.com/moat-platform/moat/store/run"
 )
 
-// Destination is the kind of a system that orders were sent to. It is no
-// entity of the event contract: only the diary knows it.
-const Destination moat.EntityKind = 255
-
 // Touch is one event of an entity. Orders are all that the event named.
 type Touch = run.Touch
 
@@ -98,7 +94,7 @@ func (d *Diary) keys(keys []uint64, p run.Part, t *run.Touch) []uint64 {
 		}
 	case run.PartAct:
 		add(moat.Host, t.Host)
-		add(Destination, t.Destination)
+		add(moat.Destination, t.Destination)
 	case run.PartShops:
 		for _, s := range t.Shops {
 			add(moat.Shop, s)
@@ -153,7 +149,7 @@ func (d *Diary) Partners(ctx context.Context, tenant moat.Tenant) ([]string, err
 // keysOf returns the keys of an entity of a partner, or of all partners that the tenant sees.
 func (d *Diary) keysOf(v *run.View, tenant moat.Tenant, partner string, e moat.Entity) (keys []uint64, err error) {
 	switch e.Kind {
-	case moat.Account, moat.App, moat.Host, moat.Device, moat.IP, moat.Shop, moat.Outlet, moat.Partner, Destination:
+	case moat.Account, moat.App, moat.Host, moat.Device, moat.IP, moat.Shop, moat.Outlet, moat.Partner, moat.Destination:
 	default:
 		return nil, fmt.Errorf("cannot read diary of %s: %w", e.Kind, ErrKind)
 	}

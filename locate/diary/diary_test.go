@@ -47,7 +47,7 @@ func concerns(e *moat.Event, x moat.Entity) bool {
 		return e.Actor == x.ID && e.ActorKind != moat.ActorSystem
 	case moat.Shop:
 		return slices.Contains(e.Shops, x.ID)
-	case Destination:
+	case moat.Destination:
 		return e.Destination == x.ID
 	case moat.Device:
 		return e.Device == x.ID && strings.Trim(x.ID, "0") != ""
@@ -194,7 +194,7 @@ func TestAgainstOracle(t *testing.T) {
 				{Entity: moat.Entity{Kind: moat.Account, ID: e.Actor}}, {Entity: moat.Entity{Kind: moat.App, ID: e.App}},
 				{Entity: moat.Entity{Kind: moat.Host, ID: e.Host}}, {Entity: moat.Entity{Kind: moat.Device, ID: e.Device}},
 				{Entity: moat.Entity{Kind: moat.IP, ID: e.IP}}, {Entity: moat.Entity{Kind: moat.Shop, ID: e.Shops[0]}},
-				{Entity: moat.Entity{Kind: moat.Outlet, ID: e.Outlet}}, {Entity: moat.Entity{Kind: Destination, ID: "courier-07"}},
+				{Entity: moat.Entity{Kind: moat.Outlet, ID: e.Outlet}}, {Entity: moat.Entity{Kind: moat.Destination, ID: "courier-07"}},
 				{Entity: moat.Entity{Kind: moat.Account, ID: "nobody"}},
 			} {
 				if q.Entity.ID == "" {

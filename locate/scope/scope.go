@@ -68,7 +68,7 @@ func New(cfg Config) *Finder {
 // Question says whose scope is asked for.
 type Question struct {
 	Partner string      // "" means every partner that the tenant sees
-	Source  moat.Entity // of a kind that has a diary; also [diary.Destination] and moat.Partner
+	Source  moat.Entity // of a kind that has a diary
 	From    moat.Time   // what it touched at it or later
 	To      moat.Time   // and before it; 0 means no end
 	// Discovered is when the leak was discovered: deadlines count from it. 0 tells none.

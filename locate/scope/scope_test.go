@@ -180,7 +180,7 @@ func TestAgainstPlain(t *testing.T) {
 	for n := range 60 {
 		e := w.events[r.IntN(len(w.events))]
 		q := Question{Source: []moat.Entity{{Kind: moat.Account, ID: e.Actor}, {Kind: moat.App, ID: e.App}, {Kind: moat.Device, ID: e.Device}, {Kind: moat.IP, ID: e.IP},
-			{Kind: moat.Host, ID: e.Host}, {Kind: diary.Destination, ID: "courier-07"}, {Kind: moat.Partner, ID: e.Partner}}[n%7]}
+			{Kind: moat.Host, ID: e.Host}, {Kind: moat.Destination, ID: "courier-07"}, {Kind: moat.Partner, ID: e.Partner}}[n%7]}
 		if strings.Trim(q.Source.ID, "0") == "" { // a device of zeroes is none
 			continue
 		}

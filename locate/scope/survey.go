@@ -9,7 +9,6 @@ import (
 	"unsafe"
 
 	"github.com/moat-platform/moat"
-	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/store/run"
 )
 
@@ -404,7 +403,7 @@ func own(q *Question, t *run.Source, a *run.Act) bool {
 		return a.Host == q.Source.ID
 	case moat.Partner:
 		return t.Partner == q.Source.ID
-	case diary.Destination:
+	case moat.Destination:
 		return a.Destination == q.Source.ID
 	}
 	return false

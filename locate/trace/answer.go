@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/moat-platform/moat"
-	"github.com/moat-platform/moat/locate/diary"
 )
 
 // Verdict is what the evidence carries.
@@ -158,10 +157,7 @@ const (
 
 // KindName writes a kind as the answer does.
 func KindName(k moat.EntityKind) string {
-	switch k {
-	case diary.Destination:
-		return "destination"
-	case Version:
+	if k == Version {
 		return "app version"
 	}
 	return k.String()
@@ -388,10 +384,7 @@ func (c *trial) explain(ctx context.Context, tenant moat.Tenant, find func(conte
 }
 
 func kindOf(name string) moat.EntityKind {
-	switch name {
-	case "destination":
-		return diary.Destination
-	case "app version":
+	if name == "app version" {
 		return Version
 	}
 	k, err := moat.ParseEntityKind(name)

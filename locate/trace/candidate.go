@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/moat-platform/moat"
-	"github.com/moat-platform/moat/locate/diary"
 )
 
 // candidate is an entity that touched orders.
@@ -70,7 +69,7 @@ func counted(k moat.EntityKind) bool { return k != moat.Partner && k != Version 
 
 // slot is the place of a kind in tables.
 func slot(k moat.EntityKind) int {
-	if k == diary.Destination {
+	if k == moat.Destination {
 		return destination
 	}
 	if k == Version {
@@ -132,7 +131,7 @@ func (c *trial) of(t *Touch) (bySource, byAct []int) {
 			byAct = append(byAct, c.candidate(Owner{moat.Host, s.Partner, t.Act.Host}))
 		}
 		if t.Act.Destination != "" {
-			byAct = append(byAct, c.candidate(Owner{diary.Destination, "", t.Act.Destination}))
+			byAct = append(byAct, c.candidate(Owner{moat.Destination, "", t.Act.Destination}))
 		}
 		c.byAct[key] = byAct
 	}

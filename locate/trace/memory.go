@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/moat-platform/moat"
-	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/store/run"
 	"github.com/zeebo/xxh3"
 )
@@ -72,7 +71,7 @@ func (m *Memory) Add(e *moat.Event) {
 		add(moat.Device, e.Device)
 	}
 	add(moat.Host, e.Host)
-	add(diary.Destination, e.Destination)
+	add(moat.Destination, e.Destination)
 }
 
 // act returns the act of e, the same one for the same.

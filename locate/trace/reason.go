@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/moat-platform/moat"
-	"github.com/moat-platform/moat/locate/diary"
 )
 
 // maxName is up to how many bytes a name says what cannot be told from the first member; Members has all.
@@ -100,7 +99,7 @@ func (c *trial) path(x *candidate, hits []hit) []Step {
 		}
 	}
 	path := []Step{}
-	for _, k := range []moat.EntityKind{moat.Account, moat.Device, moat.IP, moat.Host, moat.App, Version, moat.Outlet, moat.Partner, diary.Destination} {
+	for _, k := range []moat.EntityKind{moat.Account, moat.Device, moat.IP, moat.Host, moat.App, Version, moat.Outlet, moat.Partner, moat.Destination} {
 		if o, ok := best[k]; ok {
 			if k == x.Kind {
 				o = x.Owner

@@ -155,7 +155,7 @@ func (h *hand) exposure() Exposure {
 // Findings returns the findings of a book for a [Tracer]: the strongest 5 of an entity in a window.
 func Findings(b *book.Book) func(ctx context.Context, tenant moat.Tenant, of Owner, from, to moat.Time) ([]moat.Finding, error) {
 	return func(ctx context.Context, tenant moat.Tenant, of Owner, from, to moat.Time) ([]moat.Finding, error) {
-		if of.Kind == diary.Destination || of.Kind == Version {
+		if of.Kind == moat.Destination || of.Kind == Version {
 			return nil, nil
 		}
 		q := book.Query{Partner: of.Partner, Entity: moat.Entity{Kind: of.Kind, ID: of.ID}, Since: from, Until: to, Limit: 200}

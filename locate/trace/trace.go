@@ -78,7 +78,7 @@ type Touch struct {
 
 // Owner is an entity at a partner; a Partner of "" means at all that the tenant sees.
 type Owner struct {
-	Kind    moat.EntityKind // or diary.Destination or Version
+	Kind    moat.EntityKind // or moat.Destination or Version
 	Partner string
 	ID      string
 }

@@ -69,17 +69,11 @@ type EntityFile struct {
 	Undetailed *story.Undetailed `json:"undetailed,omitempty"`
 }
 
-// destination is the kind of entity that only the diary knows.
-const destination = "destination"
-
 // diaryKind reads a kind of entity of which a diary is kept.
 func diaryKind(s string) (moat.EntityKind, error) {
-	if s == destination {
-		return diary.Destination, nil
-	}
 	if k, err := moat.ParseEntityKind(s); err == nil {
 		switch k {
-		case moat.Account, moat.App, moat.Host, moat.Device, moat.IP, moat.Outlet, moat.Shop, moat.Partner:
+		case moat.Account, moat.App, moat.Host, moat.Device, moat.IP, moat.Outlet, moat.Shop, moat.Partner, moat.Destination:
 			return k, nil
 		}
 	}
@@ -128,7 +122,7 @@ func (a *API) getEntity(c *call) error {
 		}
 		out.Summary = summaryOf(s)
 	}
-	if q.Partner != "" && kind != diary.Destination && kind != moat.Partner {
+	if q.Partner != "" && kind != moat.Partner {
 		risk, err := a.node.Risk(c.ctx, c.tenant(), q.Partner, q.Entity, at)
 		if err != nil {
 			return err

@@ -130,7 +130,7 @@ const namedPosterior = 0.9
 const namedMargin = namedPosterior / (1 - namedPosterior)
 
 // namedFinding says of a source what its partner is told. A destination, a version of an app, or as whom a program signs in, is told of the
-// app through which the orders went.
+// app through which the orders went, and listed beside it.
 func namedFinding(s *trace.Source, known int) (f moat.Finding, ok bool) {
 	steps := map[string]string{}
 	for _, p := range s.Path {
@@ -146,19 +146,21 @@ func namedFinding(s *trace.Source, known int) (f moat.Finding, ok bool) {
 	if s.Members[0].Program && steps["app"] != "" {
 		kind, id = "app", steps["app"]
 	}
-	if _, err := moat.ParseEntityKind(kind); err != nil {
+	k, err := moat.ParseEntityKind(kind)
+	if err != nil || k == moat.Destination {
 		if kind, id = "app", steps["app"]; id == "" {
 			kind, id = "partner", f.Partner
 		}
 	}
-	k, err := moat.ParseEntityKind(kind)
+	k, err = moat.ParseEntityKind(kind)
 	if err != nil || f.Partner == "" || id == "" {
 		return f, false
 	}
 	f.Entity = moat.Entity{Kind: k, ID: id}
 	for _, m := range s.Members {
-		if k, err := moat.ParseEntityKind(m.Kind); err == nil && (k == moat.Device || k == moat.IP || k == moat.Account) && len(f.Related) < maxRelated {
-			if e := (moat.Entity{Kind: k, ID: m.ID}); e != f.Entity {
+		switch k, _ := moat.ParseEntityKind(m.Kind); k {
+		case moat.Account, moat.Device, moat.IP, moat.Host, moat.Destination:
+			if e := (moat.Entity{Kind: k, ID: m.ID}); e != f.Entity && len(f.Related) < maxRelated {
 				f.Related = append(f.Related, e)
 			}
 		}
@@ -184,7 +186,7 @@ func ownedBy(s *trace.Source) string {
 	return fmt.Sprintf("nobody explains %d of them better, others explain the rest", s.Explains)
 }
 
-// maxRelated bounds the places of a person that a finding names.
+// maxRelated bounds what a finding names besides its entity: the places of a person, a server, a destination.
 const maxRelated = 4
 
 // settleComplaints has complaints traced that were heard and not asked for yet, and waits for the answers; it tells whether there was any.

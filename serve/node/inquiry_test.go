@@ -262,6 +262,7 @@ func TestTold(t *testing.T) {
 		{"a person", []trace.Member{member("account", "anna", false), member("device", "d1", false), member("app", "erp", false)}, "account:anna", "[device:d1]"},
 		{"a program", []trace.Member{member("account", "robot", true), member("ip", "192.0.2.8", false)}, "app:erp", "[account:robot ip:192.0.2.8]"},
 		{"where only the app is", []trace.Member{member("ip", "192.0.2.8", false), member("app", "erp", false)}, "app:erp", "[ip:192.0.2.8]"},
+		{"a destination", []trace.Member{member("destination", "https://in.evil.example/v1", false), member("host", "web1", false)}, "app:erp", "[destination:https://in.evil.example/v1 host:web1]"},
 	} {
 		s := trace.Source{Kind: c.members[0].Kind, ID: c.members[0].ID, Partner: "acme", Members: c.members, Path: []trace.Step{{Kind: "app", ID: "erp", Orders: 4}}, Explains: 4, Leaked: 5, First: 7 * moat.Second,
 			Reports: trace.Reports{By: 3, First: 8 * moat.Second, Last: 9 * moat.Second}}

@@ -286,8 +286,11 @@ func checkTarget(d *moat.Decision) error {
 		}
 		return nil
 	}
-	if _, err := moat.ParseEntityKind(d.Scope); err != nil {
+	switch k, err := moat.ParseEntityKind(d.Scope); {
+	case err != nil:
 		return fmt.Errorf("%w: scope %.40q is no entity kind, range, session or api_key", ErrInvalid, d.Scope)
+	case k == moat.Destination:
+		return fmt.Errorf("%w: no enforcer keeps orders from a destination: decide about the account or the app that sends there", ErrInvalid)
 	}
 	return nil
 }

@@ -279,7 +279,7 @@ func TestDecideRefuses(t *testing.T) {
 		"no partner": func(d *moat.Decision) { d.Partner = "" }, "allow": func(d *moat.Decision) { d.Action = moat.Allow },
 		"unknown action": func(d *moat.Decision) { d.Action = 77 }, "no end": func(d *moat.Decision) { d.Until = 0 },
 		"over already": func(d *moat.Decision) { d.From, d.Until = now-2, now-1 }, "for ever": func(d *moat.Decision) { d.Until = now + 400*moat.Day },
-		"no reason": func(d *moat.Decision) { d.Reason = "" }, "scope": func(d *moat.Decision) { d.Scope = "planet" },
+		"no reason": func(d *moat.Decision) { d.Reason = "" }, "scope": func(d *moat.Decision) { d.Scope = "planet" }, "no enforcer": func(d *moat.Decision) { d.Scope = "destination" },
 		"address": func(d *moat.Decision) { d.Value = "192.0.2.01" }, "zone": func(d *moat.Decision) { d.Value = "fe80::1%eth0" },
 		"range":   func(d *moat.Decision) { d.Scope, d.Value = "range", "192.0.2.1/24" },
 		"partner": func(d *moat.Decision) { d.Scope, d.Value = "partner", "b" },
