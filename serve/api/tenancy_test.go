@@ -60,7 +60,7 @@ func TestTenancy(t *testing.T) {
 	caseID, decision := w.acmesOwn()
 	snooze := w.snoozed()
 	before := w.acmeNow()
-	secrets := []string{"acme", "ACME", "alice", "dev-secret", "shop-secret", "203.0.113.9", "thief.example", caseID, decision, snooze, w.ids["acme"], w.ids["app"], "fail-9", "take-0", "failed logins on account"}
+	secrets := []string{"acme", `"ACME"`, "alice", "dev-secret", "shop-secret", "203.0.113.9", "thief.example", caseID, decision, snooze, w.ids["acme"], w.ids["app"], "fail-9", "take-0", "failed logins on account"}
 	fill := strings.NewReplacer("{kind}", "account", "/{id}", "/<id>")
 	for _, r := range api.Routes() {
 		if r.Open {
