@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/moat-platform/moat"
+	"github.com/moat-platform/moat/locate/diary"
 	"github.com/moat-platform/moat/locate/scope"
 	"github.com/moat-platform/moat/serve/api"
 	"github.com/moat-platform/moat/serve/node"
@@ -33,7 +34,7 @@ func (scopeCmd) Help() string {
 // Run tells.
 func (c *scopeCmd) Run(a *app) error {
 	kind, err := moat.ParseEntityKind(c.Kind)
-	if err != nil || kind == moat.Order || kind == moat.Peers {
+	if err != nil || !diary.Keeps(kind) {
 		return usage(fmt.Errorf("%q has no scope", c.Kind), "want account, app, host, device, ip, shop, outlet, destination or partner; who touched an order tells moat orders ID")
 	}
 	q := api.ScopeQuestion{Kind: c.Kind, ID: c.ID, Partner: c.Partner, Since: moat.Time(c.Since), Until: moat.Time(c.Until), Discovered: moat.Time(c.Discovered)}

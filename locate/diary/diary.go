@@ -146,11 +146,18 @@ func (d *Diary) Partners(ctx context.Context, tenant moat.Tenant) ([]string, err
 	return list, nil
 }
 
+// Keeps tells whether a diary is kept of entities of a kind.
+func Keeps(k moat.EntityKind) bool {
+	switch k {
+	case moat.Account, moat.App, moat.Host, moat.Device, moat.IP, moat.Shop, moat.Outlet, moat.Partner, moat.Destination:
+		return true
+	}
+	return false
+}
+
 // keysOf returns the keys of an entity of a partner, or of all partners that the tenant sees.
 func (d *Diary) keysOf(v *run.View, tenant moat.Tenant, partner string, e moat.Entity) (keys []uint64, err error) {
-	switch e.Kind {
-	case moat.Account, moat.App, moat.Host, moat.Device, moat.IP, moat.Shop, moat.Outlet, moat.Partner, moat.Destination:
-	default:
+	if !Keeps(e.Kind) {
 		return nil, fmt.Errorf("cannot read diary of %s: %w", e.Kind, ErrKind)
 	}
 	if e.Kind == moat.Partner && partner == "" {

@@ -71,11 +71,8 @@ type EntityFile struct {
 
 // diaryKind reads a kind of entity of which a diary is kept.
 func diaryKind(s string) (moat.EntityKind, error) {
-	if k, err := moat.ParseEntityKind(s); err == nil {
-		switch k {
-		case moat.Account, moat.App, moat.Host, moat.Device, moat.IP, moat.Outlet, moat.Shop, moat.Partner, moat.Destination:
-			return k, nil
-		}
+	if k, err := moat.ParseEntityKind(s); err == nil && diary.Keeps(k) {
+		return k, nil
 	}
 	e := invalid("no diary is kept of this kind of entity")
 	e.Hint = "ask for account, app, host, device, ip, outlet, shop, destination or partner; orders are at /v1/orders"
