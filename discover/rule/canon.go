@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 
 	"github.com/moat-platform/moat/discover/feature"
@@ -45,24 +46,29 @@ func (c *compiler) words(e ast.Expr) string {
 		}
 		return e.AsIdent()
 	case ast.ListKind:
-		return "[" + c.wordsOf(e.AsList().Elements()) + "]"
+		return "[" + strings.Join(c.wordsOf(e.AsList().Elements()), ",") + "]"
 	case ast.CallKind:
 		call := e.AsCall()
 		args := call.Args()
+		if name := call.FunctionName(); name == operators.LogicalAnd || name == operators.LogicalOr {
+			terms := c.wordsOf(chain(nil, e, name)) // in whatever order, and however they are bracketed
+			slices.Sort(terms)
+			return name + "(" + strings.Join(terms, ",") + ")"
+		}
 		if call.IsMemberFunction() {
 			args = append([]ast.Expr{call.Target()}, args...)
 		}
-		return call.FunctionName() + "(" + c.wordsOf(args) + ")"
+		return call.FunctionName() + "(" + strings.Join(c.wordsOf(args), ",") + ")"
 	}
 	return "?"
 }
 
-func (c *compiler) wordsOf(list []ast.Expr) string {
+func (c *compiler) wordsOf(list []ast.Expr) []string {
 	out := make([]string, len(list))
 	for i, e := range list {
 		out[i] = c.words(e)
 	}
-	return strings.Join(out, ",")
+	return out
 }
 
 // refill returns f with the parameters that refer to those of the detector at their current values.

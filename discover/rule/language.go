@@ -155,8 +155,8 @@ func variadic(name string, result, arg *cel.Type, least, most int) cel.EnvOption
 	return cel.Function(name, overloads...)
 }
 
-// functionNames are the functions that a rule may name, for hints.
-var functionNames = []string{"given", "min", "max", "log", "sqrt", "abs", "exp", "floor", "clamp", "tail", "stouffer", "colleague", "text", "extra", "contains", "startsWith", "endsWith", "matches", "size"}
+// functionNames are the functions and phrases that a rule may name, for hints.
+var functionNames = append(phraseNames(), "given", "min", "max", "log", "sqrt", "abs", "exp", "floor", "clamp", "tail", "stouffer", "colleague", "text", "extra", "contains", "startsWith", "endsWith", "matches", "size")
 
 // environment checks the expressions of one detector.
 type environment struct {
@@ -176,7 +176,11 @@ func newBase() (*cel.Env, error) {
 		opts = append(opts, cel.Variable(name, v.typ))
 	}
 	opts = append(opts, cel.ParserRecursionLimit(MaxDepth), cel.ParserExpressionSizeLimit(MaxExpressionBytes))
-	return cel.NewCustomEnv(opts...)
+	env, err := cel.NewCustomEnv(opts...)
+	if err != nil {
+		return nil, err
+	}
+	return phrased(env)
 }
 
 func (b *builder) environment(d *Detector) (*environment, error) {

@@ -613,8 +613,17 @@ func (b *builder) layout() {
 			order = append(order, s.common)
 		}
 	}
+	often := make([]int, len(b.facts))
+	for _, s := range order {
+		for _, n := range s.op.facts {
+			often[n]++
+		}
+	}
+	for _, s := range order { // what many ask first: features that begin alike lie together
+		slices.SortFunc(s.op.facts, func(m, n fact) int { return cmp.Or(cmp.Compare(often[n], often[m]), cmp.Compare(m, n)) })
+	}
 	slices.SortStableFunc(order, func(a, c *shared) int {
-		return cmp.Or(slices.Compare(a.on, c.on), cmp.Compare(a.op.where, c.op.where))
+		return cmp.Or(slices.Compare(a.on, c.on), slices.Compare(a.op.facts, c.op.facts), cmp.Compare(a.op.where, c.op.where))
 	})
 	for _, s := range order {
 		if p.Records[s.op.Of] == 0 {

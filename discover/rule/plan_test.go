@@ -61,6 +61,8 @@ func TestSharing(t *testing.T) {
 		{"a text that looks like a parameter", count + `, where: event.reason == "params.x"`, "kind: age", "5", count + `, where: event.reason == "5"`, "kind: age", "5", 3},
 		{"a text that looks like a feature", "kind: age", count + `, where: event.reason == "a"`, "5", "kind: distinct, window: 1h, value: event.ip", count + `, where: event.reason == "a"`, "5", 3},
 		{"a text that looks like code", count + `, where: "event.reason in ['a', 'b']"`, "kind: age", "5", count + `, where: "event.reason in [\"a\\\",\\\"b\"]"`, "kind: age", "5", 3},
+		{"a phrase and its words", count + `, where: prints_orders()`, "kind: age", "5", count + `, where: 'sees_orders() && event.operation in ["print", "print_list"]'`, "kind: age", "5", 2},
+		{"terms in another order", count + `, where: "event.rows > 3 && (event.mfa || event.rows > 5) && event.ip != ''"`, "kind: age", "5", count + `, where: "event.rows > 3 && event.ip != '' && (event.rows > 5 || event.mfa)"`, "kind: age", "5", 2},
 		{"reading equal ones", count, "kind: max, window: 1d, value: a + 1", "5", count, "kind: max, window: 1d, value: a.n + 1", "5", 2},
 		{"reading different ones", count, "kind: max, window: 1d, value: a + 1", "5", "kind: count, window: 2h", "kind: max, window: 1d, value: a + 1", "5", 4},
 		{"other events", count + ", on: [auth.login, order.access]", "kind: age", "5", count + ", on: [order.access, auth.login]", "kind: age", "5", 2},
